@@ -1,0 +1,73 @@
+//! Exit codes: what a script learns from a command.
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | failed; the message says what and what to do |
+//! | 2 | usage or settings |
+//! | 3 | nothing collected: consent is off |
+//! | 4 | upstream unreachable, throttled or refusing; every record kept |
+//! | 5 | spool busy longer than the wait allows |
+//! | 6 | the spool is damaged or foreign, and the command could not do its work |
+
+use std::io::ErrorKind;
+use std::process::ExitCode;
+
+use crate::forward::transport::EndpointError;
+use crate::record::catalogue::CatalogueError;
+use crate::settings::SettingsError;
+use crate::spool::SpoolError;
+
+/// How a command that did not fail ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// 0
+    Done,
+    /// 1, after the command has said what failed
+    Failed,
+    /// 3
+    NothingCollected,
+    /// 4
+    Upstream,
+}
+
+/// Something the caller has to change: arguments or settings.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// Prints the error, if there is one, and gives the exit code.
+pub fn code(done: anyhow::Result<Ended>) -> ExitCode {
+    match done {
+        Ok(Ended::Done) => ExitCode::SUCCESS,
+        Ok(Ended::Failed) => ExitCode::from(1),
+        Ok(Ended::NothingCollected) => ExitCode::from(3),
+        Ok(Ended::Upstream) => ExitCode::from(4),
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("salver: {error:#}");
+            ExitCode::from(of(&error))
+        }
+    }
+}
+
+/// Whoever read our output has seen enough (`salver dump | head`).
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+fn of(error: &anyhow::Error) -> u8 {
+    if error.is::<Usage>()
+        || error.is::<SettingsError>()
+        || error.is::<EndpointError>()
+        || error.is::<CatalogueError>()
+        || error.is::<semver::Error>()
+    {
+        return 2;
+    }
+    match error.downcast_ref::<SpoolError>() {
+        Some(SpoolError::Busy { .. }) => 5,
+        Some(SpoolError::Foreign { .. } | SpoolError::Newer { .. } | SpoolError::Damaged { .. }) => 6,
+        _ => 1,
+    }
+}

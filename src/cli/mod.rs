@@ -1,0 +1,108 @@
+//! The command line: the only code that reads arguments, prints, asks or draws.
+//!
+//! It is a contract, scripts rely on it: data goes to stdout, everything else to stderr; exit codes say how it went
+//! ([`exit`]); JSON keys are camelCase. One file a command.
+
+mod context;
+mod dump;
+mod exit;
+mod flush;
+mod id;
+mod logging;
+mod output;
+mod pause;
+mod preview;
+mod purge;
+mod record;
+mod run;
+mod status;
+mod times;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+
+use context::Context;
+
+/// Offline-first spool-and-forward agent for the telemetry of Butler and Butler SOS.
+///
+/// Watches their config files, writes one anonymised record to a local spool whenever what they would report changes, and
+/// carries the spool to PostHog when the network lets it, or when you say so.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, disable_help_subcommand = true)]
+struct Arguments {
+    /// The settings file [default: the system's place, such as /etc/salver/salver.yaml]
+    #[arg(long, global = true, value_name = "FILE", env = "SALVER_CONFIG")]
+    config: Option<PathBuf>,
+
+    /// The spool folder, instead of the one in the settings
+    #[arg(long, global = true, value_name = "DIR", env = "SALVER_SPOOL")]
+    spool: Option<PathBuf>,
+
+    /// Say more on stderr (-vv: more still)
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+
+    /// Say nothing on stderr but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+
+    /// Colours on a terminal
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: Color,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch, record, and forward by the flush mode: the service in the foreground
+    Run(run::Arguments),
+    /// Look at each instance now and record what differs
+    Record(record::Arguments),
+    /// Print what would be recorded or sent; writes nothing
+    Preview(preview::Arguments),
+    /// Print the queue, oldest first
+    Dump(dump::Arguments),
+    /// Forward what waits, now
+    Flush(flush::Arguments),
+    /// Show the queue, the instances and why each does or does not collect, and the last flush
+    Status(status::Arguments),
+    /// Erase records from the spool, and print a receipt
+    Purge(purge::Arguments),
+    /// Stop collecting by hand, whatever the config file says
+    Pause(pause::Arguments),
+    /// Collect again after a pause or a purge
+    Resume(pause::Arguments),
+    /// Show the anonymous ids
+    Id(id::Arguments),
+}
+
+/// Reads the arguments, does what they ask, and says how it went.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    logging::start(arguments.verbose, arguments.quiet, arguments.color);
+    let context = Context { config: arguments.config, spool: arguments.spool, quiet: arguments.quiet };
+    let done = match arguments.command {
+        Command::Run(arguments) => run::run(&context, arguments),
+        Command::Record(arguments) => record::run(&context, arguments),
+        Command::Preview(arguments) => preview::run(&context, &arguments),
+        Command::Dump(arguments) => dump::run(&context, arguments),
+        Command::Flush(arguments) => flush::run(&context, &arguments),
+        Command::Status(arguments) => status::run(&context, &arguments),
+        Command::Purge(arguments) => purge::run(&context, arguments),
+        Command::Pause(arguments) => pause::run(&context, &arguments, true),
+        Command::Resume(arguments) => pause::run(&context, &arguments, false),
+        Command::Id(arguments) => id::run(&context, &arguments),
+    };
+    exit::code(done)
+}

@@ -1,0 +1,132 @@
+//! `salver preview`: what would be recorded or sent. Writes nothing.
+
+use anyhow::Result;
+use clap::ValueEnum;
+use semver::Version;
+use serde_json::json;
+
+use super::context::{self, Context};
+use super::exit::{Ended, Usage};
+use super::output;
+use super::record::assumption;
+use crate::clock;
+use crate::collect::Target;
+use crate::forward::wire;
+use crate::record::observe::{Report, State};
+use crate::record::version::Origin;
+use crate::record::{Reason, Record, message};
+use crate::spool::Queued;
+
+/// What to show of which instance.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// A config file, or a name from the settings
+    #[arg(value_name = "FILE|NAME")]
+    name: String,
+
+    /// The service, where the file's top-level key should not decide
+    #[arg(long, value_name = "SERVICE")]
+    service: Option<String>,
+
+    /// The service's version, where its package.json should not decide
+    #[arg(long, value_name = "VERSION")]
+    service_version: Option<Version>,
+
+    /// The version of Node.js that runs the service, such as v20.20.2
+    #[arg(long, value_name = "VERSION")]
+    node_version: Option<String>,
+
+    /// The record as it is stored, the event as it is sent, or the exact body of a request
+    #[arg(long = "as", value_name = "SHAPE", default_value = "record")]
+    shape: Shape,
+
+    /// For each reported key, the config path that decided it
+    #[arg(long)]
+    explain: bool,
+
+    /// Show the project key in a request
+    #[arg(long)]
+    reveal: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shape {
+    Record,
+    Event,
+    Request,
+}
+
+pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
+    let (resolved, targets) = context.targets(std::slice::from_ref(&arguments.name))?;
+    let settings = resolved.settings;
+    let mut target = targets.into_iter().next().ok_or_else(|| Usage("nothing to preview".into()))?;
+    override_subject(&mut target, arguments);
+    let collector = Context::collector(&settings)?;
+    let folder = Context::folder(&settings);
+    let observation = collector.observe(&target)?;
+    let name = target.key(&observation.service);
+    let report = match &observation.state {
+        State::Reports(report) if !collector.do_not_track() => report,
+        State::Reports(_) => return Ok(nothing(&name, "DO_NOT_TRACK is set in the environment")),
+        State::Withdrawn(why) | State::TooOld(why) => return Ok(nothing(&name, why)),
+    };
+    if observation.version.origin == Origin::Assumed && !context.quiet {
+        eprintln!("{name}: {}", assumption(&observation.version.version.to_string()));
+    }
+    if arguments.explain {
+        explain(report)?;
+        return Ok(Ended::Done);
+    }
+    let id = collector.pinned_or_now(&folder, &name, report)?;
+    let record = Record {
+        uuid: uuid::Uuid::now_v7().hyphenated().to_string(),
+        timestamp_ms: clock::now_ms(),
+        instance: name,
+        reason: Reason::Manual,
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        draft: collector.draft(&observation, report, id),
+    };
+    match arguments.shape {
+        Shape::Record => output::print_json(&message::message(&record))?,
+        Shape::Event => output::print_json(&wire::event(&record, settings.posthog.geoip))?,
+        Shape::Request => {
+            let key = settings.posthog.api_key.as_ref().filter(|_| arguments.reveal);
+            let key = key.map_or("***", |key| key.expose());
+            let queued = Queued { seq: 0, record, attempts: 0, dead: None };
+            let body = wire::body(&[queued], &context::shape(&settings, key), clock::now_ms());
+            // As it is sent, to the byte.
+            println!("{}", String::from_utf8_lossy(&body.json));
+        }
+    }
+    Ok(Ended::Done)
+}
+
+fn nothing(name: &str, why: &str) -> Ended {
+    eprintln!("salver: {name}: nothing would be collected: {why}");
+    Ended::NothingCollected
+}
+
+fn override_subject(target: &mut Target, arguments: &Arguments) {
+    let subject = &mut target.subject;
+    subject.service = arguments.service.clone().or_else(|| subject.service.take());
+    subject.service_version = arguments.service_version.clone().or_else(|| subject.service_version.take());
+    subject.node_version = arguments.node_version.clone().or_else(|| subject.node_version.take());
+}
+
+/// One JSON object: output key to what decided it.
+fn explain(report: &Report) -> Result<()> {
+    let derived = &report.derived;
+    let mut keys = serde_json::Map::new();
+    for ((place, value), decided) in
+        derived.layout.places.iter().zip(&derived.values).zip(&derived.decided_by)
+    {
+        let names =
+            [place.property.clone(), place.nested.as_ref().map(|path| format!("enabledFeatures.{path}"))];
+        for name in names.into_iter().flatten() {
+            let entry = json!({ "decidedBy": decided, "value": message::shown(place, value) });
+            keys.insert(name, entry);
+        }
+    }
+    output::print_json(&serde_json::Value::Object(keys))?;
+    Ok(())
+}

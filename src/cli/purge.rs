@@ -1,0 +1,157 @@
+//! `salver purge`: erase records, and print a receipt for whoever asked for it.
+
+use std::io::{IsTerminal, Write, stdin};
+
+use anyhow::Result;
+
+use super::context::Context;
+use super::exit::{Ended, Usage};
+use super::output;
+use super::times::{self, Time, shown};
+use crate::clock;
+use crate::spool::{Receipt, Selector, Spool, SpoolFolder};
+
+/// What to erase: what meets all the conditions given.
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
+pub struct Arguments {
+    /// Everything
+    #[arg(long, group = "what")]
+    all: bool,
+
+    /// Records with this anonymous id
+    #[arg(long, value_name = "HEX", group = "what")]
+    id: Option<String>,
+
+    /// Records of this instance
+    #[arg(long, value_name = "NAME", group = "what")]
+    instance: Option<String>,
+
+    /// Records of this service
+    #[arg(long, value_name = "SERVICE", group = "what")]
+    service: Option<String>,
+
+    /// Records before this time: RFC 3339, or an age such as 30d
+    #[arg(long, value_name = "TIME", group = "what", value_parser = times::argument)]
+    before: Option<Time>,
+
+    /// Dead letters
+    #[arg(long, group = "what")]
+    dead: bool,
+
+    /// Print what would be erased, and erase nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+
+    /// Pause the instances concerned as well, and forget their ids
+    #[arg(long)]
+    stop_collecting: bool,
+}
+
+pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
+    let settings = context.settings()?;
+    let folder = Context::folder(&settings);
+    let selector = Selector {
+        all: arguments.all,
+        id: arguments.id.as_ref().map(|id| id.to_lowercase()),
+        instance: arguments.instance.clone(),
+        service: arguments.service.clone(),
+        before_ms: arguments.before.map(|time| time.0),
+        dead: arguments.dead,
+    };
+    let mut spool = folder.open_existing(clock::now_ms())?;
+    let planned = spool.would_purge(&selector)?;
+    spool.close()?;
+    if arguments.dry_run {
+        print(&planned, "would be erased")?;
+        return Ok(Ended::Done);
+    }
+    if !arguments.yes && !confirmed(&planned)? {
+        eprintln!("Nothing was erased.");
+        return Ok(Ended::Failed);
+    }
+    let receipt = erase(&folder, &selector, &arguments)?;
+    print(&receipt, "erased")?;
+    Ok(Ended::Done)
+}
+
+/// Waits for the human with the spool closed.
+fn confirmed(planned: &Receipt) -> Result<bool> {
+    if !stdin().is_terminal() {
+        return Err(Usage("purge asks before it erases; without a terminal say --yes".into()).into());
+    }
+    print(planned, "would be erased")?;
+    eprint!("Erase them? [y/N] ");
+    let mut answer = String::new();
+    stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn erase(folder: &SpoolFolder, selector: &Selector, arguments: &Arguments) -> Result<Receipt> {
+    // The turn of the flusher: nothing is on the wire while it is erased.
+    let _turn = folder.flush_turn()?;
+    let mut spool = folder.open_existing(clock::now_ms())?;
+    let mut receipt = spool.purge(selector)?;
+    if arguments.stop_collecting {
+        for name in concerned(&spool, arguments, &receipt)? {
+            spool.stop_collecting(&name, &mut receipt)?;
+        }
+        spool.scrub_state()?;
+    }
+    spool.close()?;
+    Ok(receipt)
+}
+
+/// The instances that stop collecting: those selected by name or service, all for `--all`, and those whose records were erased.
+fn concerned(spool: &Spool, arguments: &Arguments, receipt: &Receipt) -> Result<Vec<String>> {
+    let selected = spool.instances()?.into_iter().filter(|(name, instance)| {
+        let by_id = |id: &String| instance.pin.as_ref().is_some_and(|pin| pin.id == id.to_lowercase());
+        arguments.all
+            || arguments.instance.as_ref() == Some(name)
+            || arguments.service.as_ref() == Some(&instance.service)
+            || arguments.id.as_ref().is_some_and(by_id)
+            || receipt.instances.contains_key(name)
+    });
+    Ok(selected.map(|(name, _)| name).collect())
+}
+
+fn print(receipt: &Receipt, verb: &str) -> Result<()> {
+    let mut out = output::stdout();
+    writeln!(out, "{} records {verb}, {} of them dead letters", receipt.records, receipt.dead)?;
+    if let Some((oldest, newest)) = receipt.span_ms {
+        writeln!(out, "from {} to {}", shown(Some(oldest)), shown(Some(newest)))?;
+    }
+    for (name, records) in &receipt.instances {
+        writeln!(out, "instance {name}: {records} records")?;
+    }
+    for (id, delivered) in &receipt.ids {
+        let sent = match delivered.last_ms {
+            Some(_) => format!("records with it were delivered before, last at {}", shown(delivered.last_ms)),
+            None => "no record with it was ever delivered from here".to_owned(),
+        };
+        writeln!(out, "id {id}: {} records, {sent}", delivered.erased)?;
+    }
+    if receipt.may_be_delivered > 0 {
+        writeln!(
+            out,
+            "{} of them were under way to PostHog when the last flush ended and may have arrived",
+            receipt.may_be_delivered
+        )?;
+    }
+    for name in &receipt.stopped {
+        writeln!(out, "instance {name} no longer collects; `salver resume {name}` starts it again")?;
+    }
+    if receipt.ids.values().any(|delivered| delivered.last_ms.is_some()) || receipt.may_be_delivered > 0 {
+        writeln!(
+            out,
+            "What PostHog has already, only its operator can erase: send the ids above to the vendor with the request to delete \
+             these persons and their events."
+        )?;
+    }
+    out.flush()?;
+    Ok(())
+}

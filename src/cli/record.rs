@@ -1,0 +1,75 @@
+//! `salver record`: one look at each instance, now.
+
+use anyhow::Result;
+
+use super::context::Context;
+use super::exit::Ended;
+use super::output;
+use crate::collect::{Ask, Looked};
+use crate::record::message;
+
+/// Which instances, and whether to record in any case.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Names from the settings, or config files; all instances of the settings by default
+    #[arg(value_name = "NAME|FILE")]
+    names: Vec<String>,
+
+    /// Record even if nothing differs from the last record
+    #[arg(long)]
+    force: bool,
+}
+
+pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
+    let (resolved, mut targets) = context.targets(&arguments.names)?;
+    let folder = Context::folder(&resolved.settings);
+    if resolved.try_out && !context.quiet {
+        eprintln!("The spool of this try-out is {}.", folder.path.display());
+    }
+    let collector = Context::collector(&resolved.settings)?;
+    let ask = if arguments.force { Ask::Force } else { Ask::Difference };
+    let mut off = 0;
+    let mut failed = 0;
+    for target in &mut targets {
+        match collector.look(&folder, target, ask)? {
+            Looked::Recorded { name, record, assumed } => {
+                say(context, &format!("{name}: recorded {} ({})", record.uuid, record.reason.as_str()));
+                if assumed {
+                    say(context, &format!("{name}: {}", assumption(&record.draft.service_version)));
+                }
+                output::print_json(&message::message(&record))?;
+            }
+            Looked::Unchanged { name } => say(context, &format!("{name}: nothing changed")),
+            Looked::Off { name, why, erased } => {
+                off += 1;
+                say(context, &format!("{name}: not collected: {why}"));
+                if let Some(receipt) = erased {
+                    say(context, &format!("{name}: {} unsent records were erased", receipt.records));
+                }
+            }
+            Looked::Held { name, error } => {
+                failed += 1;
+                eprintln!("salver: {name}: {error}");
+            }
+        }
+    }
+    Ok(match (failed, targets.len()) {
+        (1.., _) => Ended::Failed,
+        (0, all) if all > 0 && off == all => Ended::NothingCollected,
+        _ => Ended::Done,
+    })
+}
+
+/// What is said where a version was not found.
+pub fn assumption(version: &str) -> String {
+    format!(
+        "no package.json of the service was found beside or above the config file, so its version is taken to be \
+         {version}, the newest known; set `serviceVersion` if it is another"
+    )
+}
+
+fn say(context: &Context, line: &str) {
+    if !context.quiet {
+        eprintln!("{line}");
+    }
+}

@@ -1,0 +1,167 @@
+//! `salver run`: the service in the foreground.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use anyhow::{Context as _, Result};
+
+use super::context::Context;
+use super::exit::{Ended, Usage};
+use super::record::assumption;
+use crate::collect::{Looked, Target};
+use crate::forward::plan::Limits;
+use crate::forwarder::{Forwarder, Forwarding};
+use crate::record::message;
+use crate::record::observe::State;
+use crate::service::{Screen, Service, Wake};
+use crate::settings::{FlushMode, Settings};
+use crate::spool::{SpoolError, SpoolFolder};
+use crate::stop::Stop;
+
+/// What to watch, and how to forward.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Watch this config file; needs no settings file
+    #[arg(long, value_name = "FILE")]
+    watch: Vec<PathBuf>,
+
+    /// Forward by hand only, or by itself; overrides the settings
+    #[arg(long, value_name = "manual|auto")]
+    flush: Option<FlushMode>,
+}
+
+pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
+    let resolved = context.resolve(arguments.watch, arguments.flush)?;
+    let settings = resolved.settings;
+    if settings.instances.is_empty() {
+        return Err(Usage(
+            "the settings name no instance to watch; add one under `instances`, or use --watch FILE".into(),
+        )
+        .into());
+    }
+    let targets = Target::of(&settings)?;
+    let folder = Context::folder(&settings);
+    let collector = Arc::new(Context::collector(&settings)?);
+    let forwarding = match settings.flush.mode {
+        FlushMode::Manual => None,
+        FlushMode::Auto => {
+            let (endpoint, shape) = Context::endpoint(&settings)?;
+            Some(Forwarding {
+                folder: folder.clone(),
+                endpoint: Arc::new(endpoint),
+                shape,
+                limits: limits(&settings),
+                every: settings.flush.every,
+                collector: Arc::clone(&collector),
+                targets: targets.clone(),
+            })
+        }
+    };
+    // Fails here rather than at the first record if the folder cannot be used.
+    folder.open(crate::clock::now_ms())?.close()?;
+
+    let stop = Stop::default();
+    let (sender, receiver) = mpsc::channel();
+    let (asked, wake) = (stop.clone(), sender.clone());
+    ctrlc::set_handler(move || {
+        asked.set();
+        // The loop is gone only when it has stopped already.
+        _ = wake.send(Wake::Stop);
+    })
+    .context("cannot listen for the signal to stop")?;
+
+    let mut screen = Terminal {
+        try_out: resolved.try_out,
+        quiet: context.quiet,
+        folder: folder.clone(),
+        said_next: false,
+    };
+    for target in &targets {
+        introduce(&collector, &folder, target)?;
+    }
+    let forwarder = forwarding.map(|forwarding| Forwarder::start(forwarding, stop.clone())).transpose()?;
+    let service = Service { collector: &collector, folder: &folder, settings: &settings, targets };
+    service.run(sender, &receiver, &mut screen);
+    if let Some(forwarder) = forwarder {
+        forwarder.stop();
+    }
+    tracing::info!("stopped");
+    Ok(Ended::Done)
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits { batch_events: settings.flush.batch_events, patience: std::time::Duration::ZERO, records: None }
+}
+
+/// Prints the id of an instance, as the tools do at their start.
+fn introduce(collector: &crate::collect::Collector, folder: &SpoolFolder, target: &Target) -> Result<()> {
+    let Ok(observation) = collector.observe(target) else {
+        return Ok(());
+    };
+    let State::Reports(report) = &observation.state else {
+        return Ok(());
+    };
+    let name = target.key(&observation.service);
+    let id = collector.pinned_or_now(folder, &name, report)?;
+    println!("Instance ID : {id}  ({name}: {} {})", observation.service, observation.version.version);
+    Ok(())
+}
+
+/// Shows what the service does: as log lines, and in a try-out the records as well.
+struct Terminal {
+    try_out: bool,
+    quiet: bool,
+    folder: SpoolFolder,
+    said_next: bool,
+}
+
+impl Screen for Terminal {
+    fn looked(&mut self, looked: &Looked) {
+        match looked {
+            Looked::Recorded { name, record, assumed } => {
+                tracing::info!(instance = %name, uuid = %record.uuid, reason = record.reason.as_str(), "recorded");
+                if *assumed && record.reason == crate::record::Reason::Started {
+                    tracing::info!(instance = %name, "{}", assumption(&record.draft.service_version));
+                }
+                if self.try_out {
+                    println!("{}", message::message(record));
+                    self.say_next();
+                }
+            }
+            Looked::Unchanged { name } => {
+                tracing::debug!(instance = %name, "nothing that is reported changed")
+            }
+            Looked::Off { name, why, erased } => {
+                tracing::info!(instance = %name, "not collected: {why}");
+                if let Some(receipt) = erased {
+                    tracing::warn!(instance = %name, records = receipt.records, "unsent records were erased");
+                }
+            }
+            Looked::Held { name, error } => tracing::warn!(instance = %name, "held: {error}"),
+        }
+    }
+
+    fn spool_failed(&mut self, error: &SpoolError) {
+        tracing::error!("{error}");
+    }
+}
+
+impl Terminal {
+    /// What to do next, once.
+    fn say_next(&mut self) {
+        if std::mem::replace(&mut self.said_next, true) || self.quiet {
+            return;
+        }
+        let spool = self.folder.path.display();
+        eprintln!(
+            "\nThat is the whole record. It waits in {spool}; nothing is sent before you say where to.\n\
+             Edit the config file and watch another record appear. In a second terminal:\n  \
+             salver --spool {spool} dump      shows the queue\n  \
+             salver --spool {spool} status    shows the instances\n  \
+             salver --config FILE --spool {spool} flush\n                                  \
+             delivers it, once FILE names posthog.host and posthog.apiKey\n\
+             Ctrl-C stops.\n"
+        );
+    }
+}

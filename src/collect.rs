@@ -1,0 +1,433 @@
+//! One look at one instance: the only place where the record stage meets the spool.
+//!
+//! Why level and not edge: what is recorded is the difference between the file now and the last durable state in the spool.
+//! So a look can be made at any time, by anybody, as often as they like: a crash, a missed event or a restart loses no
+//! change, and nothing unchanged is recorded twice.
+//!
+//! Invariants:
+//! - The spool is opened only if the look found something that it may not know yet, and never while waiting.
+//! - Withdrawn consent erases the instance's records before anything else happens to them; it is believed only after
+//!   a second look at the settled file says the same. A file that cannot be read erases nothing.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use semver::Version;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::clock;
+use crate::record::catalogue::Catalogue;
+use crate::record::consent;
+use crate::record::host::System;
+use crate::record::identity::{self, Identity, SystemIdSource};
+use crate::record::observe::{self, Observation, ObserveError, Report, State, Subject};
+use crate::record::version::Origin;
+use crate::record::{Draft, Reason, Record};
+use crate::settings::{self, Settings};
+use crate::spool::{Instance, Pin, Receipt, Selector, Spool, SpoolError, SpoolFolder};
+
+/// What is the same for all looks of a process.
+pub struct Collector {
+    /// The services that are known.
+    pub catalogue: Catalogue,
+    /// The host's facts.
+    system: System,
+    system_id: SystemIdSource,
+    settle: Duration,
+    /// `DO_NOT_TRACK` asks to collect nothing.
+    do_not_track: bool,
+}
+
+/// One instance, and what this process already knows to be durable of it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The name in the settings, if it has one.
+    pub name: Option<String>,
+    /// What is looked at.
+    pub subject: Subject,
+    /// What the last look found, once the spool knew it too.
+    known: Option<[u8; 32]>,
+    /// When it was last recorded, in milliseconds since 1970, as far as this process knows.
+    pub last_record_ms: Option<i64>,
+}
+
+/// Why a look records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Only what differs from the last record.
+    Difference,
+    /// In any case, since an interval has passed.
+    Interval,
+    /// In any case, since a human asked.
+    Force,
+}
+
+/// What a look came to.
+#[derive(Debug)]
+pub enum Looked {
+    /// A record was written.
+    Recorded {
+        /// The instance.
+        name: String,
+        /// The record.
+        record: Box<Record>,
+        /// The service's version was not found and the newest was assumed.
+        assumed: bool,
+    },
+    /// What would be reported is what was last recorded.
+    Unchanged {
+        /// The instance.
+        name: String,
+    },
+    /// Nothing is collected, by decision.
+    Off {
+        /// The instance.
+        name: String,
+        /// Whose decision.
+        why: String,
+        /// What was erased because of it.
+        erased: Option<Receipt>,
+    },
+    /// The file could not be read; nothing is collected, sent or erased until it can.
+    Held {
+        /// The instance, or its file where it has no name and never had one.
+        name: String,
+        /// Why.
+        error: ObserveError,
+    },
+}
+
+impl Target {
+    /// The instances of the settings, in their order.
+    pub fn of(settings: &Settings) -> Result<Vec<Target>, semver::Error> {
+        settings.instances.iter().map(Target::new).collect()
+    }
+
+    fn new(instance: &settings::Instance) -> Result<Target, semver::Error> {
+        let service_version = instance.service_version.as_deref().map(Version::parse).transpose()?;
+        Ok(Target {
+            name: instance.name.clone(),
+            subject: Subject {
+                files: instance.config_files.clone(),
+                service: instance.service.clone(),
+                service_version,
+                node_version: instance.node_version.clone(),
+            },
+            known: None,
+            last_record_ms: None,
+        })
+    }
+
+    /// The key of the instance, once its service is known.
+    pub fn key(&self, service: &str) -> String {
+        self.name.clone().unwrap_or_else(|| settings::default_name(service, &self.first_file()))
+    }
+
+    /// The file that stands for the instance in messages.
+    pub fn first_file(&self) -> PathBuf {
+        let file = self.subject.files.first().cloned().unwrap_or_default();
+        std::path::absolute(&file).unwrap_or(file)
+    }
+
+    /// What the instance is called where its service could not be read.
+    fn held_name(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.first_file().display().to_string())
+    }
+}
+
+impl Collector {
+    /// Reads the host's facts once; they do not change while a process runs.
+    pub fn new(catalogue: Catalogue, settings: &Settings) -> Collector {
+        Collector {
+            catalogue,
+            system: crate::record::host::facts(),
+            system_id: settings.identity.system_id,
+            settle: settings.watch.settle,
+            do_not_track: consent::do_not_track(std::env::var_os("DO_NOT_TRACK").as_deref()),
+        }
+    }
+
+    /// Whether the environment asks to collect and send nothing.
+    pub fn do_not_track(&self) -> bool {
+        self.do_not_track
+    }
+
+    /// Looks at one instance and records what `ask` asks for.
+    pub fn look(&self, folder: &SpoolFolder, target: &mut Target, ask: Ask) -> Result<Looked, SpoolError> {
+        let observation = match self.settled(target) {
+            Ok(observation) => observation,
+            Err(error) => return self.hold(folder, target, error),
+        };
+        let name = target.key(&observation.service);
+        match &observation.state {
+            _ if self.do_not_track => {
+                let why = "DO_NOT_TRACK is set in the environment".to_owned();
+                self.off(folder, target, &observation, name, why, false)
+            }
+            State::Withdrawn(why) => self.off(folder, target, &observation, name, why.clone(), true),
+            State::TooOld(why) => self.off(folder, target, &observation, name, why.clone(), false),
+            State::Reports(report) => self.report(folder, target, &observation, report, name, ask),
+        }
+    }
+
+    /// Looks without recording anything.
+    pub fn observe(&self, target: &Target) -> Result<Observation, ObserveError> {
+        observe::observe(&self.catalogue, &target.subject)
+    }
+
+    /// An observation that may be acted on: a document that withdraws consent is looked at twice, `settle` apart, as an
+    /// editor may be in the middle of writing it.
+    fn settled(&self, target: &Target) -> Result<Observation, ObserveError> {
+        let first = observe::observe(&self.catalogue, &target.subject)?;
+        if !matches!(first.state, State::Withdrawn(_)) {
+            return Ok(first);
+        }
+        std::thread::sleep(self.settle);
+        observe::observe(&self.catalogue, &target.subject)
+    }
+
+    fn report(
+        &self,
+        folder: &SpoolFolder,
+        target: &mut Target,
+        observation: &Observation,
+        report: &Report,
+        name: String,
+        ask: Ask,
+    ) -> Result<Looked, SpoolError> {
+        let found = digest_of(observation, Some(report));
+        if ask == Ask::Difference && target.known == Some(found) {
+            return Ok(Looked::Unchanged { name });
+        }
+        let mut spool = folder.open(clock::now_ms())?;
+        let mut instance = spool.instance(&name)?.unwrap_or_default();
+        if instance.paused {
+            spool.close()?;
+            target.known = None;
+            let why = "paused by hand; `salver resume` starts it again".to_owned();
+            return Ok(Looked::Off { name, why, erased: None });
+        }
+        self.pin(&mut instance, report);
+        let id = instance.pin.as_ref().map(|pin| pin.id.clone()).unwrap_or_default();
+        let draft = self.draft(observation, report, id);
+        let reason = match (instance.last_digest, ask) {
+            (None, _) => Some(Reason::Started),
+            (Some(last), _) if last != draft.digest() => Some(Reason::Changed),
+            (_, Ask::Interval) => Some(Reason::Interval),
+            (_, Ask::Force) => Some(Reason::Manual),
+            (_, Ask::Difference) => None,
+        };
+        let assumed = observation.version.origin == Origin::Assumed;
+        target.last_record_ms = instance.last_record_ms;
+        note(&mut spool, &name, instance, target, observation, true, why_collecting(assumed));
+        let record = reason.map(|reason| spool.record(&name, draft, reason)).transpose()?;
+        spool.close()?;
+        target.known = Some(found);
+        Ok(match record {
+            Some(record) => {
+                target.last_record_ms = Some(record.timestamp_ms);
+                Looked::Recorded { name, record: Box::new(record), assumed }
+            }
+            None => Looked::Unchanged { name },
+        })
+    }
+
+    /// Takes note that nothing is collected, and erases what is unsent if consent was withdrawn.
+    fn off(
+        &self,
+        folder: &SpoolFolder,
+        target: &mut Target,
+        observation: &Observation,
+        name: String,
+        why: String,
+        withdrawn: bool,
+    ) -> Result<Looked, SpoolError> {
+        let found = digest_of(observation, None);
+        // Without a spool there is nothing to erase and nobody to tell.
+        if target.known == Some(found) || !folder.exists() {
+            return Ok(Looked::Off { name, why, erased: None });
+        }
+        let mut spool = folder.open(clock::now_ms())?;
+        let erased = if withdrawn { erase(&mut spool, &name)? } else { None };
+        let instance = spool.instance(&name)?.unwrap_or_default();
+        note(&mut spool, &name, instance, target, observation, false, why.clone());
+        spool.close()?;
+        target.known = Some(found);
+        Ok(Looked::Off { name, why, erased })
+    }
+
+    /// Takes note that the file cannot be read, for `status`.
+    fn hold(
+        &self,
+        folder: &SpoolFolder,
+        target: &mut Target,
+        error: ObserveError,
+    ) -> Result<Looked, SpoolError> {
+        let text = error.to_string();
+        let found: [u8; 32] = Sha256::digest(&text).into();
+        let held = Looked::Held { name: target.held_name(), error };
+        if target.known == Some(found) || !folder.exists() {
+            return Ok(held);
+        }
+        let mut spool = folder.open(clock::now_ms())?;
+        let files = absolute(&target.subject.files);
+        let known = spool.instances()?.into_iter().find(|(name, instance)| match &target.name {
+            Some(wanted) => wanted == name,
+            None => instance.config_files == files,
+        });
+        let named = known.or_else(|| target.name.clone().map(|name| (name, Instance::default())));
+        if let Some((name, mut instance)) = named {
+            instance.config_files = files;
+            instance.collecting = false;
+            instance.why = format!("held: {text}");
+            spool.put_instance(&name, &instance);
+        }
+        spool.close()?;
+        target.known = Some(found);
+        Ok(held)
+    }
+
+    /// Which instances' records must not be sent now: those whose consent cannot be read. Withdrawn consent is acted on first.
+    pub fn held(&self, folder: &SpoolFolder, targets: &mut [Target]) -> Result<Vec<String>, SpoolError> {
+        let mut held = Vec::new();
+        for target in targets {
+            match self.settled(target) {
+                Err(_) => held.extend(self.names_of(folder, target)?),
+                Ok(observation) => {
+                    if let State::Withdrawn(why) = &observation.state {
+                        let name = target.key(&observation.service);
+                        self.off(folder, target, &observation, name, why.clone(), true)?;
+                    }
+                }
+            }
+        }
+        Ok(held)
+    }
+
+    /// The keys under which a target whose service cannot be read may have records.
+    fn names_of(&self, folder: &SpoolFolder, target: &Target) -> Result<Vec<String>, SpoolError> {
+        match &target.name {
+            Some(name) => Ok(vec![name.clone()]),
+            None if folder.exists() => {
+                let files = absolute(&target.subject.files);
+                let spool = folder.open(clock::now_ms())?;
+                let names = spool.instances()?.into_iter().filter(|(_, it)| it.config_files == files);
+                let names = names.map(|(name, _)| name).collect();
+                spool.close()?;
+                Ok(names)
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The id of the instance, pinned from now on.
+    pub fn pin_now(&self, folder: &SpoolFolder, name: &str, report: &Report) -> Result<String, SpoolError> {
+        let mut spool = folder.open(clock::now_ms())?;
+        let mut instance = spool.instance(name)?.unwrap_or_default();
+        self.pin(&mut instance, report);
+        spool.put_instance(name, &instance);
+        spool.close()?;
+        Ok(instance.pin.map(|pin| pin.id).unwrap_or_default())
+    }
+
+    /// The id the instance's records carry, or would carry if there was one now.
+    pub fn pinned_or_now(
+        &self,
+        folder: &SpoolFolder,
+        name: &str,
+        report: &Report,
+    ) -> Result<String, SpoolError> {
+        let mut instance = Instance::default();
+        if folder.exists() {
+            let spool = folder.open_existing(clock::now_ms())?;
+            instance = spool.instance(name)?.unwrap_or_default();
+            spool.close()?;
+        }
+        self.pin(&mut instance, report);
+        Ok(instance.pin.map(|pin| pin.id).unwrap_or_default())
+    }
+
+    /// What the id would be now.
+    pub fn identify(&self, report: &Report) -> Identity {
+        identity::identify(&report.identity_host.0, self.system_id)
+    }
+
+    /// Gives the instance an id to keep. One made while less could be read gives way to a better one until it was delivered.
+    fn pin(&self, instance: &mut Instance, report: &Report) {
+        if instance.pin.as_ref().is_some_and(|pin| pin.fixed) {
+            return;
+        }
+        let now = self.identify(report);
+        let keep = instance.pin.as_ref().is_some_and(|pin| {
+            pin.id == now.id || pin.readable.is_some_and(|then| !now.readable.better_than(&then))
+        });
+        if !keep {
+            instance.pin = Some(Pin { id: now.id, readable: Some(now.readable), fixed: false });
+        }
+    }
+
+    /// What would be recorded of an observation.
+    pub fn draft(&self, observation: &Observation, report: &Report, id: String) -> Draft {
+        Draft {
+            layout: report.derived.layout.clone(),
+            values: report.derived.values.clone(),
+            id,
+            service_version: observation.version.version.to_string(),
+            system: self.system.clone(),
+            node_version: report.node_version.clone(),
+        }
+    }
+}
+
+fn why_collecting(assumed: bool) -> String {
+    match assumed {
+        true => "consent is given; the service's version was not found, the newest known is assumed".into(),
+        false => "consent is given".into(),
+    }
+}
+
+fn erase(spool: &mut Spool, name: &str) -> Result<Option<Receipt>, SpoolError> {
+    let selector = Selector::of_instance(name);
+    if spool.would_purge(&selector)?.records == 0 {
+        return Ok(None);
+    }
+    spool.purge(&selector).map(Some)
+}
+
+fn note(
+    spool: &mut Spool,
+    name: &str,
+    mut instance: Instance,
+    target: &Target,
+    observation: &Observation,
+    collecting: bool,
+    why: String,
+) {
+    instance.service = observation.service.clone();
+    instance.service_version = observation.version.version.to_string();
+    instance.config_files = absolute(&target.subject.files);
+    instance.collecting = collecting;
+    instance.why = why;
+    spool.put_instance(name, &instance);
+}
+
+fn absolute(files: &[PathBuf]) -> Vec<PathBuf> {
+    files.iter().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone())).collect()
+}
+
+/// A digest of all that a look found; equal digests lead to the same record.
+fn digest_of(observation: &Observation, report: Option<&Report>) -> [u8; 32] {
+    let found = json!({
+        "service": observation.service,
+        "version": observation.version.version.to_string(),
+        "state": match &observation.state {
+            State::Reports(_) => "reports",
+            State::Withdrawn(why) | State::TooOld(why) => why,
+        },
+        "values": report.map(|report| &report.derived.values),
+        "layout": report.map(|report| &report.derived.layout),
+        "node": report.map(|report| &report.node_version),
+    });
+    Sha256::digest(found.to_string()).into()
+}

@@ -1,0 +1,196 @@
+//! One run of the forwarder: batch after batch until the planner says it is over.
+//!
+//! Invariants:
+//! - The spool is open while a batch is taken, noted or acknowledged, and closed while a request is under way.
+//! - Before each batch the caller says whose records may not be sent now.
+//! - What a request carries is noted durably before it goes out; if the process dies, the same uuids go out again together.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::{Duration, Instant};
+
+use super::backoff;
+use super::plan::{Ending, Fate, Limits, Planner, Step};
+use super::transport::Endpoint;
+use super::verdict::Outcome;
+use super::wire::{self, Shape};
+use crate::clock;
+use crate::spool::{Queued, Settled, Spool, SpoolError, SpoolFolder};
+use crate::stop::Stop;
+
+/// Where the records come from, where they go, and in which shape.
+pub struct Line<'a> {
+    /// The spool.
+    pub folder: &'a SpoolFolder,
+    /// The host.
+    pub endpoint: &'a Endpoint,
+    /// The shape of a request.
+    pub shape: Shape,
+    /// Sizes and patience.
+    pub limits: Limits,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Records delivered.
+    pub sent: u64,
+    /// Requests made.
+    pub batches: u64,
+    /// Bytes of their bodies, as sent.
+    pub wire_bytes: u64,
+    /// Records set apart as dead letters.
+    pub dead_lettered: u64,
+    /// Records still waiting.
+    pub remaining: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The cause and the next step, where records were kept.
+    pub why: Option<String>,
+    /// The wait the server asked for.
+    pub asked_wait: Option<Duration>,
+}
+
+/// What a run may ask its caller, and tell it.
+pub trait Caller {
+    /// The instances whose records may not be sent now.
+    fn held(&mut self) -> Result<BTreeSet<String>, SpoolError>;
+    /// So many records were delivered so far.
+    fn progress(&mut self, sent: u64);
+}
+
+/// Sends what waits, until the queue is empty, the planner gives up, or `stop` is set.
+pub fn run(line: &Line<'_>, caller: &mut dyn Caller, stop: &Stop) -> Result<Report, SpoolError> {
+    let _turn = line.folder.flush_turn()?;
+    let began = Instant::now();
+    let mut planner = Planner::new(line.limits);
+    let mut report = Report {
+        sent: 0,
+        batches: 0,
+        wire_bytes: 0,
+        dead_lettered: 0,
+        remaining: 0,
+        outcome: Outcome::Empty,
+        why: None,
+        asked_wait: None,
+    };
+    let mut answered: Option<(Vec<Queued>, Fate)> = None;
+    let ending = loop {
+        match planner.next(began.elapsed()) {
+            Step::Done(ending) => break ending,
+            Step::Wait(time) => {
+                settle(line, answered.take())?.close()?;
+                if stop.wait(time) {
+                    break stopped();
+                }
+            }
+            Step::Send { max_events } => {
+                let held = caller.held()?;
+                let mut spool = settle(line, answered.take())?;
+                let (batch, body) = next_request(line, &mut spool, max_events, &held)?;
+                spool.close()?;
+                if batch.is_empty() {
+                    planner.ran_dry();
+                    continue;
+                }
+                let (answer, wire_bytes) = line.endpoint.post(&body);
+                let fate = planner.learn(&answer, batch.len(), began.elapsed(), random());
+                report.batches += 1;
+                report.wire_bytes += wire_bytes;
+                match &fate {
+                    Fate::Delivered => report.sent += batch.len() as u64,
+                    Fate::DeadLetter { .. } => report.dead_lettered += 1,
+                    Fate::Kept => {}
+                }
+                caller.progress(report.sent);
+                let unanswered = fate == Fate::Kept;
+                answered = Some((batch, fate));
+                if stop.is_set() {
+                    // Without an answer the batch stays noted as under way: the same uuids go out again together.
+                    answered = answered.filter(|_| !unanswered);
+                    break stopped();
+                }
+            }
+        }
+    };
+    report.outcome = ending.outcome;
+    report.why = ending.why;
+    report.asked_wait = ending.asked_wait;
+    conclude(line, answered, &mut report)?;
+    Ok(report)
+}
+
+fn stopped() -> Ending {
+    Ending {
+        outcome: Outcome::Unreachable,
+        why: Some("stopped before an answer came; the batch is sent again".into()),
+        asked_wait: None,
+    }
+}
+
+/// Takes the next records and writes their request; what it carries is noted as under way.
+fn next_request(
+    line: &Line<'_>,
+    spool: &mut Spool,
+    max_events: usize,
+    held: &BTreeSet<String>,
+) -> Result<(Vec<Queued>, Vec<u8>), SpoolError> {
+    let mut batch = spool.next_batch(max_events, held)?;
+    if batch.is_empty() {
+        return Ok((batch, Vec::new()));
+    }
+    let body = wire::body(&batch, &line.shape, clock::now_ms());
+    batch.truncate(body.events);
+    spool.begin(&batch)?;
+    Ok((batch, body.json))
+}
+
+/// Opens the spool and acknowledges what was answered.
+fn settle(line: &Line<'_>, answered: Option<(Vec<Queued>, Fate)>) -> Result<Spool, SpoolError> {
+    let mut spool = line.folder.open(clock::now_ms())?;
+    let Some((batch, fate)) = answered else {
+        return Ok(spool);
+    };
+    let settled = match fate {
+        Fate::Delivered => Some(Settled::Delivered),
+        Fate::DeadLetter { words } => Some(Settled::Dead(words)),
+        Fate::Kept => None,
+    };
+    match settled {
+        Some(fate) => {
+            let settled: Vec<_> = batch.into_iter().map(|queued| (queued, fate.clone())).collect();
+            spool.settle(&settled)?;
+        }
+        None => spool.give_up_batch(),
+    }
+    Ok(spool)
+}
+
+/// Acknowledges the last batch and remembers how the run ended.
+fn conclude(
+    line: &Line<'_>,
+    answered: Option<(Vec<Queued>, Fate)>,
+    report: &mut Report,
+) -> Result<(), SpoolError> {
+    let mut spool = settle(line, answered)?;
+    report.remaining = spool.counts()?.queued;
+    let now_ms = clock::now_ms();
+    let memory = spool.flush_memory();
+    let failed = matches!(report.outcome, Outcome::Unreachable | Outcome::Refused | Outcome::Throttled);
+    memory.last_attempt_ms = Some(now_ms);
+    memory.last_outcome = Some(report.outcome.to_string());
+    if report.sent > 0 {
+        memory.last_success_ms = Some(now_ms);
+    }
+    memory.failures = if failed { memory.failures.saturating_add(1) } else { 0 };
+    memory.next_attempt_ms = failed.then(|| {
+        let wait = backoff::delay(memory.failures, report.asked_wait, random());
+        now_ms.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))
+    });
+    spool.close()
+}
+
+/// An evenly spread number: std seeds each hasher's state from the operating system.
+pub fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

@@ -1,0 +1,228 @@
+//! What to send next, and when to stop: the forwarder's decisions, without its I/O.
+//!
+//! A run asks the planner for a [`Step`], carries it out and reports the answer back; the planner never sees
+//! a socket, a clock or the spool. So every outage can be played through in a test, and the code that does
+//! I/O has nothing left to decide. (The model is Mozilla's Glean, whose uploader is told Upload, Wait or
+//! Done.)
+//!
+//! ```text
+//! loop: next ----Send----> read the head of the queue, post it ----answer----> learn ---> Fate of the batch
+//!        |                       (queue empty: ran_dry)
+//!        |-------Wait----> sleep, or be cancelled
+//!        '-------Done----> tell the outcome
+//! ```
+//!
+//! Invariants:
+//! 1. A record has one fate per answer: delivered, dead-lettered or kept, and kept is the rule.
+//! 2. Every run ends. Each answer takes records off the queue, makes the next batch smaller, or uses up
+//!    patience.
+//! 3. All batches are taken from the head of the queue, so records arrive in the order in which they were
+//!    written.
+//!
+//! Batch sizes follow three separate reasons, since each needs another cure:
+//! - **a poison record** (400): the records at the head that hold it are *suspects*; half of them are sent at
+//!   a time until it stands alone. Of 2,000 records it takes about a dozen requests to find it. The rest then
+//!   goes at full size;
+//! - **a limit on size** (413): half is the new ceiling for the rest of the run, since the limit won't move;
+//! - **a weak line** (timeout, broken off): half, and doubled again with each batch that passes.
+
+use std::time::Duration;
+
+use super::{
+    answer::Answer,
+    backoff,
+    verdict::{Kept, Outcome, Verdict, judge},
+};
+
+/// After so many records refused alone, with none delivered in between, the fault is hardly theirs.
+const MAX_REFUSED_IN_A_ROW: u32 = 100;
+
+/// What a run may do.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The most events in a batch (`flush.batchEvents`).
+    pub batch_events: usize,
+    /// How much time waits and failed attempts may take in all (`flush.patience`). Zero, for the service,
+    /// ends the run at the first failure: its next run starts when [`backoff::delay`] says.
+    pub patience: Duration,
+    /// How many records may leave the queue in all (`--limit`).
+    pub records: Option<u64>,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Send the head of the queue, at least one record and at most so many.
+    Send {
+        /// The most events to put in the batch.
+        max_events: usize,
+    },
+    /// Do nothing for this long, then ask again.
+    Wait(Duration),
+    /// The run is over.
+    Done(Ending),
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// In the contract's words.
+    pub outcome: Outcome,
+    /// The cause and the next step, where records were kept.
+    pub why: Option<String>,
+    /// The wait that the server asked for; [`backoff::delay`] takes it.
+    pub asked_wait: Option<Duration>,
+}
+
+/// What becomes of the records of the batch that was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// Acknowledge them.
+    Delivered,
+    /// Set the batch's only record aside, with the server's words.
+    DeadLetter {
+        /// The status and the server's words.
+        words: String,
+    },
+    /// Leave them at the head of the queue.
+    Kept,
+}
+
+/// The state of one run. Times are counted from any fixed moment, such as the start of the run.
+#[derive(Debug)]
+pub struct Planner {
+    limits: Limits,
+    /// The size of the next batch, as far as the line goes.
+    size: usize,
+    /// What `size` may grow to.
+    ceiling: usize,
+    /// So many records at the head hold at least one that PostHog refuses; 0 if none is known.
+    suspects: usize,
+    refused_in_a_row: u32,
+    failures_in_a_row: u32,
+    left_queue: u64,
+    patience_used: Duration,
+    attempt_began: Duration,
+    /// A wait or an end that is already decided.
+    decided: Option<Step>,
+}
+
+impl Planner {
+    /// A planner for one run.
+    pub fn new(limits: Limits) -> Self {
+        let ceiling = limits.batch_events.max(1);
+        Self {
+            limits,
+            size: ceiling,
+            ceiling,
+            suspects: 0,
+            refused_in_a_row: 0,
+            failures_in_a_row: 0,
+            left_queue: 0,
+            patience_used: Duration::ZERO,
+            attempt_began: Duration::ZERO,
+            decided: None,
+        }
+    }
+
+    /// What to do now. After [`Step::Done`] every further call says the same.
+    pub fn next(&mut self, now: Duration) -> Step {
+        if let Some(step) = self.decided.take() {
+            match step {
+                Step::Wait(wait) => self.patience_used += wait,
+                _ => self.decided = Some(step.clone()),
+            }
+            return step;
+        }
+        let allowed = self.limits.records.map_or(u64::MAX, |limit| limit.saturating_sub(self.left_queue));
+        if allowed == 0 {
+            return self.end(Outcome::Limit, None, None);
+        }
+        self.attempt_began = now;
+        let max_events = self.batch_size().min(usize::try_from(allowed).unwrap_or(usize::MAX));
+        Step::Send { max_events }
+    }
+
+    /// Reports that the queue held nothing to send.
+    pub fn ran_dry(&mut self) {
+        let outcome = if self.left_queue == 0 { Outcome::Empty } else { Outcome::Drained };
+        self.end(outcome, None, None);
+    }
+
+    /// Reports the answer to a batch of so many `events` (at least one), and says what becomes of them.
+    ///
+    /// `random` is any evenly spread number; it decides the length of a wait.
+    pub fn learn(&mut self, answer: &Answer, events: usize, now: Duration, random: u64) -> Fate {
+        match judge(answer, events) {
+            Verdict::Delivered => self.delivered(events),
+            Verdict::Isolate => {
+                self.suspects = events;
+                Fate::Kept
+            }
+            Verdict::Shrink => {
+                self.ceiling = (events / 2).max(1);
+                self.size = self.size.min(self.ceiling);
+                Fate::Kept
+            }
+            Verdict::DeadLetter { words } => self.dead_letter(words),
+            Verdict::Kept(kept) => {
+                if matches!(answer, Answer::Unreachable(failure) if failure.may_be_size()) {
+                    self.size = (events / 2).max(1);
+                }
+                self.kept(kept, now, random)
+            }
+        }
+    }
+
+    fn batch_size(&self) -> usize {
+        match self.suspects {
+            0 => self.size,
+            suspects => (suspects / 2).clamp(1, self.size),
+        }
+    }
+
+    fn delivered(&mut self, events: usize) -> Fate {
+        self.left_queue += events as u64;
+        self.suspects = self.suspects.saturating_sub(events);
+        self.size = (self.size * 2).min(self.ceiling);
+        self.failures_in_a_row = 0;
+        self.refused_in_a_row = 0;
+        Fate::Delivered
+    }
+
+    fn dead_letter(&mut self, words: String) -> Fate {
+        self.left_queue += 1;
+        self.suspects = 0;
+        self.refused_in_a_row += 1;
+        if self.refused_in_a_row >= MAX_REFUSED_IN_A_ROW {
+            let why = format!(
+                "PostHog refused {MAX_REFUSED_IN_A_ROW} records in a row, each alone, so the fault is hardly \
+                 theirs; the last answer was {words}. Check posthog.host, then retry the dead letters"
+            );
+            self.end(Outcome::Refused, Some(why), None);
+        }
+        Fate::DeadLetter { words }
+    }
+
+    fn kept(&mut self, kept: Kept, now: Duration, random: u64) -> Fate {
+        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+        self.patience_used += now.saturating_sub(self.attempt_began);
+        let wait = backoff::delay(self.failures_in_a_row, kept.asked_wait, random);
+        let in_time = self.patience_used.saturating_add(wait) <= self.limits.patience;
+        if in_time && kept.outcome != Outcome::Refused {
+            self.decided = Some(Step::Wait(wait));
+        } else {
+            self.end(kept.outcome, Some(kept.why), kept.asked_wait);
+        }
+        Fate::Kept
+    }
+
+    fn end(&mut self, outcome: Outcome, why: Option<String>, asked_wait: Option<Duration>) -> Step {
+        let done = Step::Done(Ending { outcome, why, asked_wait });
+        self.decided = Some(done.clone());
+        done
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! Outages played through: a simulated queue and server, without a socket or a clock.
+
+use super::*;
+use crate::forward::answer::{Body, Failure};
+
+const LIMITS: Limits = Limits { batch_events: 2000, patience: Duration::from_secs(10), records: None };
+const BROKEN_OFF: Answer = Answer::Unreachable(Failure::BrokenOff);
+
+fn http(status: u16) -> Answer {
+    Answer::Http { status, body: Body::Words("because".into()), retry_after: None }
+}
+
+fn accepted() -> Answer {
+    Answer::Http { status: 200, body: Body::Accepted { quota_limited: false }, retry_after: None }
+}
+
+/// What a simulated run did.
+#[derive(Default)]
+struct Run {
+    delivered: Vec<u32>,
+    dead: Vec<u32>,
+    left: Vec<u32>,
+    batches: Vec<usize>,
+    waited: Duration,
+    outcome: Option<Outcome>,
+}
+
+/// Plays a run on the queue 0..records. The clock stands still, the worst case for termination.
+fn play(limits: Limits, records: u32, mut answer: impl FnMut(&[u32]) -> Answer) -> Run {
+    let mut planner = Planner::new(limits);
+    let mut run = Run { left: (0..records).collect(), ..Run::default() };
+    for turn in 0..1_000_000 {
+        match planner.next(Duration::ZERO) {
+            Step::Wait(wait) => {
+                assert!(wait <= backoff::RETRY_AFTER_CAP);
+                run.waited += wait;
+            }
+            Step::Done(ending) => {
+                run.outcome = Some(ending.outcome);
+                return run;
+            }
+            Step::Send { max_events } => {
+                assert!((1..=limits.batch_events).contains(&max_events));
+                let batch = &run.left[..max_events.min(run.left.len())];
+                if batch.is_empty() {
+                    planner.ran_dry();
+                    continue;
+                }
+                run.batches.push(batch.len());
+                match planner.learn(&answer(batch), batch.len(), Duration::ZERO, turn * 7919) {
+                    Fate::Delivered => {
+                        run.delivered.extend(run.left.drain(..run.batches[run.batches.len() - 1]))
+                    }
+                    Fate::DeadLetter { .. } => {
+                        assert_eq!(batch.len(), 1);
+                        run.dead.push(run.left.remove(0));
+                    }
+                    Fate::Kept => {}
+                }
+            }
+        }
+    }
+    panic!("the run doesn't end");
+}
+
+#[test]
+fn a_poison_record_is_isolated_and_the_others_delivered() {
+    for poison in [0, 1, 49, 50, 99] {
+        let run = play(LIMITS, 100, |batch| if batch.contains(&poison) { http(400) } else { accepted() });
+        assert_eq!(run.dead, [poison]);
+        assert!(run.delivered.iter().copied().eq((0..100).filter(|record| *record != poison)));
+        assert_eq!(run.outcome, Some(Outcome::Drained));
+        assert!(run.batches.len() <= 10, "{:?}", run.batches);
+    }
+}
+
+#[test]
+fn a_limit_on_size_is_found_once_and_kept_to() {
+    let run = play(LIMITS, 10_000, |batch| if batch.len() > 300 { http(413) } else { accepted() });
+    assert_eq!((run.delivered.len(), run.dead.len()), (10_000, 0));
+    assert_eq!(run.batches[..4], [2000, 1000, 500, 250]);
+    assert!(run.batches[3..].iter().all(|events| *events == 250));
+}
+
+#[test]
+fn a_weak_line_shrinks_batches_and_a_good_one_grows_them_again() {
+    let mut attempt = 0;
+    let run = play(LIMITS, 10_000, |_| {
+        attempt += 1;
+        if attempt <= 2 { BROKEN_OFF } else { accepted() }
+    });
+    assert_eq!(run.batches[..6], [2000, 1000, 500, 1000, 2000, 2000]);
+    assert_eq!(run.outcome, Some(Outcome::Drained));
+}
+
+#[test]
+fn patience_bounds_the_waiting_in_all() {
+    let run = play(LIMITS, 10, |_| Answer::Unreachable(Failure::Refused));
+    assert_eq!((run.outcome, run.left.len()), (Some(Outcome::Unreachable), 10));
+    assert!(run.waited <= LIMITS.patience && run.batches.len() > 1, "{:?}", run.batches);
+
+    let service = Limits { patience: Duration::ZERO, ..LIMITS };
+    let run = play(service, 10, |_| http(503));
+    assert_eq!((run.batches.len(), run.waited), (1, Duration::ZERO));
+
+    let mut planner = Planner::new(LIMITS);
+    planner.next(Duration::ZERO);
+    planner.learn(&BROKEN_OFF, 10, Duration::from_secs(30), 0);
+    assert!(matches!(planner.next(Duration::from_secs(30)), Step::Done(_)), "the attempt took it all");
+}
+
+#[test]
+fn a_long_pause_or_a_wrong_setting_ends_the_run_at_once() {
+    let asked_wait = Some(Duration::from_secs(60));
+    let busy = Answer::Http { status: 429, body: Body::Other, retry_after: asked_wait };
+    for (answer, outcome, asked_wait) in
+        [(busy, Outcome::Throttled, asked_wait), (http(401), Outcome::Refused, None)]
+    {
+        let mut planner = Planner::new(LIMITS);
+        planner.next(Duration::ZERO);
+        assert_eq!(planner.learn(&answer, 10, Duration::ZERO, 0), Fate::Kept);
+        let Step::Done(ending) = planner.next(Duration::ZERO) else { panic!("{answer:?}") };
+        assert_eq!((ending.outcome, ending.asked_wait), (outcome, asked_wait));
+        assert_eq!(planner.next(Duration::ZERO), Step::Done(ending));
+    }
+}
+
+#[test]
+fn limits_and_empty_queues_end_the_run() {
+    let run = play(Limits { records: Some(2500), ..LIMITS }, 10_000, |_| accepted());
+    assert_eq!((run.batches, run.outcome), (vec![2000, 500], Some(Outcome::Limit)));
+    assert_eq!(play(LIMITS, 0, |_| accepted()).outcome, Some(Outcome::Empty));
+    assert_eq!(play(LIMITS, 1, |_| accepted()).outcome, Some(Outcome::Drained));
+}
+
+#[test]
+fn a_server_that_refuses_everything_does_not_empty_the_queue() {
+    let run = play(LIMITS, 10_000, |_| http(400));
+    assert_eq!((run.dead.len(), run.outcome), (MAX_REFUSED_IN_A_ROW as usize, Some(Outcome::Refused)));
+}
+
+#[test]
+fn any_row_of_answers_ends_with_each_record_in_one_place() {
+    for seed in 0..300_u64 {
+        let mut state = seed;
+        let run = play(LIMITS, 500, |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            match (state >> 33) % 12 {
+                0..=4 => accepted(),
+                5 => BROKEN_OFF,
+                6 => http(413),
+                7 => http(503),
+                _ => http(400),
+            }
+        });
+        let mut all = [run.delivered, run.dead, run.left].concat();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..500), "seed {seed}");
+    }
+}

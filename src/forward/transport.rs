@@ -1,0 +1,208 @@
+//! The line to PostHog: posts one body and reduces whatever happens to an [`Answer`].
+//!
+//! It decides nothing; [`plan`](super::plan) does. What it promises:
+//!
+//! 1. **Nothing goes out unprotected by accident.** Plain http is refused except to this machine or where an
+//!    admin allowed it, redirects are not followed, and an address with credentials in it is not accepted.
+//! 2. **Every attempt ends.** Name lookup and connecting have their own short limit, the whole request has
+//!    `flush.timeout`, and an answer is read up to 64 KiB.
+//! 3. **No secret in a text.** Errors name a setting or a kind of failure, never a value, an address or a
+//!    key.
+//!
+//! Only this module and those below it name ureq and rustls. The proxy is `posthog.proxy`, else `ALL_PROXY`,
+//! `HTTPS_PROXY` or `HTTP_PROXY` with `NO_PROXY`, as ureq reads them; the environment's proxy is not used for
+//! this machine itself. Connections are kept alive between the batches of one [`Endpoint`].
+//!
+//! **Stopping in mid-request.** [`Endpoint::post`] blocks. To stop within two seconds, run it on a thread of
+//! its own, call [`Endpoint::abort`] from another, and leave that thread behind if it has not come back: a
+//! request in flight ends at once, but a name lookup or a TCP connect is not interruptible and ends by its
+//! own limit. The records of a request so ended are kept, so nothing is lost.
+
+use std::{
+    io::{self, Read, Write},
+    sync::Arc,
+    time::Duration,
+};
+
+use flate2::{Compression, write::GzEncoder};
+use jiff::Timestamp;
+use ureq::{
+    Agent, Proxy, ProxyProtocol, Timeout,
+    http::{Response, Uri, header},
+    unversioned::{
+        resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver},
+        transport::{ConnectProxyConnector, Connector, NextTimeout, SocksConnector, TcpConnector},
+    },
+};
+
+use super::answer::{Answer, Body, Failure, http_date, retry_after};
+
+mod settings;
+mod tls;
+
+pub use settings::{EndpointError, EndpointSettings};
+use settings::{batch_url, is_loopback, parse_proxy};
+
+/// The most time for looking up the name and for connecting, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most of an answer that is read: PostHog's has a few dozen bytes.
+const MAX_ANSWER: u64 = 64 * 1024;
+const USER_AGENT: &str = concat!("salver/", env!("CARGO_PKG_VERSION"));
+
+/// A host to post batches to.
+pub struct Endpoint {
+    agent: Agent,
+    url: Uri,
+}
+
+impl Endpoint {
+    /// Checks the settings; connects to nothing yet.
+    pub fn new(settings: &EndpointSettings) -> Result<Self, EndpointError> {
+        let url = batch_url(&settings.host)?;
+        let local = is_loopback(&url);
+        let https = url.scheme_str() == Some("https");
+        if !https && !local && !settings.allow_plain_http {
+            return Err(EndpointError::PlainHttp);
+        }
+        let proxy = match &settings.proxy {
+            Some(proxy) => Some(parse_proxy(proxy)?),
+            None if local => None,
+            None => Proxy::try_from_env(),
+        };
+        let extra_roots = settings.ca_file.as_deref().map(tls::read_ca_file).transpose()?.unwrap_or_default();
+        let needs_tls = https || proxy.as_ref().is_some_and(|proxy| proxy.protocol() == ProxyProtocol::Https);
+        let tls = needs_tls.then(|| tls::client_config(extra_roots)).transpose();
+        let tls = tls.map_err(|_| EndpointError::NoTrustStore)?.map(Arc::new);
+
+        let connect_timeout = settings.timeout.min(CONNECT_TIMEOUT);
+        let config = Agent::config_builder()
+            .proxy(proxy)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(USER_AGENT)
+            .timeout_resolve(Some(connect_timeout))
+            .timeout_connect(Some(connect_timeout))
+            .timeout_global(Some(settings.timeout))
+            .build();
+        let connector =
+            ().chain(SocksConnector::default())
+                .chain(ConnectProxyConnector::default())
+                .chain(TcpConnector::default())
+                .chain(tls::TlsConnector(tls));
+        Ok(Self { agent: Agent::with_parts(config, connector, NameLookup::default()), url })
+    }
+
+    /// Posts one JSON body with gzip. Returns the answer and the length of the body on the wire, headers not
+    /// counted.
+    pub fn post(&self, json: &[u8]) -> (Answer, u64) {
+        let body = gzip(json);
+        let request = self
+            .agent
+            .post(&self.url)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONTENT_ENCODING, "gzip");
+        let answer = match request.send(&body[..]) {
+            Ok(response) => read_answer(response),
+            Err(error) => no_answer(&error),
+        };
+        (answer, body.len() as u64)
+    }
+
+    /// Ends the request in flight, if there is one, and makes all later ones fail. For stopping the program.
+    pub fn abort(&self) {
+        self.agent.clone().shutdown();
+    }
+}
+
+/// Level 6, by measurement: of 2,000 near-identical events (4.5 MB) it makes 98 kB in 28 ms, where level 1
+/// makes 190 kB in 4 ms and level 9 makes 90 kB in 52 ms.
+fn gzip(json: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(json.len() / 8), Compression::new(6));
+    #[expect(clippy::expect_used, reason = "writing to a Vec has no failure")]
+    encoder.write_all(json).and_then(|()| encoder.finish()).expect("memory takes every write")
+}
+
+fn read_answer(response: Response<ureq::Body>) -> Answer {
+    let status = response.status().as_u16();
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let content_type = header(header::CONTENT_TYPE).map(str::to_owned);
+    let now = header(header::DATE).and_then(http_date).unwrap_or_else(Timestamp::now);
+    let retry_after = header(header::RETRY_AFTER).and_then(|value| retry_after(value, now));
+    let mut bytes = Vec::new();
+    let read = response.into_body().into_reader().take(MAX_ANSWER).read_to_end(&mut bytes);
+    match read {
+        // Only a 200 depends on its body; any other status has said enough.
+        Err(error) if status == 200 => Answer::Unreachable(failure(&error.into())),
+        _ => Answer::Http { status, body: Body::read(content_type.as_deref(), &bytes), retry_after },
+    }
+}
+
+fn no_answer(error: &ureq::Error) -> Answer {
+    match error {
+        // ureq has the status in its text only: "proxy server responded 407/407".
+        ureq::Error::ConnectProxyFailed(text) => {
+            let status = text.split(|c: char| !c.is_ascii_digit()).find_map(|number| number.parse().ok());
+            status.map_or(Answer::Unreachable(Failure::BrokenOff), |status| Answer::ProxyRefused { status })
+        }
+        error => Answer::Unreachable(failure(error)),
+    }
+}
+
+/// Reduces an error to its kind, so that nothing of its text is passed on.
+fn failure(error: &ureq::Error) -> Failure {
+    match error {
+        ureq::Error::HostNotFound | ureq::Error::Timeout(Timeout::Resolve) => Failure::NameLookup,
+        ureq::Error::Timeout(Timeout::Connect) => Failure::ConnectTimeout,
+        ureq::Error::Timeout(_) => Failure::AnswerTimeout,
+        ureq::Error::Io(error) => io_failure(error),
+        ureq::Error::Tls(_) | ureq::Error::TlsRequired => Failure::Tls,
+        ureq::Error::Protocol(_) | ureq::Error::LargeResponseHeader(..) => Failure::NotHttp,
+        _ => Failure::BrokenOff,
+    }
+}
+
+fn io_failure(error: &io::Error) -> Failure {
+    if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return tls::failure(error);
+    }
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::PermissionDenied => Failure::Refused,
+        io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkDown
+        | io::ErrorKind::AddrNotAvailable => Failure::NoRoute,
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Failure::AnswerTimeout,
+        _ => Failure::BrokenOff,
+    }
+}
+
+/// ureq's own lookup, whose failures can be told from those of a connection.
+#[derive(Debug, Default)]
+struct NameLookup(DefaultResolver);
+
+impl Resolver for NameLookup {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &ureq::config::Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        self.0.resolve(uri, config, timeout).map_err(|error| match error {
+            ureq::Error::Io(_) => ureq::Error::HostNotFound,
+            other => other,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_proxys_own_status_is_read_from_ureqs_text() {
+        let said = |text: &str| no_answer(&ureq::Error::ConnectProxyFailed(text.to_owned()));
+        assert_eq!(said("proxy server responded 407/407"), Answer::ProxyRefused { status: 407 });
+        assert_eq!(said("proxy server did not respond"), Answer::Unreachable(Failure::BrokenOff));
+    }
+}

@@ -1,0 +1,283 @@
+//! What an answer means for the records that were sent: pure, one row for every answer.
+//!
+//! PostHog's status codes alone can't be trusted with a record's fate, since portals and proxies answer in
+//! its place. So the rule is: **a record leaves the queue only on PostHog's own word**, and every answer that
+//! this table doesn't know keeps it.
+//!
+//! | answer | the batch | outcome |
+//! |---|---|---|
+//! | 200, PostHog's JSON | delivered | |
+//! | 200, PostHog's JSON with `quota_limited` | kept for an hour: the events were dropped | throttled |
+//! | 200, anything else (web page, empty, other JSON) | kept: a portal or proxy answered | unreachable |
+//! | 3xx | kept, not followed: the project key goes to no other host | refused: `posthog.host` |
+//! | 400, not a web page | halved until the record to blame stands alone, which is dead-lettered | |
+//! | 400, a web page | kept: a portal or proxy answered | unreachable |
+//! | 401 | kept | refused: `posthog.apiKey` |
+//! | 402 | kept for an hour: over quota | throttled |
+//! | 403 | kept | refused: `posthog.host`, firewall |
+//! | 404 | kept | refused: `posthog.host` |
+//! | 407 | kept | refused: `posthog.proxy` |
+//! | 408, 425, 429 | kept, tried again after a backoff | throttled |
+//! | 413 | sent again in smaller batches; a record too large alone is dead-lettered | |
+//! | 5xx | kept, tried again after a backoff (511: a portal) | unreachable |
+//! | any other status | kept | refused |
+//! | the proxy's own 5xx to `CONNECT` | kept, tried again after a backoff | unreachable |
+//! | the proxy's other refusals of `CONNECT` | kept | refused: `posthog.proxy` |
+//! | none: name, network, TLS, timeout | kept, same uuids again after a backoff | unreachable |
+//!
+//! PostHog answers 200 to a well-shaped but unknown key, and 2024's versions also over quota, and drops the
+//! events; no client can see that. `doctor` says so.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::answer::{Answer, Body, Failure};
+
+/// How long a used-up quota is left alone: it doesn't come back within a backoff's minutes.
+const QUOTA_PAUSE: Duration = Duration::from_secs(60 * 60);
+
+/// How a run of the forwarder ended; the words are the command line's contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Everything queued has left the queue.
+    Drained,
+    /// There was nothing to send.
+    Empty,
+    /// As many records as asked for have left the queue.
+    Limit,
+    /// No usable answer: network, TLS, portal, 5xx.
+    Unreachable,
+    /// An answer that a setting must change.
+    Refused,
+    /// PostHog asks for patience: rate limit or quota.
+    Throttled,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// What an answer means for the batch that it answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// PostHog has every record of the batch.
+    Delivered,
+    /// At least one record of the batch is refused for what it is: find it by halving.
+    Isolate,
+    /// The batch is too large as a whole: send fewer at a time.
+    Shrink,
+    /// The batch's only record is refused for what it is.
+    DeadLetter {
+        /// The server's words, for the dead letter.
+        words: String,
+    },
+    /// Nothing is known to be stored; every record stays.
+    Kept(Kept),
+}
+
+/// Why a batch was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// [`Outcome::Unreachable`], [`Outcome::Refused`] or [`Outcome::Throttled`].
+    pub outcome: Outcome,
+    /// The cause and the next step, for an admin.
+    pub why: String,
+    /// The wait that the server asked for.
+    pub asked_wait: Option<Duration>,
+}
+
+/// Judges the answer to a batch of so many `events`.
+pub fn judge(answer: &Answer, events: usize) -> Verdict {
+    match answer {
+        Answer::Http { status, body, retry_after } => judge_http(*status, body, *retry_after, events),
+        Answer::ProxyRefused { status } => Verdict::Kept(refused_by_proxy(*status)),
+        Answer::Unreachable(failure) => Verdict::Kept(no_answer(*failure)),
+    }
+}
+
+fn judge_http(status: u16, body: &Body, retry_after: Option<Duration>, events: usize) -> Verdict {
+    let kept = |outcome, asked_wait, why: &str| {
+        Verdict::Kept(Kept { outcome, why: format!("{why}{}", quoted(body)), asked_wait })
+    };
+    match (status, body) {
+        (200, Body::Accepted { quota_limited: false }) => Verdict::Delivered,
+        (200, Body::Accepted { quota_limited: true }) | (402, _) => {
+            kept(Outcome::Throttled, Some(retry_after.unwrap_or(QUOTA_PAUSE)), OVER_QUOTA)
+        }
+        (200, _) | (400, Body::Html) | (511, _) => kept(Outcome::Unreachable, None, PORTAL),
+        (400, _) if events > 1 => Verdict::Isolate,
+        (413, _) if events > 1 => Verdict::Shrink,
+        (400 | 413, _) => Verdict::DeadLetter { words: dead_words(status, body) },
+        (408 | 425 | 429, _) => kept(
+            Outcome::Throttled,
+            retry_after,
+            &format!("PostHog asks for a pause ({status}); try again later"),
+        ),
+        (500..=599, _) => kept(
+            Outcome::Unreachable,
+            retry_after,
+            &format!("PostHog, or a proxy before it, is out of order ({status}); try again later"),
+        ),
+        _ => kept(Outcome::Refused, None, &wrong_setting(status)),
+    }
+}
+
+const OVER_QUOTA: &str = "PostHog's quota for this project is used up; raise the billing limit in PostHog, \
+                          or wait for the next billing period";
+const PORTAL: &str = "something that is not PostHog answered, such as a captive portal or a proxy's page; \
+                      log in to the network, or let this server through the proxy (posthog.proxy)";
+const PROXY_CREDENTIALS: &str = "the proxy wants other credentials (407); write them in posthog.proxy. NTLM \
+                                 and Kerberos are not supported: such a proxy must let this server through";
+
+/// What to change after a status that trying again can't mend.
+fn wrong_setting(status: u16) -> String {
+    match status {
+        300..=399 => format!(
+            "posthog.host answers with a redirect ({status}), which is not followed, so that the project key \
+             goes to no other host; write the final address in posthog.host, or log in to the network if a \
+             portal did this"
+        ),
+        401 => "the project key is refused (401); set posthog.apiKey to the project's own key, which starts \
+                with phc_ (phx_ is a personal key)"
+            .to_owned(),
+        403 => "access is forbidden (403); check posthog.host, and that no firewall blocks it".to_owned(),
+        404 => "no PostHog ingestion is at this address (404); set posthog.host to a bare address such as \
+                https://eu.i.posthog.com"
+            .to_owned(),
+        407 => PROXY_CREDENTIALS.to_owned(),
+        _ => format!("the unknown status {status} came; check that posthog.host names PostHog"),
+    }
+}
+
+fn refused_by_proxy(status: u16) -> Kept {
+    let (outcome, why) = match status {
+        407 => (Outcome::Refused, PROXY_CREDENTIALS.to_owned()),
+        500..=599 => {
+            let why = format!("the proxy could not reach posthog.host ({status}); check that name");
+            (Outcome::Unreachable, why)
+        }
+        _ => (Outcome::Refused, format!("the proxy refuses to connect ({status}); check posthog.proxy")),
+    };
+    Kept { outcome, why, asked_wait: None }
+}
+
+fn no_answer(failure: Failure) -> Kept {
+    let why = format!("PostHog can't be reached: {failure}; {}", failure.next_step());
+    Kept { outcome: Outcome::Unreachable, why, asked_wait: None }
+}
+
+/// The server's words as the tail of a message, if it said any.
+fn quoted(body: &Body) -> String {
+    match body {
+        Body::Words(words) => format!(". It says: {words}"),
+        _ => String::new(),
+    }
+}
+
+fn dead_words(status: u16, body: &Body) -> String {
+    match body {
+        Body::Words(words) => format!("{status}: {words}"),
+        _ => format!("{status}, without a reason"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn http(status: u16, body: Body) -> Answer {
+        Answer::Http { status, body, retry_after: None }
+    }
+
+    fn said(words: &str) -> Body {
+        Body::Words(words.to_owned())
+    }
+
+    /// The outcome and the explanation of an answer that must keep a batch.
+    fn kept(answer: &Answer) -> Kept {
+        match judge(answer, 10) {
+            Verdict::Kept(kept) => kept,
+            other => panic!("{answer:?} gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_posthogs_json_with_200_delivers() {
+        let accepted = || Body::Accepted { quota_limited: false };
+        assert_eq!(judge(&http(200, accepted()), 10), Verdict::Delivered);
+        for status in (100..=599).filter(|status| *status != 200) {
+            assert_ne!(judge(&http(status, accepted()), 1), Verdict::Delivered, "{status}");
+        }
+        for body in [Body::Html, Body::Other, said("Ok")] {
+            let kept = kept(&http(200, body));
+            assert_eq!(kept.outcome, Outcome::Unreachable);
+            assert!(kept.why.contains("portal"));
+        }
+    }
+
+    #[test]
+    fn refusals_of_content_are_narrowed_down_to_one_record() {
+        assert_eq!(judge(&http(400, said("invalid uuid")), 2), Verdict::Isolate);
+        assert_eq!(judge(&http(413, said("too large")), 2), Verdict::Shrink);
+        let dead = |status, body| judge(&http(status, body), 1);
+        assert_eq!(dead(400, said("bad uuid")), Verdict::DeadLetter { words: "400: bad uuid".into() });
+        assert_eq!(dead(413, Body::Html), Verdict::DeadLetter { words: "413, without a reason".into() });
+        assert_eq!(kept(&http(400, Body::Html)).outcome, Outcome::Unreachable);
+    }
+
+    #[test]
+    fn refusals_name_the_setting_to_change() {
+        for (status, setting) in [
+            (302, "posthog.host"),
+            (308, "posthog.host"),
+            (401, "posthog.apiKey"),
+            (403, "posthog.host"),
+            (404, "posthog.host"),
+            (407, "posthog.proxy"),
+            (204, "posthog.host"),
+            (418, "posthog.host"),
+        ] {
+            let kept = kept(&http(status, said("the reason")));
+            assert_eq!(kept.outcome, Outcome::Refused, "{status}");
+            assert!(kept.why.contains(setting) && kept.why.ends_with("It says: the reason"), "{}", kept.why);
+        }
+        assert!(kept(&Answer::ProxyRefused { status: 407 }).why.contains("NTLM"));
+        assert_eq!(kept(&Answer::ProxyRefused { status: 403 }).outcome, Outcome::Refused);
+    }
+
+    #[test]
+    fn pauses_are_told_apart_from_outages() {
+        let asked = Some(Duration::from_secs(60));
+        for status in [402, 408, 425, 429] {
+            let kept = kept(&Answer::Http { status, body: Body::Other, retry_after: asked });
+            assert_eq!((kept.outcome, kept.asked_wait), (Outcome::Throttled, asked), "{status}");
+        }
+        let limited = kept(&http(200, Body::Accepted { quota_limited: true }));
+        assert_eq!((limited.outcome, limited.asked_wait), (Outcome::Throttled, Some(QUOTA_PAUSE)));
+        for status in [500, 502, 503, 504, 511, 599] {
+            assert_eq!(kept(&http(status, Body::Html)).outcome, Outcome::Unreachable, "{status}");
+        }
+        assert_eq!(kept(&Answer::ProxyRefused { status: 502 }).outcome, Outcome::Unreachable);
+        let lookup = kept(&Answer::Unreachable(Failure::NameLookup));
+        assert_eq!(lookup.outcome, Outcome::Unreachable);
+        assert!(lookup.why.contains("DNS"));
+    }
+
+    #[test]
+    fn outcomes_are_written_in_the_contracts_words() {
+        let all = [
+            Outcome::Drained,
+            Outcome::Empty,
+            Outcome::Limit,
+            Outcome::Unreachable,
+            Outcome::Refused,
+            Outcome::Throttled,
+        ];
+        let words: Vec<String> = all.iter().map(Outcome::to_string).collect();
+        assert_eq!(words, ["drained", "empty", "limit", "unreachable", "refused", "throttled"]);
+    }
+}

@@ -1,0 +1,5 @@
+//! The salver command: parses, dispatches, and gives an exit code.
+
+fn main() -> std::process::ExitCode {
+    salver::cli::main()
+}

@@ -1,0 +1,139 @@
+//! Following the catalogue through a config document: which values a release of a service reports.
+//!
+//! Why it looks at types first: the tools hand a raw config value on where a switch is expected, so a password typed
+//! behind an `enable:` would leave the server. Here a value of another type counts as if the key were missing.
+//!
+//! Invariant: the only texts that come out are semantic versions, and words that stand in the catalogue.
+
+use semver::Version;
+
+use super::catalogue::{Field, Rule, Service};
+use super::document::Node;
+use super::{Layout, Place, Value};
+
+/// What a document reports, and why.
+#[derive(Clone, Debug)]
+pub struct Derived {
+    /// The keys.
+    pub layout: Layout,
+    /// One value for each place of the layout.
+    pub values: Vec<Value>,
+    /// For each place the config path that decided it, with the top-level key; `None` where no key of its rule exists.
+    pub decided_by: Vec<Option<String>>,
+}
+
+/// Derives what `version` of `service` reports for the block below its top-level key. Pure.
+pub fn derive(service: &Service, version: &Version, block: &Node) -> Derived {
+    let mut derived = Derived {
+        layout: Layout {
+            service: service.name.clone(),
+            docker_flag: service.docker_flag_since.as_ref().is_some_and(|since| version >= since),
+            places: Vec::new(),
+        },
+        values: Vec::new(),
+        decided_by: Vec::new(),
+    };
+    for field in service.fields.iter().filter(|field| field.reported_in(version)) {
+        let (value, path) = decide(field, block);
+        derived.layout.places.push(Place {
+            property: field.property.clone(),
+            nested: field.nested.clone(),
+            missing: field.missing.clone(),
+        });
+        derived.values.push(value);
+        derived.decided_by.push(path.map(|path| format!("{}.{path}", service.top_level_key)));
+    }
+    derived
+}
+
+/// The value of one field, and the path that decided it.
+fn decide<'f>(field: &'f Field, block: &Node) -> (Value, Option<&'f str>) {
+    if field.rule == Rule::NonEmpty
+        && let Some(gate) = &field.when
+        && block.at(gate) != Some(&Node::Bool(true))
+    {
+        return (Value::Bool(false), Some(gate));
+    }
+    let mut decided = (Value::Missing, None);
+    for path in &field.paths {
+        let value = block.at(path).map_or(Value::Missing, |node| read(field.rule, node));
+        let wins = matches!(value, Value::Bool(true)) || decided.0 == Value::Missing;
+        if value != Value::Missing && wins {
+            decided = (value, Some(path.as_str()));
+        }
+    }
+    decided
+}
+
+/// What a rule sees in a node of the document.
+fn read(rule: Rule, node: &Node) -> Value {
+    match (rule, node) {
+        (Rule::Boolean, Node::Bool(flag)) => Value::Bool(*flag),
+        (Rule::OnlyTrue, Node::Bool(true)) => Value::Bool(true),
+        (Rule::Length, Node::List(length)) => Value::Int(i64::try_from(*length).unwrap_or(i64::MAX)),
+        (Rule::NonEmpty, Node::List(length)) => Value::Bool(*length > 0),
+        (Rule::Version, Node::Int(number)) => Value::Int(*number),
+        (Rule::Version, Node::Text(text)) if Version::parse(text).is_ok() => Value::Text(text.clone()),
+        (Rule::Object, Node::Map(_)) => Value::Object,
+        (Rule::Object, Node::Null) => Value::Null,
+        _ => Value::Missing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalogue::Catalogue;
+    use super::super::document::parse;
+    use super::*;
+
+    fn value_of(version: &str, yaml: &str, property: &str) -> (Value, Option<String>) {
+        let catalogue = Catalogue::load(&[]).unwrap();
+        let service = catalogue.service("butler").unwrap();
+        let block = parse(yaml.as_bytes()).unwrap();
+        let derived = derive(service, &Version::parse(version).unwrap(), &block);
+        let at = derived.layout.places.iter().position(|p| p.property.as_deref() == Some(property)).unwrap();
+        (derived.values[at].clone(), derived.decided_by[at].clone())
+    }
+
+    #[test]
+    fn a_switch_of_another_type_counts_as_missing() {
+        for odd in ["hunter2", "'true'", "1", "[true]", "{enable: true}", "yes", "null"] {
+            let (value, decided) =
+                value_of("15.1.0", &format!("mqttConfig: {{enable: {odd}}}"), "feature_mqtt");
+            assert_eq!((value, decided), (Value::Missing, None), "{odd}");
+        }
+    }
+
+    #[test]
+    fn of_several_paths_a_true_one_wins_and_is_named() {
+        let path = "incidentTool.newRelic.reloadTaskFailure.destination";
+        let yaml = "incidentTool: {newRelic: {reloadTaskFailure: {destination: {event: {enable: false}, log: {enable: true}}}}}";
+        let (value, decided) = value_of("15.1.0", yaml, "feature_newRelicNotificationReloadTaskFailure");
+        assert_eq!(value, Value::Bool(true));
+        assert_eq!(decided.unwrap(), format!("Butler.{path}.log.enable"));
+    }
+
+    #[test]
+    fn a_list_counts_only_while_its_switch_is_on() {
+        let hooks =
+            |on: bool| format!("webhookNotification: {{enable: {on}, reloadTaskFailure: {{webhooks: [a]}}}}");
+        let property = "feature_webhookNotificationReloadTaskFailure";
+        assert_eq!(value_of("15.1.0", &hooks(true), property).0, Value::Bool(true));
+        assert_eq!(value_of("15.1.0", &hooks(false), property).0, Value::Bool(false));
+    }
+
+    #[test]
+    fn a_release_between_two_generations_takes_the_older_one() {
+        let yaml = "influxDb: {reloadTaskFailure: {enable: true}}";
+        let catalogue = Catalogue::load(&[]).unwrap();
+        let block = parse(yaml.as_bytes()).unwrap();
+        let keys = |version: &str| {
+            let version = Version::parse(version).unwrap();
+            derive(catalogue.service("butler").unwrap(), &version, &block).layout.places.len()
+        };
+        assert_eq!(keys("9.2.9"), keys("9.1.0"));
+        assert_eq!(keys("9.3.0-beta.1"), keys("9.1.0"), "a pre-release sorts below its release");
+        assert!(keys("9.3.0") > keys("9.2.9"));
+        assert_eq!(keys("99.0.0"), keys("15.1.0"));
+    }
+}

@@ -1,0 +1,353 @@
+//! A config file as salver sees it: a tree in which only the catalogue may look things up.
+//!
+//! Why an own tree: a config file holds passwords, hosts and tokens, and promise 7 says that no byte of it leaves except
+//! what the catalogue names. So the tree can be asked for one dotted path at a time and for nothing else, it has no
+//! `Display` and a `Debug` that shows no scalar, and the errors of this module name the file, the line and the cause,
+//! never the text of a line.
+//!
+//! Invariants:
+//! - Only regular files of at most [`MAX_BYTES`] are read; nothing else is ever opened (opening a FIFO would wait for ever).
+//! - YAML 1.2 core: `yes` is a string; a key that appears twice is an error; aliases are expanded within a budget.
+//! - A file that cannot be read as a document is an error here, never an empty document: whether consent was withdrawn
+//!   is decided by documents only (facts: "off is a decision, absence is not").
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Error as YamlError;
+
+/// The largest config file that is read. The real templates have at most 70 KB.
+pub const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// One place in a config document.
+#[derive(Clone, PartialEq)]
+pub enum Node {
+    /// `null`, `~` or nothing at all.
+    Null,
+    /// `true` or `false` in one of YAML's three spellings.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// Any text, and numbers that are not whole.
+    Text(String),
+    /// A list, of which only the length is ever asked.
+    List(usize),
+    /// A map; keys that are not scalars are dropped, as nothing can name them.
+    Map(BTreeMap<String, Node>),
+}
+
+impl Node {
+    /// The place that a dotted path such as `heartbeat.enable` leads to, if the document has it.
+    pub fn at(&self, path: &str) -> Option<&Node> {
+        path.split('.').try_fold(self, |node, key| match node {
+            Node::Map(map) => map.get(key),
+            _ => None,
+        })
+    }
+
+    /// Lays `other` over this document as Node's config library does: maps deep, everything else replaced.
+    pub fn merge(&mut self, other: Node) {
+        match (self, other) {
+            (Node::Map(under), Node::Map(over)) => {
+                for (key, value) in over {
+                    match under.get_mut(&key) {
+                        Some(place) => place.merge(value),
+                        None => {
+                            under.insert(key, value);
+                        }
+                    }
+                }
+            }
+            (place, value) => *place = value,
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Node::Null => "null",
+            Node::Bool(_) => "a boolean",
+            Node::Int(_) => "a number",
+            Node::Text(_) => "a text",
+            Node::List(_) => "a list",
+            Node::Map(_) => "a map",
+        })
+    }
+}
+
+/// Why a config file could not be read as a document. Nothing of the file's text is in it.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {cause}", file.display())]
+pub struct ReadError {
+    /// The file that could not be read.
+    pub file: PathBuf,
+    /// What was wrong with it.
+    pub cause: Cause,
+}
+
+/// What was wrong with a config file, with the next step.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Cause {
+    /// No such file.
+    #[error("there is no such file; check the path, salver looks again when it appears")]
+    Missing,
+    /// A directory, a FIFO, a device or a socket.
+    #[error("this is {0}, not a regular file; name the YAML file itself")]
+    NotAFile(&'static str),
+    /// Larger than [`MAX_BYTES`].
+    #[error("larger than {} MiB, which no config file is; check the path", MAX_BYTES / 1024 / 1024)]
+    TooLarge,
+    /// No content, or comments only.
+    #[error("the file is empty (or half written); it is read again when it changes")]
+    Empty,
+    /// Not UTF-8, such as the UTF-16 that some Windows editors write.
+    #[error("not UTF-8 text{}; save it as UTF-8", if *.utf16 { " but UTF-16" } else { "" })]
+    NotUtf8 {
+        /// The file starts with the byte order mark of UTF-16.
+        utf16: bool,
+    },
+    /// Not one YAML document. `line` counts from 1.
+    #[error("line {line}, column {column}: {what}")]
+    Syntax {
+        /// Line, counted from 1.
+        line: u64,
+        /// Column, counted from 1.
+        column: u64,
+        /// What the parser objected to, in words of our own.
+        what: &'static str,
+    },
+    /// The operating system said no.
+    #[error("cannot be read: {0}; check the rights of the account that runs salver")]
+    Io(String),
+}
+
+/// Reads `files` and lays them over each other in order, the later over the earlier.
+pub fn read(files: &[PathBuf]) -> Result<Node, ReadError> {
+    let mut merged = Node::Null;
+    for file in files {
+        let at = |cause| ReadError { file: file.clone(), cause };
+        let bytes = read_bounded(file).map_err(at)?;
+        merged.merge(parse(&bytes).map_err(at)?);
+    }
+    Ok(merged)
+}
+
+/// The bytes of a regular file of at most [`MAX_BYTES`].
+pub fn read_bounded(file: &Path) -> Result<Vec<u8>, Cause> {
+    regular(&std::fs::metadata(file).map_err(io_cause)?)?;
+    let opened = File::open(file).map_err(io_cause)?;
+    regular(&opened.metadata().map_err(io_cause)?)?;
+    let mut bytes = Vec::new();
+    opened.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io_cause)?;
+    if bytes.len() as u64 > MAX_BYTES { Err(Cause::TooLarge) } else { Ok(bytes) }
+}
+
+fn regular(metadata: &std::fs::Metadata) -> Result<(), Cause> {
+    if metadata.is_dir() {
+        Err(Cause::NotAFile("a directory"))
+    } else if !metadata.is_file() {
+        Err(Cause::NotAFile("a pipe or a device"))
+    } else if metadata.len() > MAX_BYTES {
+        Err(Cause::TooLarge)
+    } else {
+        Ok(())
+    }
+}
+
+fn io_cause(error: io::Error) -> Cause {
+    match error.kind() {
+        io::ErrorKind::NotFound => Cause::Missing,
+        kind => Cause::Io(kind.to_string()),
+    }
+}
+
+/// Parses one YAML document. Pure.
+pub fn parse(bytes: &[u8]) -> Result<Node, Cause> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Cause::NotUtf8 {
+        utf16: bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]),
+    })?;
+    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_nodes: 100_000, max_events: 400_000, max_documents: 1 },
+        strict_booleans: true,
+        underscored_numbers_as_strings: true,
+        non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::AsString,
+        with_snippet: false,
+    };
+    match serde_saphyr::from_str_with_options::<Node>(text, options) {
+        Ok(Node::Null) => Err(Cause::Empty),
+        Ok(node) => Ok(node),
+        Err(YamlError::Eof { .. }) => Err(Cause::Empty),
+        Err(error) => Err(syntax(&error)),
+    }
+}
+
+/// The parser's own words may quote the file, so they are replaced by ours.
+fn syntax(error: &YamlError) -> Cause {
+    let error = error.without_snippet();
+    let (line, column) = error.location().map_or((1, 1), |l| (l.line(), l.column()));
+    let what = match error {
+        YamlError::DuplicateMappingKey { .. } => "the same key stands twice in one map; remove one of them",
+        YamlError::MultipleDocuments { .. } => "a second document starts; a config file is one document",
+        YamlError::UnknownAnchor { .. } => "an alias names an anchor that does not exist",
+        YamlError::Budget { .. }
+        | YamlError::AliasReplayLimitExceeded { .. }
+        | YamlError::AliasExpansionLimitExceeded { .. }
+        | YamlError::AliasReplayStackDepthExceeded { .. } => {
+            "aliases, nesting or size beyond what a config file needs"
+        }
+        _ => "not valid YAML (or half written); check indentation and quotes around here",
+    };
+    Cause::Syntax { line, column, what }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any YAML value")
+    }
+
+    fn visit_bool<E>(self, v: bool) -> Result<Node, E> {
+        Ok(Node::Bool(v))
+    }
+
+    fn visit_i64<E>(self, v: i64) -> Result<Node, E> {
+        Ok(Node::Int(v))
+    }
+
+    fn visit_u64<E>(self, v: u64) -> Result<Node, E> {
+        Ok(i64::try_from(v).map_or_else(|_| Node::Text(v.to_string()), Node::Int))
+    }
+
+    fn visit_f64<E>(self, v: f64) -> Result<Node, E> {
+        Ok(Node::Text(v.to_string()))
+    }
+
+    fn visit_str<E>(self, v: &str) -> Result<Node, E> {
+        Ok(Node::Text(v.to_owned()))
+    }
+
+    fn visit_string<E>(self, v: String) -> Result<Node, E> {
+        Ok(Node::Text(v))
+    }
+
+    fn visit_bytes<E>(self, _: &[u8]) -> Result<Node, E> {
+        Ok(Node::Text(String::new()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node, A::Error> {
+        let mut length = 0;
+        while seq.next_element::<IgnoredAny>()?.is_some() {
+            length += 1;
+        }
+        Ok(Node::List(length))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        let mut nodes = BTreeMap::new();
+        while let Some((key, value)) = map.next_entry::<Node, Node>()? {
+            let key = match key {
+                Node::Text(text) => text,
+                Node::Bool(flag) => flag.to_string(),
+                Node::Int(number) => number.to_string(),
+                Node::Null => "null".to_owned(),
+                Node::List(_) | Node::Map(_) => continue,
+            };
+            nodes.insert(key, value);
+        }
+        Ok(Node::Map(nodes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cause(text: &str) -> Cause {
+        parse(text.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn only_booleans_are_booleans() {
+        let node = parse(b"a: {t: true, y: yes, o: on, q: 'true', n: 1, e: }\r\nl: [1, 2]\r\n").unwrap();
+        assert!(node.at("a.t") == Some(&Node::Bool(true)));
+        for key in ["a.y", "a.o", "a.q"] {
+            assert!(matches!(node.at(key), Some(Node::Text(_))), "{key}");
+        }
+        assert!(node.at("a.n") == Some(&Node::Int(1)));
+        assert!(node.at("a.e") == Some(&Node::Null));
+        assert!(node.at("l") == Some(&Node::List(2)));
+        assert!(node.at("a.t.deeper").is_none());
+    }
+
+    #[test]
+    fn errors_name_the_line_and_never_quote_it() {
+        let texts = [
+            "Butler:\n  password: hunter2\n  password: hunter2\n",
+            "Butler:\n  password: 'hunter2\n",
+            "Butler:\n\tpassword: hunter2\n",
+            "Butler: {password: hunter2",
+            "hunter2: *hunter2\n",
+            "a: hunter2\n---\nb: hunter2\n",
+        ];
+        for text in texts {
+            let cause = cause(text);
+            assert!(matches!(cause, Cause::Syntax { .. }), "{cause:?}");
+            assert!(!format!("{cause} {cause:?}").contains("hunter2"), "{cause}");
+        }
+        assert!(matches!(cause(texts[0]), Cause::Syntax { line: 3, .. }), "{:?}", cause(texts[0]));
+        assert!(!format!("{:?}", parse(b"p: hunter2").unwrap()).contains("hunter2"));
+    }
+
+    #[test]
+    fn nothing_at_all_is_empty_and_not_a_document() {
+        for text in ["", "\n\n", "# only a comment\n", "---\n", "\u{FEFF}"] {
+            assert_eq!(cause(text), Cause::Empty, "{text:?}");
+        }
+        assert_eq!(parse(&[0xFF, 0xFE, b'B', 0]).unwrap_err(), Cause::NotUtf8 { utf16: true });
+    }
+
+    #[test]
+    fn a_yaml_bomb_is_refused_in_bounded_memory() {
+        let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
+        for i in 1..12 {
+            bomb += &format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 10].join(","));
+        }
+        assert!(matches!(cause(&bomb), Cause::Syntax { .. }));
+        let deep = "[".repeat(100_000);
+        assert!(matches!(cause(&deep), Cause::Syntax { .. }));
+    }
+
+    #[test]
+    fn later_files_win_key_by_key_and_lists_are_replaced() {
+        let mut under = parse(b"B: {a: true, b: {c: 1}, l: [1, 2, 3]}").unwrap();
+        under.merge(parse(b"B: {b: {d: 2}, l: [9]}").unwrap());
+        assert!(under == parse(b"B: {a: true, b: {c: 1, d: 2}, l: [9]}").unwrap());
+    }
+}

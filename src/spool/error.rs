@@ -1,0 +1,96 @@
+//! What can go wrong with a spool, each with its next step.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Why a spool could not be used. No variant carries anything of a record but its sequence number.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// Another process holds the spool for longer than the wait allows.
+    #[error(
+        "{}: the spool is busy (held by {holder}) and was not free within {}; try again, or allow a longer `spool.wait`",
+        folder.display(), seconds(.waited)
+    )]
+    Busy {
+        /// The spool folder.
+        folder: PathBuf,
+        /// `process 1234`, or `another process` where that is not known.
+        holder: String,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// There is no spool in the folder.
+    #[error("{}: there is no spool here yet; `salver record` or `salver run` makes one", folder.display())]
+    Absent {
+        /// The folder that was looked at.
+        folder: PathBuf,
+    },
+    /// The folder holds something else.
+    #[error("{}: this folder is not a spool of salver ({what}); name an empty or new folder", folder.display())]
+    Foreign {
+        /// The folder.
+        folder: PathBuf,
+        /// What is in it.
+        what: String,
+    },
+    /// The spool was written by a later version.
+    #[error("{}: the spool has format {format}, this salver knows {}; update salver", folder.display(), super::FORMAT)]
+    Newer {
+        /// The folder.
+        folder: PathBuf,
+        /// The format found.
+        format: u32,
+    },
+    /// Others than the owner may enter the folder.
+    #[error("{}: others than its owner may read or write the spool folder; run `chmod 700` on it", folder.display())]
+    TooOpen {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The operating system refused a file operation.
+    #[error("{}: cannot {doing}: {cause}{}", path.display(), hint(.cause))]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried, as a verb.
+        doing: &'static str,
+        /// The operating system's answer.
+        cause: std::io::Error,
+    },
+    /// A part of the spool cannot be read or written, although its files are there.
+    #[error("{}: this part of the spool is damaged ({what}); run `salver status` to see what was saved", path.display())]
+    Damaged {
+        /// The database's folder.
+        path: PathBuf,
+        /// What was seen.
+        what: String,
+    },
+}
+
+fn seconds(duration: &Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
+
+fn hint(cause: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, StorageFull};
+    match cause.kind() {
+        PermissionDenied => {
+            "; give the account that runs salver the right to write there, or name another folder"
+        }
+        ReadOnlyFilesystem => "; the spool needs a file system that can be written",
+        StorageFull => "; free some space, what is spooled already is safe",
+        _ => "",
+    }
+}
+
+/// Turns an [`std::io::Error`] into a [`SpoolError`] that names the path and what was tried.
+pub(super) trait Doing<T> {
+    /// Names what was tried, and where.
+    fn doing(self, doing: &'static str, path: &std::path::Path) -> Result<T, SpoolError>;
+}
+
+impl<T> Doing<T> for Result<T, std::io::Error> {
+    fn doing(self, doing: &'static str, path: &std::path::Path) -> Result<T, SpoolError> {
+        self.map_err(|cause| SpoolError::Io { path: path.to_owned(), doing, cause })
+    }
+}

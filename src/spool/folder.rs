@@ -1,0 +1,159 @@
+//! The spool folder: where it is, whether it is one, and how it is opened.
+//!
+//! Invariant: nothing is opened by sled, made or removed in a folder that does not carry the marker of a spool, except that
+//! an empty folder becomes one.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::check;
+use super::erase;
+use super::error::{Doing, SpoolError};
+use super::lock::Lock;
+use super::queue::Spool;
+use super::retention::Limits;
+use super::{FORMAT, witness};
+
+const MARKER: &str = "SALVER-SPOOL";
+const MARKER_HEAD: &str = "This folder is a spool of salver. Do not change files in it by hand.\nformat ";
+const LOCK: &str = "lock";
+const FLUSH_LOCK: &str = "flush-lock";
+
+/// Where a spool is and within which limits it is kept. Opening it is cheap: do it for each action, and close it again.
+#[derive(Clone, Debug)]
+pub struct SpoolFolder {
+    /// The folder.
+    pub path: PathBuf,
+    /// Its limits.
+    pub limits: Limits,
+    /// How long an opener waits for others.
+    pub wait: Duration,
+}
+
+/// Held by the one who flushes, so that two flushes never send the same batch. Unlike the spool's own lock it may be held
+/// while waiting for the network: it stops nobody but another flush.
+#[derive(Debug)]
+pub struct FlushTurn {
+    _lock: Lock,
+}
+
+impl SpoolFolder {
+    /// Opens the spool, making it where there is none. `now_ms` is the time in milliseconds since 1970.
+    pub fn open(&self, now_ms: i64) -> Result<Spool, SpoolError> {
+        self.make()?;
+        self.open_marked(now_ms)
+    }
+
+    /// Opens the spool if there is one.
+    pub fn open_existing(&self, now_ms: i64) -> Result<Spool, SpoolError> {
+        if !self.path.join(MARKER).exists() {
+            return match what_is_in(&self.path)? {
+                None => Err(SpoolError::Absent { folder: self.path.clone() }),
+                Some(what) => Err(SpoolError::Foreign { folder: self.path.clone(), what }),
+            };
+        }
+        self.open_marked(now_ms)
+    }
+
+    /// Whether a spool is there.
+    pub fn exists(&self) -> bool {
+        self.path.join(MARKER).exists()
+    }
+
+    /// Waits for the turn to flush, as long as an opener waits.
+    pub fn flush_turn(&self) -> Result<FlushTurn, SpoolError> {
+        Ok(FlushTurn { _lock: Lock::acquire(&self.path, FLUSH_LOCK, self.wait)? })
+    }
+
+    fn open_marked(&self, now_ms: i64) -> Result<Spool, SpoolError> {
+        self.check_marker()?;
+        check_rights(&self.path)?;
+        let lock = Lock::acquire(&self.path, LOCK, self.wait)?;
+        erase::restore_state(&self.path)?;
+        let known = witness::read(&self.path);
+        let mut state = check::open_state(&self.path, known.as_ref(), now_ms)?;
+        let witness = check::reconcile(&self.path, known.clone(), &mut state, now_ms)?;
+        Spool::opened(self, lock, state, witness, known, now_ms)
+    }
+
+    fn check_marker(&self) -> Result<(), SpoolError> {
+        let path = self.path.join(MARKER);
+        let text = std::fs::read_to_string(&path).doing("read", &path)?;
+        let format = text.strip_prefix(MARKER_HEAD).and_then(|rest| rest.trim().parse::<u32>().ok());
+        match format {
+            Some(format) if format > FORMAT => Err(SpoolError::Newer { folder: self.path.clone(), format }),
+            Some(_) => Ok(()),
+            None => Err(SpoolError::Foreign {
+                folder: self.path.clone(),
+                what: format!("its {MARKER} is not one of ours"),
+            }),
+        }
+    }
+
+    /// Makes the folder and its marker, unless they are there.
+    fn make(&self) -> Result<(), SpoolError> {
+        if self.exists() {
+            return Ok(());
+        }
+        if let Some(what) = what_is_in(&self.path)? {
+            return Err(SpoolError::Foreign { folder: self.path.clone(), what });
+        }
+        make_private(&self.path).doing("make the spool folder", &self.path)?;
+        // Written beside and renamed, so that nobody ever sees half a marker.
+        let fresh = self.path.join(format!("{MARKER}.{}", std::process::id()));
+        std::fs::write(&fresh, format!("{MARKER_HEAD}{FORMAT}\n")).doing("write", &fresh)?;
+        std::fs::rename(&fresh, self.path.join(MARKER)).doing("move into place", &fresh)
+    }
+}
+
+/// What a folder without a marker holds, in words; nothing for an empty or absent one, or one that is being made.
+fn what_is_in(path: &Path) -> Result<Option<String>, SpoolError> {
+    let entries = match std::fs::read_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            return Ok(Some("it is a file".into()));
+        }
+        entries => entries.doing("list", path)?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.push(entry.doing("list", path)?.file_name().to_string_lossy().into_owned());
+    }
+    names.retain(|name| !name.starts_with(MARKER));
+    Ok(match names.as_slice() {
+        [] => None,
+        names if names.iter().any(|name| name == "conf") && names.iter().any(|name| name == "db") => {
+            Some("it holds somebody else's sled database".into())
+        }
+        [name, ..] => Some(format!("it holds {name}{}", if names.len() > 1 { " and more" } else { "" })),
+    })
+}
+
+#[cfg(unix)]
+fn make_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    match std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
+        // It was there, empty: it becomes ours alone.
+        Ok(()) => std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)),
+        error => error,
+    }
+}
+
+/// On Windows the folder inherits the rights of its parent, which `%ProgramData%` grants to administrators and SYSTEM for
+/// writing.
+#[cfg(not(unix))]
+fn make_private(path: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(path)
+}
+
+#[cfg(unix)]
+fn check_rights(path: &Path) -> Result<(), SpoolError> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path).doing("look at", path)?.permissions().mode();
+    if mode & 0o077 == 0 { Ok(()) } else { Err(SpoolError::TooOpen { folder: path.to_owned() }) }
+}
+
+#[cfg(not(unix))]
+fn check_rights(_: &Path) -> Result<(), SpoolError> {
+    Ok(())
+}

@@ -1,0 +1,342 @@
+//! `state/`: the summary beside the segments.
+//!
+//! What it knows of an instance (last digest, last time) can be rebuilt from the records, which are the truth; what cannot
+//! (pauses, what is done) is copied into the witness. So a crash between a record and its summary loses nothing: the
+//! next opening catches up.
+//!
+//! Changes collect in memory and become durable together in [`State::commit`].
+//!
+//! Keys: `m` the [`Meta`], `i` + name an [`Instance`], `d` + hex id an [`IdHistory`], `x` + sequence number a [`DeadLetter`],
+//! `l` + number a ledger entry.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::codec;
+use super::error::SpoolError;
+use super::ledger::{self, LedgerEntry};
+use super::ranges::Ranges;
+use super::store::{Changes, Checksum, Go, Store};
+use crate::record::Record;
+use crate::record::identity::Readable;
+
+const VERSION: u8 = 1;
+const META: &[u8] = b"m";
+
+/// The folder's name.
+pub(super) const FOLDER: &str = "state";
+
+/// What the spool remembers of an instance between two looks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    /// The service, as last seen.
+    pub service: String,
+    /// Its release, as last seen.
+    pub service_version: String,
+    /// The config files, as last looked at.
+    pub config_files: Vec<PathBuf>,
+    /// Whether the last look collected.
+    pub collecting: bool,
+    /// Why it does or does not collect, for `status`.
+    pub why: String,
+    /// Paused by hand.
+    pub paused: bool,
+    /// The anonymous id that its records carry.
+    pub pin: Option<Pin>,
+    /// Digest of what was last recorded.
+    pub last_digest: Option<[u8; 32]>,
+    /// When it was last recorded, in milliseconds since 1970.
+    pub last_record_ms: Option<i64>,
+}
+
+/// An anonymous id that an instance keeps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pin {
+    /// 64 lower-case hex digits.
+    pub id: String,
+    /// Which inputs were readable when it was made; unknown after the summary was lost.
+    pub readable: Option<Readable>,
+    /// A record with it has left the building, or an admin adopted it: it stays, whatever becomes readable.
+    pub fixed: bool,
+}
+
+/// An id that was used on this host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct IdHistory {
+    /// The instances whose records carried it.
+    pub instances: BTreeSet<String>,
+    /// The first and the last record with it, in milliseconds since 1970. The last one also keeps times from repeating.
+    pub first_ms: i64,
+    /// See `first_ms`.
+    pub last_ms: i64,
+    /// When a record with it was last delivered.
+    pub delivered_ms: Option<i64>,
+}
+
+/// Why a record was set apart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// When, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// The server's words.
+    pub words: String,
+    /// How often it was sent.
+    pub attempts: u32,
+}
+
+/// What the forwarder remembers between two runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FlushMemory {
+    /// The last attempt, in milliseconds since 1970.
+    pub last_attempt_ms: Option<i64>,
+    /// The last delivery.
+    pub last_success_ms: Option<i64>,
+    /// The outcome of the last attempt, in the contract's words.
+    pub last_outcome: Option<String>,
+    /// When the service tries again.
+    pub next_attempt_ms: Option<i64>,
+    /// Failed attempts in a row.
+    pub failures: u32,
+}
+
+/// Something `status` shows until an admin acknowledges it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// When it was noticed, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// What happened and what to do.
+    pub text: String,
+}
+
+/// A purge that has begun: it is finished at the next opening if it was interrupted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Intent {
+    pub selector: super::erase::Selector,
+    /// It applies to records below this sequence number: what is recorded after it began is not its business.
+    pub below: u64,
+}
+
+/// All that is one of a kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Meta {
+    /// How often the summary was committed: less than the witness knew of means that something was lost.
+    pub commits: u64,
+    /// Records below this sequence number are in the summary.
+    pub applied: u64,
+    pub next_seq: u64,
+    pub next_segment: u64,
+    pub next_ledger: u64,
+    /// Done records of each segment that still exists.
+    pub done: BTreeMap<u64, Ranges>,
+    /// The batch that is on the wire, or was when its sender died.
+    pub in_flight: Ranges,
+    /// How often records still in the queue were sent.
+    pub attempts: BTreeMap<u64, u32>,
+    pub flush: FlushMemory,
+    pub problems: Vec<Problem>,
+    pub intent: Option<Intent>,
+}
+
+/// The open summary.
+pub(super) struct State {
+    store: Store,
+    pub meta: Meta,
+    saved: Meta,
+    changed: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+}
+
+impl State {
+    /// Opens the summary of a spool, or makes an empty one.
+    pub(super) fn open(spool: &Path) -> Result<State, SpoolError> {
+        Self::at(&spool.join(FOLDER))
+    }
+
+    pub(super) fn at(path: &Path) -> Result<State, SpoolError> {
+        let store = Store::open(path)?;
+        let meta: Meta = match store.get(META)? {
+            None => Meta::default(),
+            Some(bytes) => decode(path, &bytes)?,
+        };
+        Ok(State { store, saved: meta.clone(), meta, changed: BTreeMap::new() })
+    }
+
+    /// Makes all changes durable.
+    pub(super) fn commit(&mut self) -> Result<(), SpoolError> {
+        if self.meta == self.saved && self.changed.is_empty() {
+            return Ok(());
+        }
+        self.meta.commits += 1;
+        let mut changes = Changes::default();
+        changes.put(META, codec::encode(VERSION, &self.meta));
+        for (key, value) in std::mem::take(&mut self.changed) {
+            match value {
+                Some(value) => changes.put(&key, value),
+                None => changes.remove(&key),
+            }
+        }
+        self.saved = self.meta.clone();
+        self.store.commit(changes)
+    }
+
+    /// Commits, closes, and tells the checksum of the files and how often it was committed.
+    pub(super) fn close(mut self) -> Result<(Checksum, u64), SpoolError> {
+        self.commit()?;
+        let commits = self.meta.commits;
+        Ok((self.store.close()?, commits))
+    }
+
+    fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, SpoolError> {
+        let bytes = match self.changed.get(key) {
+            Some(value) => value.clone(),
+            None => self.store.get(key)?,
+        };
+        bytes.map(|bytes| decode(Path::new(FOLDER), &bytes)).transpose()
+    }
+
+    fn put<T: Serialize>(&mut self, key: Vec<u8>, value: &T) {
+        self.changed.insert(key, Some(codec::encode(VERSION, value)));
+    }
+
+    /// All entries whose key starts with a prefix, with the key's rest.
+    fn all<T: DeserializeOwned>(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, T)>, SpoolError> {
+        let mut raw = BTreeMap::new();
+        self.store.scan(prefix, prefix, |key, value| {
+            raw.insert(key.to_vec(), value.to_vec());
+            Ok(Go::On)
+        })?;
+        for (key, value) in
+            self.changed.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix))
+        {
+            match value {
+                Some(value) => raw.insert(key.clone(), value.clone()),
+                None => raw.remove(key),
+            };
+        }
+        raw.into_iter()
+            .map(|(key, value)| Ok((key[prefix.len()..].to_vec(), decode(Path::new(FOLDER), &value)?)))
+            .collect()
+    }
+
+    // Instances ------------------------------------------------------------------------------------------------------
+
+    pub(super) fn instance(&self, name: &str) -> Result<Option<Instance>, SpoolError> {
+        self.get(&keyed(b'i', name.as_bytes()))
+    }
+
+    pub(super) fn put_instance(&mut self, name: &str, instance: &Instance) {
+        self.put(keyed(b'i', name.as_bytes()), instance);
+    }
+
+    pub(super) fn instances(&self) -> Result<Vec<(String, Instance)>, SpoolError> {
+        let all = self.all(b"i")?;
+        Ok(all.into_iter().map(|(name, it)| (String::from_utf8_lossy(&name).into_owned(), it)).collect())
+    }
+
+    // Ids ------------------------------------------------------------------------------------------------------------
+
+    pub(super) fn id(&self, id: &str) -> Result<Option<IdHistory>, SpoolError> {
+        self.get(&keyed(b'd', id.as_bytes()))
+    }
+
+    pub(super) fn put_id(&mut self, id: &str, history: &IdHistory) {
+        self.put(keyed(b'd', id.as_bytes()), history);
+    }
+
+    pub(super) fn remove_id(&mut self, id: &str) {
+        self.changed.insert(keyed(b'd', id.as_bytes()), None);
+    }
+
+    pub(super) fn ids(&self) -> Result<Vec<(String, IdHistory)>, SpoolError> {
+        let all = self.all(b"d")?;
+        Ok(all.into_iter().map(|(id, it)| (String::from_utf8_lossy(&id).into_owned(), it)).collect())
+    }
+
+    // Dead letters ---------------------------------------------------------------------------------------------------
+
+    pub(super) fn put_dead(&mut self, seq: u64, letter: &DeadLetter) {
+        self.put(keyed(b'x', &seq.to_be_bytes()), letter);
+    }
+
+    pub(super) fn remove_dead(&mut self, seq: u64) {
+        self.changed.insert(keyed(b'x', &seq.to_be_bytes()), None);
+    }
+
+    pub(super) fn dead(&self) -> Result<BTreeMap<u64, DeadLetter>, SpoolError> {
+        let all = self.all(b"x")?;
+        Ok(all
+            .into_iter()
+            .filter_map(|(key, letter)| Some((u64::from_be_bytes(key.try_into().ok()?), letter)))
+            .collect())
+    }
+
+    // Ledger ---------------------------------------------------------------------------------------------------------
+
+    pub(super) fn enter(&mut self, entry: &LedgerEntry) {
+        let number = self.meta.next_ledger;
+        self.meta.next_ledger += 1;
+        self.put(keyed(b'l', &number.to_be_bytes()), entry);
+        if let Some(old) = number.checked_sub(ledger::KEPT) {
+            self.changed.insert(keyed(b'l', &old.to_be_bytes()), None);
+        }
+    }
+
+    pub(super) fn ledger(&self) -> Result<Vec<LedgerEntry>, SpoolError> {
+        Ok(self.all(b"l")?.into_iter().map(|(_, entry)| entry).collect())
+    }
+
+    // Catching up ----------------------------------------------------------------------------------------------------
+
+    /// Takes a record into the summary. Done again for the same record, it changes nothing.
+    pub(super) fn apply(&mut self, seq: u64, record: &Record) -> Result<(), SpoolError> {
+        let draft = &record.draft;
+        let mut history = self.id(&draft.id)?.unwrap_or_else(|| IdHistory {
+            first_ms: record.timestamp_ms,
+            last_ms: record.timestamp_ms,
+            ..IdHistory::default()
+        });
+        history.last_ms = history.last_ms.max(record.timestamp_ms);
+        history.instances.insert(record.instance.clone());
+        self.put_id(&draft.id, &history);
+
+        let mut instance = self.instance(&record.instance)?.unwrap_or_default();
+        instance.service = draft.layout.service.clone();
+        instance.service_version = draft.service_version.clone();
+        // Only a summary that was lost has no pin here; then the id of the records is the one to keep.
+        instance.pin.get_or_insert_with(|| Pin { id: draft.id.clone(), readable: None, fixed: true });
+        instance.last_digest = Some(draft.digest());
+        instance.last_record_ms = Some(record.timestamp_ms);
+        self.put_instance(&record.instance, &instance);
+
+        self.meta.applied = self.meta.applied.max(seq + 1);
+        self.meta.next_seq = self.meta.next_seq.max(seq + 1);
+        Ok(())
+    }
+
+    /// Copies everything into a fresh database at `path`: the only way to get rid of bytes that were overwritten.
+    pub(super) fn copy_to(&mut self, path: &Path) -> Result<(), SpoolError> {
+        self.commit()?;
+        let mut changes = Changes::default();
+        self.store.scan(b"", b"", |key, value| {
+            changes.put(key, value.to_vec());
+            Ok(Go::On)
+        })?;
+        let copy = Store::open(path)?;
+        copy.commit(changes)?;
+        copy.close()?;
+        Ok(())
+    }
+}
+
+fn keyed(kind: u8, rest: &[u8]) -> Vec<u8> {
+    let mut key = vec![kind];
+    key.extend(rest);
+    key
+}
+
+fn decode<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, SpoolError> {
+    codec::decode(VERSION, bytes)
+        .map_err(|error| SpoolError::Damaged { path: path.to_owned(), what: error.to_string() })
+}
