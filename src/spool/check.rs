@@ -200,11 +200,10 @@ fn catch_up(spool: &Path, witness: &mut Witness, state: &mut State, now_ms: i64)
     let applied = state.meta.applied;
     for at in 0..witness.segments.len() {
         let mut entry = witness.segments[at].clone();
-        let active = at + 1 == witness.segments.len();
-        let as_known = entry.checksum.is_some()
-            && entry.checksum == Some(store::checksum(&segment::folder(spool, entry.number))?);
         let behind = entry.present.last().is_some_and(|last| last >= applied);
-        if !behind && (!active || as_known) {
+        // Only the last segment is written to, so only there the witness may know less than the disk.
+        let active = at + 1 == witness.segments.len();
+        if !behind && !(active && differs(spool, &entry)?) {
             continue;
         }
         let mut segment = open(spool, &mut entry, witness, state, now_ms)?;
@@ -223,6 +222,12 @@ fn catch_up(spool: &Path, witness: &mut Witness, state: &mut State, now_ms: i64)
     Ok(())
 }
 
+/// Whether a segment's files are not as the witness knew them.
+fn differs(spool: &Path, entry: &Entry) -> Result<bool, SpoolError> {
+    let path = segment::folder(spool, entry.number);
+    Ok(entry.checksum.is_none() || entry.checksum != Some(store::checksum(&path)?))
+}
+
 /// Opens a segment that the witness knows: at once if its files are as they were left, after a check otherwise.
 pub(super) fn open(
     spool: &Path,
@@ -231,8 +236,7 @@ pub(super) fn open(
     state: &mut State,
     now_ms: i64,
 ) -> Result<Segment, SpoolError> {
-    let path = segment::folder(spool, entry.number);
-    if entry.checksum.is_some() && entry.checksum == Some(store::checksum(&path)?) {
+    if !differs(spool, entry)? {
         match Segment::open(spool, entry.number) {
             Err(SpoolError::Damaged { .. }) => {}
             opened => return opened,

@@ -95,7 +95,8 @@ impl SpoolFolder {
         if self.exists() {
             return Ok(());
         }
-        if let Some(what) = what_is_in(&self.path)? {
+        // Looked at again, since another process may be making the spool: its marker comes before everything else.
+        if let Some(what) = what_is_in(&self.path)?.filter(|_| !self.exists()) {
             return Err(SpoolError::Foreign { folder: self.path.clone(), what });
         }
         make_private(&self.path).doing("make the spool folder", &self.path)?;

@@ -40,6 +40,7 @@
 //! No thread and no open file while idle; no compression; no index beyond the sequence number (a queue is read in order);
 //! no migration code, since there is one format so far.
 
+mod batch;
 mod check;
 mod codec;
 mod erase;
@@ -47,7 +48,9 @@ mod error;
 mod folder;
 mod frame;
 mod ledger;
+mod limit;
 mod lock;
+mod memory;
 mod queue;
 mod ranges;
 mod retention;
@@ -56,11 +59,13 @@ mod state;
 mod store;
 mod witness;
 
+pub use batch::Settled;
 pub use erase::{Delivered, Receipt, Selector};
 pub use error::SpoolError;
 pub use folder::{FlushTurn, SpoolFolder};
 pub use ledger::{Fate, LedgerEntry};
-pub use queue::{Counts, Queued, Settled, Spool};
+pub use memory::Counts;
+pub use queue::{Queued, Spool};
 pub use retention::Limits;
 pub use state::{DeadLetter, FlushMemory, IdHistory, Instance, Pin, Problem};
 

@@ -7,11 +7,7 @@
 //! stops when dropped.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a broken test server should fail its test"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a broken test server should fail its test")]
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -98,12 +94,7 @@ impl PostHog {
             let (state, stop) = (state.clone(), stop.clone());
             thread::spawn(move || accept(&listener, &state, &stop))
         };
-        Self {
-            address,
-            state,
-            stop,
-            listener: Some(accepting),
-        }
+        Self { address, state, stop, listener: Some(accepting) }
     }
 
     /// What to write in `posthog.host`.
@@ -132,10 +123,7 @@ impl PostHog {
 
     /// The uuids of the stored events in the order of arrival, with repetitions.
     pub fn uuids(&self) -> Vec<String> {
-        self.events()
-            .iter()
-            .map(|event| event["uuid"].as_str().unwrap().to_owned())
-            .collect()
+        self.events().iter().map(|event| event["uuid"].as_str().unwrap().to_owned()).collect()
     }
 
     /// The JSON of every request that was well-formed, stored or not.
@@ -150,13 +138,7 @@ impl PostHog {
 
     /// How many bytes of request bodies came in.
     pub fn wire_bytes(&self) -> u64 {
-        self.state
-            .lock()
-            .unwrap()
-            .requests
-            .iter()
-            .map(|request| request.body.len() as u64)
-            .sum()
+        self.state.lock().unwrap().requests.iter().map(|request| request.body.len() as u64).sum()
     }
 
     /// How many connections were made.
@@ -168,11 +150,7 @@ impl PostHog {
     pub fn headers(&self, name: &str) -> Vec<String> {
         let name = name.to_ascii_lowercase();
         let state = self.state.lock().unwrap();
-        state
-            .requests
-            .iter()
-            .map(|request| request.headers.get(&name).cloned().unwrap_or_default())
-            .collect()
+        state.requests.iter().map(|request| request.headers.get(&name).cloned().unwrap_or_default()).collect()
     }
 }
 
@@ -266,20 +244,13 @@ fn take_request(input: &mut Vec<u8>) -> Option<Request> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let length: usize = headers
-        .get("content-length")
-        .map_or(0, |length| length.parse().unwrap());
+    let length: usize = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
     if input.len() < end + length {
         return None;
     }
     let body = input[end..end + length].to_vec();
     input.drain(..end + length);
-    Some(Request {
-        method: first.next()?,
-        path: first.next()?,
-        headers,
-        body,
-    })
+    Some(Request { method: first.next()?, path: first.next()?, headers, body })
 }
 
 /// The bytes to send back.
@@ -295,10 +266,7 @@ fn reply(status: u16, headers: &[(&str, &str)], body: &str) -> Option<Reply> {
     }
     text += "\r\n";
     text += body;
-    Some(Reply {
-        bytes: text.into_bytes(),
-        close: false,
-    })
+    Some(Reply { bytes: text.into_bytes(), close: false })
 }
 
 fn text(status: u16, words: &str) -> Option<Reply> {
@@ -326,18 +294,13 @@ impl State {
             },
             Some(Scripted::Status(status, words)) => text(status, words),
             Some(Scripted::Reply(status, headers, body)) => reply(status, headers, body),
-            Some(Scripted::Html) => reply(
-                200,
-                &[("content-type", "text/html")],
-                "<!DOCTYPE html><title>Log in</title>",
-            ),
+            Some(Scripted::Html) => {
+                reply(200, &[("content-type", "text/html")], "<!DOCTYPE html><title>Log in</title>")
+            }
             Some(Scripted::Truncated) => {
                 self.events.extend(checked.unwrap_or_default());
                 let whole = accepted()?.bytes;
-                Some(Reply {
-                    bytes: whole[..whole.len() - 5].to_vec(),
-                    close: true,
-                })
+                Some(Reply { bytes: whole[..whole.len() - 5].to_vec(), close: true })
             }
             Some(Scripted::StoreThenHangUp) => {
                 self.events.extend(checked.unwrap_or_default());

@@ -54,9 +54,7 @@ pub fn events(body: &Value, poison: &HashSet<String>) -> Result<Vec<Value>, Refu
 fn decode(request: &Request) -> Result<Vec<u8>, Refusal> {
     let mut json = Vec::new();
     let read = if request.body.starts_with(&[0x1f, 0x8b]) {
-        GzDecoder::new(&request.body[..])
-            .take(MAX_BODY + 1)
-            .read_to_end(&mut json)
+        GzDecoder::new(&request.body[..]).take(MAX_BODY + 1).read_to_end(&mut json)
     } else if request.headers.contains_key("content-encoding") {
         return refuse(400, "failed to decode request: unsupported encoding");
     } else {

@@ -1,0 +1,122 @@
+//! What is on the wire: taking a batch, noting it before it goes out, and settling it when an answer came.
+//!
+//! Invariants: what is under way is noted durably before it leaves, so that the same uuids go out again together if the sender dies;
+//! acknowledging tolerates records that were purged meanwhile; a delivered batch and its ledger entry are one step.
+
+use std::collections::BTreeSet;
+
+use super::error::SpoolError;
+use super::ledger::Fate;
+use super::queue::{Queued, Span, Spool};
+use super::state::DeadLetter;
+use crate::record::Record;
+
+/// What became of a record that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// PostHog took it.
+    Delivered,
+    /// Refused alone, with the server's words.
+    Dead(String),
+}
+
+impl Spool {
+    /// The next records to send, oldest first: at most `max`, none of the instances in `skip`. A batch that was on the wire
+    /// when its sender died comes first and alone, so that the same uuids go out again together.
+    pub fn next_batch(&mut self, max: usize, skip: &BTreeSet<String>) -> Result<Vec<Queued>, SpoolError> {
+        let unsettled = self.state.meta.in_flight.clone();
+        let first = unsettled.first().unwrap_or(0);
+        let mut batch = Vec::new();
+        self.each(first, |queued| {
+            let wanted = unsettled.is_empty() || unsettled.contains(queued.seq);
+            if wanted && queued.dead.is_none() && !skip.contains(&queued.record.instance) {
+                batch.push(queued);
+            }
+            batch.len() < max
+        })?;
+        if batch.is_empty() && !unsettled.is_empty() {
+            self.state.meta.in_flight = Default::default();
+            return self.next_batch(max, skip);
+        }
+        Ok(batch)
+    }
+
+    /// Takes note that these records are going onto the wire. Durable when it returns.
+    pub fn begin(&mut self, batch: &[Queued]) -> Result<(), SpoolError> {
+        self.state.meta.in_flight = batch.iter().map(|queued| queued.seq).collect();
+        for queued in batch {
+            *self.state.meta.attempts.entry(queued.seq).or_default() += 1;
+        }
+        self.state.meta.flush.last_attempt_ms = Some(self.now_ms);
+        self.state.commit()
+    }
+
+    /// Takes note of what became of a batch. Records that were purged meanwhile are passed over; what is not named stays queued.
+    pub fn settle(&mut self, settled: &[(Queued, Settled)]) -> Result<(), SpoolError> {
+        let mut delivered = Span::default();
+        let mut dead = Span::default();
+        for (queued, fate) in settled {
+            let Some(at) = self.place_of(queued.seq) else {
+                continue;
+            };
+            match fate {
+                Settled::Delivered => {
+                    self.mark_done(at, queued.seq);
+                    self.delivered_with(&queued.record)?;
+                    delivered.add(queued.record.timestamp_ms);
+                }
+                Settled::Dead(words) => {
+                    let attempts = self.state.meta.attempts.get(&queued.seq).copied().unwrap_or(1);
+                    let letter = DeadLetter { at_ms: self.now_ms, words: words.clone(), attempts };
+                    self.state.put_dead(queued.seq, &letter);
+                    dead.add(queued.record.timestamp_ms);
+                }
+            }
+        }
+        self.state.meta.in_flight = Default::default();
+        self.enter(Fate::Delivered, delivered);
+        self.enter(Fate::DeadLettered, dead);
+        Ok(())
+    }
+
+    /// Takes note that nobody waits for an answer any more, although none came.
+    pub fn give_up_batch(&mut self) {
+        self.state.meta.in_flight = Default::default();
+    }
+
+    /// Puts all dead letters back into the queue; tells how many.
+    pub fn revive_dead(&mut self) -> Result<u64, SpoolError> {
+        let dead = self.state.dead()?;
+        for seq in dead.keys() {
+            self.state.remove_dead(*seq);
+        }
+        Ok(dead.len() as u64)
+    }
+
+    /// The place of the segment in which a record is still in the queue.
+    fn place_of(&self, seq: u64) -> Option<usize> {
+        self.witness.segments.iter().position(|entry| entry.is_live(seq))
+    }
+
+    pub(super) fn mark_done(&mut self, at: usize, seq: u64) {
+        let entry = &mut self.witness.segments[at];
+        entry.done.insert(seq);
+        self.state.meta.done.entry(entry.number).or_default().insert(seq);
+        self.state.meta.attempts.remove(&seq);
+    }
+
+    /// An id that was delivered stays with its instance from now on.
+    fn delivered_with(&mut self, record: &Record) -> Result<(), SpoolError> {
+        let id = &record.draft.id;
+        let mut history = self.state.id(id)?.unwrap_or_default();
+        history.delivered_ms = Some(self.now_ms);
+        self.state.put_id(id, &history);
+        if let Some(mut instance) = self.state.instance(&record.instance)?
+            && let Some(pin) = instance.pin.as_mut().filter(|pin| pin.id == *id && !pin.fixed)
+        {
+            pin.fixed = true;
+            self.state.put_instance(&record.instance, &instance);
+        }
+        Ok(())
+    }
+}

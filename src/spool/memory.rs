@@ -1,0 +1,113 @@
+//! What the other stages keep in the spool between two runs, and what is told of the queue as a whole.
+
+use std::collections::BTreeMap;
+
+use super::error::SpoolError;
+use super::ledger::LedgerEntry;
+use super::queue::Spool;
+use super::state::{FlushMemory, IdHistory, Instance, Problem};
+use super::witness::Entry;
+
+/// Counts and times of the queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records waiting.
+    pub queued: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// Bytes of the folder's databases.
+    pub bytes: u64,
+    /// Times of the oldest and the newest record waiting, in milliseconds since 1970.
+    pub oldest_ms: Option<i64>,
+    /// See `oldest_ms`.
+    pub newest_ms: Option<i64>,
+}
+
+impl Spool {
+    /// What is remembered of an instance.
+    pub fn instance(&self, name: &str) -> Result<Option<Instance>, SpoolError> {
+        self.state.instance(name)
+    }
+
+    /// Remembers an instance.
+    pub fn put_instance(&mut self, name: &str, instance: &Instance) {
+        if instance.paused {
+            self.witness.paused.insert(name.to_owned());
+        } else {
+            self.witness.paused.remove(name);
+        }
+        self.state.put_instance(name, instance);
+    }
+
+    /// All instances that were ever looked at and not forgotten since.
+    pub fn instances(&self) -> Result<Vec<(String, Instance)>, SpoolError> {
+        self.state.instances()
+    }
+
+    /// All ids that were ever used here and not purged since.
+    pub fn ids(&self) -> Result<Vec<(String, IdHistory)>, SpoolError> {
+        self.state.ids()
+    }
+
+    /// What the forwarder remembers.
+    pub fn flush_memory(&mut self) -> &mut FlushMemory {
+        &mut self.state.meta.flush
+    }
+
+    /// What an admin should know of, oldest first.
+    pub fn problems(&self) -> &[Problem] {
+        &self.state.meta.problems
+    }
+
+    /// Takes note that an admin has seen the problems.
+    pub fn acknowledge_problems(&mut self) {
+        self.state.meta.problems.clear();
+    }
+
+    /// Why records left the queue, oldest first.
+    pub fn ledger(&self) -> Result<Vec<LedgerEntry>, SpoolError> {
+        self.state.ledger()
+    }
+
+    /// The sequence number that the next record will get.
+    pub fn next_seq(&self) -> u64 {
+        self.witness.next_seq
+    }
+
+    /// Counts and times of the queue.
+    pub fn counts(&mut self) -> Result<Counts, SpoolError> {
+        let dead = self.state.dead()?;
+        let live: u64 = self.witness.segments.iter().map(Entry::live).sum();
+        let bytes =
+            self.witness.segments.iter().filter_map(|entry| entry.checksum).map(|sum| sum.bytes).sum::<u64>();
+        let mut counts = Counts {
+            queued: live.saturating_sub(dead.len() as u64),
+            dead: dead.len() as u64,
+            bytes: bytes + self.witness.state.bytes,
+            newest_ms: None,
+            oldest_ms: None,
+        };
+        if counts.queued > 0 {
+            counts.newest_ms = self.witness.segments.iter().map(|entry| entry.newest_ms).max();
+            self.each(0, |queued| {
+                if queued.dead.is_none() {
+                    counts.oldest_ms = Some(queued.record.timestamp_ms);
+                }
+                counts.oldest_ms.is_none()
+            })?;
+        }
+        Ok(counts)
+    }
+
+    /// How many records of each instance wait.
+    pub fn waiting(&mut self) -> Result<BTreeMap<String, u64>, SpoolError> {
+        let mut waiting = BTreeMap::new();
+        self.each(0, |queued| {
+            if queued.dead.is_none() {
+                *waiting.entry(queued.record.instance).or_default() += 1;
+            }
+            true
+        })?;
+        Ok(waiting)
+    }
+}

@@ -1,0 +1,61 @@
+//! Spool folders, and a look at their raw bytes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use salver::spool::{Limits, SpoolFolder};
+
+/// The present, for tests that do not care.
+pub const NOW: i64 = 1_800_000_000_000;
+
+/// A spool with ample limits.
+pub fn spool_folder(path: &Path) -> SpoolFolder {
+    SpoolFolder {
+        path: path.to_owned(),
+        limits: Limits {
+            max_bytes: 1 << 30,
+            max_records: 1 << 20,
+            retention: Duration::from_secs(3600 * 24 * 365),
+        },
+        wait: Duration::from_secs(10),
+    }
+}
+
+/// All files below a folder.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The files below a folder that hold these bytes.
+pub fn files_with(folder: &Path, wanted: &[u8]) -> Vec<PathBuf> {
+    let holds = |path: &PathBuf| {
+        // On Windows a locked file cannot be read; the lock files hold a number and nothing else.
+        let bytes = std::fs::read(path).unwrap_or_default();
+        bytes.windows(wanted.len()).any(|window| window == wanted)
+    };
+    files(folder).into_iter().filter(holds).collect()
+}
+
+/// Copies a folder with all in it.
+pub fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What the integration tests share: the program under test, folders of their own, and where the test data is.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+pub mod drafts;
+pub mod folders;
+pub mod posthog;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value as Json;
+
+/// The program, with nothing of this machine's settings reaching it.
+pub fn salver() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_salver"));
+    for variable in [
+        "SALVER_CONFIG",
+        "SALVER_SPOOL",
+        "SALVER_LOG",
+        "DO_NOT_TRACK",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+    ] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// The program with a spool folder.
+pub fn salver_in(spool: &Path) -> Command {
+    let mut command = salver();
+    command.arg("--spool").arg(spool);
+    command
+}
+
+/// Runs to the end; panics with all that was said if the exit code is another.
+pub fn expect(command: &mut Command, code: i32) -> Output {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(code), "{command:?}\n{}\n{}", out(&output), err(&output));
+    output
+}
+
+/// Stdout as text.
+pub fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Stderr as text.
+pub fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Stdout as one JSON value.
+pub fn json(output: &Output) -> Json {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", out(output)))
+}
+
+/// The queue of a spool, as `dump --format ndjson` gives it.
+pub fn dump(spool: &Path) -> Vec<Json> {
+    let output = expect(salver_in(spool).args(["dump", "--format", "ndjson", "--state", "all"]), 0);
+    out(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A file of this repository's fixtures.
+pub fn fixture(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
+}
+
+/// The real config files with the bodies that the real tools give for them. They are not part of this repository; where they
+/// are absent the caller says that it skips, and so does this.
+pub fn corpus() -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
+    if path.join("index.json").is_file() {
+        return Some(path);
+    }
+    eprintln!("SKIPPED: {} is not there, so real config files are not tested", path.display());
+    None
+}

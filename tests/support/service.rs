@@ -1,0 +1,191 @@
+//! A running `salver run`: a child process whose lines can be waited for, and that can be stopped or killed.
+//!
+//! Waiting is for a condition and never for a time: [`until`] looks again and again until the condition holds, and gives
+//! up, with all that was said, only after a time in which any machine would have got there.
+
+#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a child that cannot be started or stopped should fail its test")]
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde_json::Value as Json;
+
+/// After so long something is broken, on however slow a machine.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How often a condition is looked at.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Waits until the condition holds; panics with `what` if it never does.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < DEADLINE, "waited in vain: {what}");
+        thread::sleep(TICK);
+    }
+}
+
+/// The lines of a stream, as far as they came.
+struct Heard {
+    lines: Arc<Mutex<Vec<String>>>,
+    thread: JoinHandle<()>,
+}
+
+impl Heard {
+    fn listen(stream: impl Read + Send + 'static) -> Heard {
+        let lines = Arc::<Mutex<Vec<String>>>::default();
+        let kept = Arc::clone(&lines);
+        let thread = thread::spawn(move || {
+            let mut stream = BufReader::new(stream);
+            let mut line = Vec::new();
+            // A line without its end is one that a kill cut off: it was never said.
+            while stream.read_until(b'\n', &mut line).is_ok_and(|_| line.ends_with(b"\n")) {
+                kept.lock().unwrap().push(String::from_utf8_lossy(&line).trim_end().to_owned());
+                line.clear();
+            }
+        });
+        Heard { lines, thread }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    fn all(self) -> Vec<String> {
+        self.thread.join().unwrap();
+        self.lines.lock().unwrap().clone()
+    }
+}
+
+/// A child process that runs until it is stopped; killed when it is dropped.
+pub struct Service {
+    child: Child,
+    /// `None` once they were taken by [`Service::ended`].
+    heard: Option<(Heard, Heard)>,
+}
+
+/// A process that has ended, and all that it said.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit code; `None` after a signal, and what Windows gives after a kill.
+    pub code: Option<i32>,
+    /// Lines of stdout.
+    pub stdout: Vec<String>,
+    /// Lines of stderr.
+    pub stderr: Vec<String>,
+}
+
+impl Service {
+    /// Starts a command.
+    pub fn start(command: &mut Command) -> Service {
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = Heard::listen(child.stdout.take().unwrap());
+        let stderr = Heard::listen(child.stderr.take().unwrap());
+        Service { child, heard: Some((stdout, stderr)) }
+    }
+
+    /// What it said on stdout so far.
+    pub fn stdout(&self) -> Vec<String> {
+        self.heard.as_ref().map(|(stdout, _)| stdout.lines()).unwrap_or_default()
+    }
+
+    /// What it said on stderr so far.
+    pub fn stderr(&self) -> Vec<String> {
+        self.heard.as_ref().map(|(_, stderr)| stderr.lines()).unwrap_or_default()
+    }
+
+    /// Waits until the condition holds for what it said; panics if it never does, or if the process ends before.
+    pub fn wait_for(&mut self, what: &str, condition: impl Fn(&Service) -> bool) {
+        let began = Instant::now();
+        while !condition(self) {
+            let ended = self.child.try_wait().unwrap();
+            assert!(
+                ended.is_none() && began.elapsed() < DEADLINE,
+                "waited in vain ({ended:?}): {what}\n{}\n{}",
+                self.stdout().join("\n"),
+                self.stderr().join("\n")
+            );
+            thread::sleep(TICK);
+        }
+    }
+
+    /// Waits until it has said on stderr that it recorded so many records.
+    pub fn wait_for_records(&mut self, count: usize) {
+        self.wait_for(&format!("{count} records"), |service| service.recorded().len() >= count);
+    }
+
+    /// The uuids of the records that it said it has recorded.
+    pub fn recorded(&self) -> Vec<String> {
+        uuids_in(&self.stderr())
+    }
+
+    /// Waits for one more look, after now, that found nothing to record. Needs `-v`.
+    pub fn wait_for_an_idle_look(&mut self) {
+        let looks = |service: &Service| said(&service.stderr(), "nothing that is reported changed");
+        let before = looks(self);
+        self.wait_for("a look that finds nothing", |service| looks(service) > before);
+    }
+
+    /// Asks it to stop as an operating system would, and waits for its end. Windows has no such signal for a process
+    /// without a console of its own, so there it is killed.
+    pub fn stop(mut self) -> Ended {
+        if cfg!(windows) {
+            return self.kill();
+        }
+        // The shell's own `kill`: not every machine has it as a program.
+        let asked =
+            Command::new("sh").args(["-c", "kill -TERM \"$0\"", &self.child.id().to_string()]).status();
+        assert!(asked.unwrap().success());
+        self.ended()
+    }
+
+    /// Ends it as `kill -9` does, in the middle of whatever it does.
+    pub fn kill(mut self) -> Ended {
+        self.child.kill().unwrap();
+        self.ended()
+    }
+
+    /// Waits for its end.
+    pub fn ended(&mut self) -> Ended {
+        let child = &mut self.child;
+        until("the end of a process", || child.try_wait().unwrap().is_some());
+        let code = self.child.wait().unwrap().code();
+        let (stdout, stderr) = self.heard.take().unwrap();
+        Ended { code, stdout: stdout.all(), stderr: stderr.all() }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+impl Ended {
+    /// The uuids of the records that it said it has recorded.
+    pub fn recorded(&self) -> Vec<String> {
+        uuids_in(&self.stderr)
+    }
+
+    /// The lines of stdout that are JSON objects: the records, in a try-out.
+    pub fn records(&self) -> Vec<Json> {
+        let json = self.stdout.iter().filter(|line| line.starts_with('{'));
+        json.map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// How many lines hold these words.
+pub fn said(lines: &[String], words: &str) -> usize {
+    lines.iter().filter(|line| line.contains(words)).count()
+}
+
+fn uuids_in(stderr: &[String]) -> Vec<String> {
+    let recorded = stderr.iter().filter(|line| line.contains(" recorded instance="));
+    recorded.filter_map(|line| Some(line.split_once("uuid=")?.1.split(' ').next()?.to_owned())).collect()
+}
