@@ -87,7 +87,6 @@ impl Context {
             host: host.clone(),
             proxy: posthog.proxy.as_ref().map(|proxy| proxy.expose().to_owned()),
             ca_file: posthog.ca_file.clone(),
-            allow_plain_http: posthog.allow_plain_http,
             timeout: settings.flush.timeout,
         })?;
         Ok((endpoint, shape(settings, api_key.expose())))

@@ -92,6 +92,8 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
         Shape::Record => with_spool(queued),
         Shape::Event => wire::event(&queued.record, settings.posthog.geoip),
     };
+    // Before the first byte of output: a spool that cannot be read never empties a file that was there.
+    folder.open_existing(clock::now_ms())?.close()?;
     match &arguments.file {
         Some(path) => {
             let named = || format!("cannot write {}", path.display());

@@ -1,5 +1,6 @@
 //! `salver run`: the service in the foreground.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -12,8 +13,8 @@ use super::record::assumption;
 use crate::collect::{Looked, Target};
 use crate::forward::plan::Limits;
 use crate::forwarder::{Forwarder, Forwarding};
-use crate::record::message;
 use crate::record::observe::State;
+use crate::record::{Reason, message};
 use crate::service::{Screen, Service, Wake};
 use crate::settings::{FlushMode, Settings};
 use crate::spool::{SpoolError, SpoolFolder};
@@ -76,7 +77,11 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
         quiet: context.quiet,
         folder: folder.clone(),
         said_next: false,
+        said: HashMap::new(),
     };
+    if resolved.try_out && !context.quiet {
+        eprintln!("The spool of this try-out is {}.", folder.path.display());
+    }
     for target in &targets {
         introduce(&collector, &folder, target)?;
     }
@@ -114,14 +119,17 @@ struct Terminal {
     quiet: bool,
     folder: SpoolFolder,
     said_next: bool,
+    /// What was last said of each instance: it is said again only when it has changed.
+    said: HashMap<String, String>,
 }
 
 impl Screen for Terminal {
     fn looked(&mut self, looked: &Looked) {
         match looked {
             Looked::Recorded { name, record, assumed } => {
+                self.said.remove(name);
                 tracing::info!(instance = %name, uuid = %record.uuid, reason = record.reason.as_str(), "recorded");
-                if *assumed && record.reason == crate::record::Reason::Started {
+                if *assumed && record.reason == Reason::Started {
                     tracing::info!(instance = %name, "{}", assumption(&record.draft.service_version));
                 }
                 if self.try_out {
@@ -130,37 +138,52 @@ impl Screen for Terminal {
                 }
             }
             Looked::Unchanged { name } => {
-                tracing::debug!(instance = %name, "nothing that is reported changed")
+                self.said.remove(name);
+                tracing::debug!(instance = %name, "nothing that is reported changed");
             }
             Looked::Off { name, why, erased } => {
-                tracing::info!(instance = %name, "not collected: {why}");
+                if self.is_news(name, why) {
+                    tracing::info!(instance = %name, "not collected: {why}");
+                }
                 if let Some(receipt) = erased {
                     tracing::warn!(instance = %name, records = receipt.records, "unsent records were erased");
                 }
             }
-            Looked::Held { name, error } => tracing::warn!(instance = %name, "held: {error}"),
+            Looked::Held { name, error } => {
+                if self.is_news(name, &error.to_string()) {
+                    tracing::warn!(instance = %name, "held: {error}");
+                }
+            }
         }
     }
 
     fn spool_failed(&mut self, error: &SpoolError) {
-        tracing::error!("{error}");
+        if self.is_news("", &error.to_string()) {
+            tracing::error!("{error}");
+        }
     }
 }
 
 impl Terminal {
+    /// Whether this is not what was last said of the instance.
+    fn is_news(&mut self, name: &str, text: &str) -> bool {
+        self.said.insert(name.to_owned(), text.to_owned()).as_deref() != Some(text)
+    }
+
     /// What to do next, once.
     fn say_next(&mut self) {
         if std::mem::replace(&mut self.said_next, true) || self.quiet {
             return;
         }
+        let salver = std::env::args().next().unwrap_or_else(|| "salver".into());
         let spool = self.folder.path.display();
         eprintln!(
             "\nThat is the whole record. It waits in {spool}; nothing is sent before you say where to.\n\
-             Edit the config file and watch another record appear. In a second terminal:\n  \
-             salver --spool {spool} dump      shows the queue\n  \
-             salver --spool {spool} status    shows the instances\n  \
-             salver --config FILE --spool {spool} flush\n                                  \
-             delivers it, once FILE names posthog.host and posthog.apiKey\n\
+             Edit the config file and watch another record appear. In a second terminal:\n\n  \
+             {salver} --spool {spool} dump\n  \
+             {salver} --spool {spool} status\n\n\
+             and, once a settings file names posthog.host and posthog.apiKey, to deliver it:\n\n  \
+             {salver} --config FILE --spool {spool} flush\n\n\
              Ctrl-C stops.\n"
         );
     }

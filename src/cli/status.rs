@@ -13,7 +13,7 @@ use super::times::shown;
 use crate::clock;
 use crate::record::message::rfc3339;
 use crate::settings::{FlushMode, Settings};
-use crate::spool::{Counts, FlushMemory, Instance, Problem, SpoolFolder};
+use crate::spool::{Counts, FlushMemory, Instance, Problem, SpoolError, SpoolFolder};
 
 /// How to show it, and what to do about problems.
 #[derive(Debug, clap::Args)]
@@ -58,18 +58,28 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
 
 fn read(settings: &Settings, acknowledge: bool) -> Result<Status> {
     let folder = Context::folder(settings);
-    let mut spool = folder.open_existing(clock::now_ms())?;
     let mut status = Status {
-        counts: spool.counts()?,
-        instances: spool.instances()?,
-        memory: spool.flush_memory().clone(),
-        problems: spool.problems().to_vec(),
+        counts: Counts::default(),
+        instances: Vec::new(),
+        memory: FlushMemory::default(),
+        problems: Vec::new(),
         folder,
     };
-    if acknowledge {
-        spool.acknowledge_problems();
+    match status.folder.open_existing(clock::now_ms()) {
+        // Nothing was recorded yet, which is no reason not to say what the settings say.
+        Err(SpoolError::Absent { .. }) => {}
+        Err(error) => return Err(error.into()),
+        Ok(mut spool) => {
+            status.counts = spool.counts()?;
+            status.instances = spool.instances()?;
+            status.memory = spool.flush_memory().clone();
+            status.problems = spool.problems().to_vec();
+            if acknowledge {
+                spool.acknowledge_problems();
+            }
+            spool.close()?;
+        }
     }
-    spool.close()?;
     status.add_from(settings);
     Ok(status)
 }

@@ -2,8 +2,8 @@
 //!
 //! It decides nothing; [`plan`](super::plan) does. What it promises:
 //!
-//! 1. **Nothing goes out unprotected by accident.** Plain http is refused except to this machine or where an
-//!    admin allowed it, redirects are not followed, and an address with credentials in it is not accepted.
+//! 1. **Nothing goes elsewhere.** Redirects are not followed; that plain http stays on this machine unless an admin allowed
+//!    it was checked with the settings.
 //! 2. **Every attempt ends.** Name lookup and connecting have their own short limit, the whole request has
 //!    `flush.timeout`, and an answer is read up to 64 KiB.
 //! 3. **No secret in a text.** Errors name a setting or a kind of failure, never a value, an address or a
@@ -41,7 +41,9 @@ mod settings;
 mod tls;
 
 pub use settings::{EndpointError, EndpointSettings};
-use settings::{batch_url, is_loopback, parse_proxy};
+use settings::{batch_url, parse_proxy};
+
+use crate::settings::is_loopback;
 
 /// The most time for looking up the name and for connecting, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,9 +63,6 @@ impl Endpoint {
         let url = batch_url(&settings.host)?;
         let local = is_loopback(&url);
         let https = url.scheme_str() == Some("https");
-        if !https && !local && !settings.allow_plain_http {
-            return Err(EndpointError::PlainHttp);
-        }
         let proxy = match &settings.proxy {
             Some(proxy) => Some(parse_proxy(proxy)?),
             None if local => None,

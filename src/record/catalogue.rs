@@ -14,6 +14,10 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::Value;
+use crate::bounded::{self, Unreadable};
+
+/// The largest catalogue that is read. The built-in ones have at most 25 KB.
+const MAX_BYTES: u64 = 1024 * 1024;
 
 /// The catalogues that are compiled in, by file name.
 const BUILT_IN: [(&str, &str); 2] = [
@@ -143,8 +147,8 @@ pub enum CatalogueError {
     Unreadable {
         /// What was to be read.
         file: PathBuf,
-        /// The operating system's answer.
-        cause: std::io::Error,
+        /// Why.
+        cause: Unreadable,
     },
     /// The file is not a catalogue.
     #[error("{}: {cause}", file.display())]
@@ -175,7 +179,7 @@ impl Catalogue {
         }
         for folder in folders {
             for file in yaml_files(folder)? {
-                let text = std::fs::read_to_string(&file)
+                let text = bounded::read_text(&file, MAX_BYTES)
                     .map_err(|cause| CatalogueError::Unreadable { file: file.clone(), cause })?;
                 catalogue.add(parse(&text, &file)?);
             }
@@ -202,7 +206,8 @@ impl Catalogue {
 }
 
 fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, CatalogueError> {
-    let unreadable = |cause| CatalogueError::Unreadable { file: folder.to_owned(), cause };
+    let unreadable =
+        |error: std::io::Error| CatalogueError::Unreadable { file: folder.to_owned(), cause: error.into() };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();

@@ -50,7 +50,7 @@ mod tests {
 
     fn of(version: &str, yaml: &str) -> Consent {
         let catalogue = Catalogue::load(&[]).unwrap();
-        let block = parse(yaml.as_bytes()).unwrap();
+        let block = parse(yaml).unwrap();
         decide(catalogue.service("butler").unwrap(), &Version::parse(version).unwrap(), &block)
     }
 

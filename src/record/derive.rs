@@ -89,7 +89,7 @@ mod tests {
     fn value_of(version: &str, yaml: &str, property: &str) -> (Value, Option<String>) {
         let catalogue = Catalogue::load(&[]).unwrap();
         let service = catalogue.service("butler").unwrap();
-        let block = parse(yaml.as_bytes()).unwrap();
+        let block = parse(yaml).unwrap();
         let derived = derive(service, &Version::parse(version).unwrap(), &block);
         let at = derived.layout.places.iter().position(|p| p.property.as_deref() == Some(property)).unwrap();
         (derived.values[at].clone(), derived.decided_by[at].clone())
@@ -126,7 +126,7 @@ mod tests {
     fn a_release_between_two_generations_takes_the_older_one() {
         let yaml = "influxDb: {reloadTaskFailure: {enable: true}}";
         let catalogue = Catalogue::load(&[]).unwrap();
-        let block = parse(yaml.as_bytes()).unwrap();
+        let block = parse(yaml).unwrap();
         let keys = |version: &str| {
             let version = Version::parse(version).unwrap();
             derive(catalogue.service("butler").unwrap(), &version, &block).layout.places.len()

@@ -6,19 +6,19 @@
 //! never the text of a line.
 //!
 //! Invariants:
-//! - Only regular files of at most [`MAX_BYTES`] are read; nothing else is ever opened (opening a FIFO would wait for ever).
+//! - Only regular files of at most [`MAX_BYTES`] are read.
 //! - YAML 1.2 core: `yes` is a string; a key that appears twice is an error; aliases are expanded within a budget.
 //! - A file that cannot be read as a document is an error here, never an empty document: whether consent was withdrawn
 //!   is decided by documents only (facts: "off is a decision, absence is not").
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Error as YamlError;
+
+use crate::bounded::{self, Unreadable};
 
 /// The largest config file that is read. The real templates have at most 70 KB.
 pub const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -93,24 +93,12 @@ pub struct ReadError {
 /// What was wrong with a config file, with the next step.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Cause {
-    /// No such file.
-    #[error("there is no such file; check the path, salver looks again when it appears")]
-    Missing,
-    /// A directory, a FIFO, a device or a socket.
-    #[error("this is {0}, not a regular file; name the YAML file itself")]
-    NotAFile(&'static str),
-    /// Larger than [`MAX_BYTES`].
-    #[error("larger than {} MiB, which no config file is; check the path", MAX_BYTES / 1024 / 1024)]
-    TooLarge,
+    /// Not a file that can be read.
+    #[error(transparent)]
+    File(#[from] Unreadable),
     /// No content, or comments only.
     #[error("the file is empty (or half written); it is read again when it changes")]
     Empty,
-    /// Not UTF-8, such as the UTF-16 that some Windows editors write.
-    #[error("not UTF-8 text{}; save it as UTF-8", if *.utf16 { " but UTF-16" } else { "" })]
-    NotUtf8 {
-        /// The file starts with the byte order mark of UTF-16.
-        utf16: bool,
-    },
     /// Not one YAML document. `line` counts from 1.
     #[error("line {line}, column {column}: {what}")]
     Syntax {
@@ -121,9 +109,6 @@ pub enum Cause {
         /// What the parser objected to, in words of our own.
         what: &'static str,
     },
-    /// The operating system said no.
-    #[error("cannot be read: {0}; check the rights of the account that runs salver")]
-    Io(String),
 }
 
 /// Reads `files` and lays them over each other in order, the later over the earlier.
@@ -131,47 +116,14 @@ pub fn read(files: &[PathBuf]) -> Result<Node, ReadError> {
     let mut merged = Node::Null;
     for file in files {
         let at = |cause| ReadError { file: file.clone(), cause };
-        let bytes = read_bounded(file).map_err(at)?;
-        merged.merge(parse(&bytes).map_err(at)?);
+        let text = bounded::read_text(file, MAX_BYTES).map_err(|cause| at(cause.into()))?;
+        merged.merge(parse(&text).map_err(at)?);
     }
     Ok(merged)
 }
 
-/// The bytes of a regular file of at most [`MAX_BYTES`].
-pub fn read_bounded(file: &Path) -> Result<Vec<u8>, Cause> {
-    regular(&std::fs::metadata(file).map_err(io_cause)?)?;
-    let opened = File::open(file).map_err(io_cause)?;
-    regular(&opened.metadata().map_err(io_cause)?)?;
-    let mut bytes = Vec::new();
-    opened.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io_cause)?;
-    if bytes.len() as u64 > MAX_BYTES { Err(Cause::TooLarge) } else { Ok(bytes) }
-}
-
-fn regular(metadata: &std::fs::Metadata) -> Result<(), Cause> {
-    if metadata.is_dir() {
-        Err(Cause::NotAFile("a directory"))
-    } else if !metadata.is_file() {
-        Err(Cause::NotAFile("a pipe or a device"))
-    } else if metadata.len() > MAX_BYTES {
-        Err(Cause::TooLarge)
-    } else {
-        Ok(())
-    }
-}
-
-fn io_cause(error: io::Error) -> Cause {
-    match error.kind() {
-        io::ErrorKind::NotFound => Cause::Missing,
-        kind => Cause::Io(kind.to_string()),
-    }
-}
-
 /// Parses one YAML document. Pure.
-pub fn parse(bytes: &[u8]) -> Result<Node, Cause> {
-    let text = std::str::from_utf8(bytes).map_err(|_| Cause::NotUtf8 {
-        utf16: bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]),
-    })?;
-    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+pub fn parse(text: &str) -> Result<Node, Cause> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_nodes: 100_000, max_events: 400_000, max_documents: 1 },
         strict_booleans: true,
@@ -191,7 +143,9 @@ pub fn parse(bytes: &[u8]) -> Result<Node, Cause> {
 fn syntax(error: &YamlError) -> Cause {
     let error = error.without_snippet();
     let (line, column) = error.location().map_or((1, 1), |l| (l.line(), l.column()));
-    let what = match error {
+    // The line of the alias is told, but the cause is what went wrong behind it.
+    let cause = if let YamlError::AliasError { error, .. } = error { error } else { error };
+    let what = match cause {
         YamlError::DuplicateMappingKey { .. } => "the same key stands twice in one map; remove one of them",
         YamlError::MultipleDocuments { .. } => "a second document starts; a config file is one document",
         YamlError::UnknownAnchor { .. } => "an alias names an anchor that does not exist",
@@ -290,12 +244,12 @@ mod tests {
     use super::*;
 
     fn cause(text: &str) -> Cause {
-        parse(text.as_bytes()).unwrap_err()
+        parse(text).unwrap_err()
     }
 
     #[test]
     fn only_booleans_are_booleans() {
-        let node = parse(b"a: {t: true, y: yes, o: on, q: 'true', n: 1, e: }\r\nl: [1, 2]\r\n").unwrap();
+        let node = parse("a: {t: true, y: yes, o: on, q: 'true', n: 1, e: }\r\nl: [1, 2]\r\n").unwrap();
         assert!(node.at("a.t") == Some(&Node::Bool(true)));
         for key in ["a.y", "a.o", "a.q"] {
             assert!(matches!(node.at(key), Some(Node::Text(_))), "{key}");
@@ -322,15 +276,14 @@ mod tests {
             assert!(!format!("{cause} {cause:?}").contains("hunter2"), "{cause}");
         }
         assert!(matches!(cause(texts[0]), Cause::Syntax { line: 3, .. }), "{:?}", cause(texts[0]));
-        assert!(!format!("{:?}", parse(b"p: hunter2").unwrap()).contains("hunter2"));
+        assert!(!format!("{:?}", parse("p: hunter2").unwrap()).contains("hunter2"));
     }
 
     #[test]
     fn nothing_at_all_is_empty_and_not_a_document() {
-        for text in ["", "\n\n", "# only a comment\n", "---\n", "\u{FEFF}"] {
+        for text in ["", "\n\n", "# only a comment\n", "---\n"] {
             assert_eq!(cause(text), Cause::Empty, "{text:?}");
         }
-        assert_eq!(parse(&[0xFF, 0xFE, b'B', 0]).unwrap_err(), Cause::NotUtf8 { utf16: true });
     }
 
     #[test]
@@ -339,15 +292,16 @@ mod tests {
         for i in 1..12 {
             bomb += &format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 10].join(","));
         }
-        assert!(matches!(cause(&bomb), Cause::Syntax { .. }));
+        let refused = cause(&bomb);
+        assert!(refused.to_string().contains("aliases, nesting or size"), "{refused}");
         let deep = "[".repeat(100_000);
         assert!(matches!(cause(&deep), Cause::Syntax { .. }));
     }
 
     #[test]
     fn later_files_win_key_by_key_and_lists_are_replaced() {
-        let mut under = parse(b"B: {a: true, b: {c: 1}, l: [1, 2, 3]}").unwrap();
-        under.merge(parse(b"B: {b: {d: 2}, l: [9]}").unwrap());
-        assert!(under == parse(b"B: {a: true, b: {c: 1, d: 2}, l: [9]}").unwrap());
+        let mut under = parse("B: {a: true, b: {c: 1}, l: [1, 2, 3]}").unwrap();
+        under.merge(parse("B: {b: {d: 2}, l: [9]}").unwrap());
+        assert!(under == parse("B: {a: true, b: {c: 1, d: 2}, l: [9]}").unwrap());
     }
 }

@@ -76,15 +76,15 @@ pub enum ObserveError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// No top-level key of a known service.
-    #[error("{}: none of the top-level keys {known} is in it; is this the config file of a service salver knows?", file.display())]
+    #[error("{}: none of the top-level keys {known} is in it; name the config file of a service that salver knows", file.display())]
     NoService {
         /// The (last) file.
         file: PathBuf,
         /// The keys that are known.
         known: String,
     },
-    /// The top-level key is there and nothing below it: a file that is being written, not a decision.
-    #[error("{}: there is nothing below {key} (half written?); it is read again when it changes", file.display())]
+    /// The top-level key is there and no keys below it: a file that is being written, not a decision.
+    #[error("{}: there are no keys below {key} (half written?); it is read again when it changes", file.display())]
     EmptyBlock {
         /// The (last) file.
         file: PathBuf,
@@ -156,10 +156,8 @@ fn recognise<'a>(
     let found: Vec<&Service> = candidates.iter().copied().filter(|service| key_of(service)).collect();
     match (found.as_slice(), document) {
         ([service], Node::Map(map)) => match &map[&service.top_level_key] {
-            Node::Null => {
-                Err(ObserveError::EmptyBlock { file: file.to_owned(), key: service.top_level_key.clone() })
-            }
-            block => Ok((service, block)),
+            block @ Node::Map(_) => Ok((service, block)),
+            _ => Err(ObserveError::EmptyBlock { file: file.to_owned(), key: service.top_level_key.clone() }),
         },
         ([], _) => Err(ObserveError::NoService {
             file: file.to_owned(),

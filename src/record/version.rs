@@ -12,6 +12,7 @@ use semver::Version;
 use serde::Deserialize;
 
 use super::document;
+use crate::bounded;
 
 /// A service version, and how it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +48,8 @@ const LEVELS: usize = 3;
 pub fn beside(config_file: &Path, package: &str) -> Option<Version> {
     let file = std::path::absolute(config_file).ok()?;
     file.ancestors().skip(1).take(LEVELS).find_map(|folder| {
-        let bytes = document::read_bounded(&folder.join("package.json")).ok()?;
-        let found: Package = serde_json::from_slice(&bytes).ok()?;
+        let text = bounded::read_text(&folder.join("package.json"), document::MAX_BYTES).ok()?;
+        let found: Package = serde_json::from_str(&text).ok()?;
         (found.name? == package).then_some(())?;
         Version::parse(&found.version?).ok()
     })

@@ -8,8 +8,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::limits;
-use super::units::show_size;
+use crate::bounded::Unreadable;
 
 /// Where in the settings file something is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,46 +56,13 @@ pub enum SettingsError {
         /// The file looked for.
         file: PathBuf,
     },
-    /// A directory, a FIFO, a device or a socket.
-    #[error("the settings file {} is {kind}, not a regular file; name the YAML file itself", file.display())]
-    NotAFile {
-        /// The file looked at.
-        file: PathBuf,
-        /// What it is instead.
-        kind: &'static str,
-    },
-    /// Larger than any settings file.
-    #[error(
-        "the settings file {} is larger than {}, which no settings file needs to be; check the path",
-        file.display(),
-        show_size(limits::FILE_BYTES)
-    )]
-    TooLarge {
-        /// The file looked at.
-        file: PathBuf,
-    },
-    /// The operating system said no.
-    #[error(
-        "the settings file {} cannot be read: {cause}; check its rights and the account that runs salver",
-        file.display()
-    )]
+    /// The settings file cannot be read.
+    #[error("the settings file {}: {cause}", file.display())]
     Unreadable {
         /// The file looked at.
         file: PathBuf,
-        /// The operating system's reason.
-        cause: std::io::ErrorKind,
-    },
-    /// Not UTF-8, such as the UTF-16 that some Windows editors write.
-    #[error(
-        "the settings file {} is not UTF-8 text{}; save it as UTF-8",
-        file.display(),
-        if *utf16 { " but UTF-16" } else { "" }
-    )]
-    NotUtf8 {
-        /// The file looked at.
-        file: PathBuf,
-        /// The file starts with the byte order mark of UTF-16.
-        utf16: bool,
+        /// Why.
+        cause: Unreadable,
     },
     /// Not one YAML document of sections, keys and values.
     #[error("{at}: {what}")]

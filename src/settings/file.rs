@@ -1,10 +1,8 @@
 //! Reading the settings file, within bounds, and parsing it.
 //!
-//! Invariants: only a regular file is ever opened (opening a FIFO would wait for ever); at most 1 MiB is read; aliases
-//! and nesting are bounded; the parser's own words, which may quote the file, are replaced by ours.
+//! Invariants: at most 1 MiB of a regular file is read; aliases and nesting are bounded; the parser's own words, which may
+//! quote the file, are replaced by ours.
 
-use std::fs::{File, Metadata};
-use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 use serde_saphyr::{DuplicateKeyPolicy, Error as YamlError, NonFiniteFloatPolicy};
@@ -13,6 +11,7 @@ use super::check::check;
 use super::error::{Place, SettingsError};
 use super::values::Settings;
 use super::{limits, nearest, shape};
+use crate::bounded::{self, Unreadable};
 
 /// A settings file has some forty values; these bounds are hundreds of times that.
 const MAX_NODES: usize = 50_000;
@@ -23,18 +22,16 @@ impl Settings {
     pub fn load(path: &Path) -> Result<Self, SettingsError> {
         let file = std::path::absolute(path)
             .map_err(|error| SettingsError::NoSuchFolder { path: path.to_owned(), cause: error.kind() })?;
-        let bytes = read(&file)?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| SettingsError::NotUtf8 {
-            file: file.clone(),
-            utf16: bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]),
-        })?;
-        Self::parse(text, &file)
+        match bounded::read_text(&file, limits::FILE_BYTES) {
+            Ok(text) => Self::parse(&text, &file),
+            Err(Unreadable::Missing) => Err(SettingsError::Missing { file }),
+            Err(cause) => Err(SettingsError::Unreadable { file, cause }),
+        }
     }
 
     /// Validates the text of a settings file that stands (or would stand) at `file`, which should be absolute: relative
     /// paths in the text are resolved against its folder. Reads nothing from the disk.
     pub fn parse(text: &str, file: &Path) -> Result<Self, SettingsError> {
-        let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
         let options = serde_saphyr::options! {
             budget: serde_saphyr::budget! { max_nodes: MAX_NODES },
             alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_REPLAYED },
@@ -50,35 +47,6 @@ impl Settings {
             Err(YamlError::Eof { .. }) => check(shape::Document::default(), file),
             Err(error) => Err(refusal(&error, file)),
         }
-    }
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, SettingsError> {
-    let failed = |error: io::Error| match error.kind() {
-        ErrorKind::NotFound => SettingsError::Missing { file: file.to_owned() },
-        cause => SettingsError::Unreadable { file: file.to_owned(), cause },
-    };
-    regular(&std::fs::metadata(file).map_err(failed)?, file)?;
-    let opened = File::open(file).map_err(failed)?;
-    regular(&opened.metadata().map_err(failed)?, file)?;
-    let mut bytes = Vec::new();
-    opened.take(limits::FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > limits::FILE_BYTES {
-        return Err(SettingsError::TooLarge { file: file.to_owned() });
-    }
-    Ok(bytes)
-}
-
-fn regular(metadata: &Metadata, file: &Path) -> Result<(), SettingsError> {
-    let file = file.to_owned();
-    if metadata.is_dir() {
-        Err(SettingsError::NotAFile { file, kind: "a folder" })
-    } else if !metadata.is_file() {
-        Err(SettingsError::NotAFile { file, kind: "a pipe or a device" })
-    } else if metadata.len() > limits::FILE_BYTES {
-        Err(SettingsError::TooLarge { file })
-    } else {
-        Ok(())
     }
 }
 
@@ -208,21 +176,10 @@ mod tests {
         let missing = Settings::load(&folder.path().join("salver.yaml")).unwrap_err();
         assert!(missing.to_string().contains("does not exist; check --config"), "{missing}");
         let a_folder = Settings::load(folder.path()).unwrap_err();
-        assert!(matches!(a_folder, SettingsError::NotAFile { kind: "a folder", .. }), "{a_folder}");
+        assert!(a_folder.to_string().contains("a folder, not a regular file"), "{a_folder}");
         let utf16 = load(&[0xFF, 0xFE, b'f', 0]).unwrap_err();
         assert!(utf16.to_string().contains("but UTF-16; save it as UTF-8"), "{utf16}");
-        assert!(matches!(load(b"a: \xC3(").unwrap_err(), SettingsError::NotUtf8 { utf16: false, .. }));
         let large = load(&vec![b'#'; 1 << 21]).unwrap_err();
         assert!(large.to_string().contains("larger than 1 MiB"), "{large}");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_pipe_is_refused_instead_of_waited_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("salver.yaml");
-        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        let error = Settings::load(&pipe).unwrap_err();
-        assert!(matches!(error, SettingsError::NotAFile { kind: "a pipe or a device", .. }), "{error}");
     }
 }

@@ -71,7 +71,7 @@ fn settings_file(config: Option<PathBuf>, system_place: &Path) -> Result<Option<
     match system_place.try_exists() {
         Ok(true) => Ok(Some(system_place.to_owned())),
         Ok(false) => Ok(None),
-        Err(error) => Err(SettingsError::Unreadable { file: system_place.to_owned(), cause: error.kind() }),
+        Err(error) => Err(SettingsError::Unreadable { file: system_place.to_owned(), cause: error.into() }),
     }
 }
 

@@ -36,6 +36,7 @@ mod values;
 pub use error::{Place, SettingsError};
 pub use layers::{Overrides, Resolved, resolve};
 pub use place::{TRY_OUT_SPOOL, default_name, system_place, system_spool};
+pub use posthog::is_loopback;
 pub use secret::Secret;
 pub use units::{parse_duration, parse_size, show_duration, show_size};
 pub use values::{

@@ -14,7 +14,7 @@ use super::limits;
 /// How a proxy may be spoken to: what the HTTP client knows.
 const PROXY_SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
 
-/// `posthog.host`: scheme, name and port, in lower case and without the slash at the end.
+/// `posthog.host`: scheme, name and port in lower case, the path of a reverse proxy if there is one, no slash at the end.
 pub(super) fn host(text: &str, allow_plain_http: bool) -> Result<String, Wrong> {
     let Some(uri) = base_url(text) else {
         return Wrong::new(
@@ -32,13 +32,13 @@ pub(super) fn host(text: &str, allow_plain_http: bool) -> Result<String, Wrong> 
             "holds a user or a password, which belong nowhere here; write scheme, name and port only",
         );
     }
-    if has_path(text, &uri) {
-        return Wrong::new("has a path, a query or a fragment; write scheme, name and port only");
+    if uri.query().is_some() || text.contains('#') {
+        return Wrong::new("has a query or a fragment; write scheme, name and port only");
     }
     if scheme == "http" && !allow_plain_http && !is_loopback(&uri) {
         return Wrong::new("plain http to another machine; write https, or set posthog.allowPlainHttp: true");
     }
-    Ok(format!("{scheme}://{}", authority.to_ascii_lowercase()))
+    Ok(format!("{scheme}://{}{}", authority.to_ascii_lowercase(), uri.path().trim_end_matches('/')))
 }
 
 /// `posthog.apiKey`: what PostHog would answer with 401 is refused; the usual start `phc_` is no condition.
@@ -102,7 +102,8 @@ fn has_path(text: &str, uri: &Uri) -> bool {
     !matches!(uri.path(), "" | "/") || uri.query().is_some() || text.contains('#')
 }
 
-fn is_loopback(uri: &Uri) -> bool {
+/// Whether an address is on this machine, by its text alone.
+pub fn is_loopback(uri: &Uri) -> bool {
     let name = uri.host().unwrap_or_default();
     let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_scheme_name_and_port() {
+    fn a_host_is_scheme_name_port_and_perhaps_a_path() {
         let taken = [
             ("https://eu.posthog.com", "https://eu.posthog.com"),
             ("https://eu.posthog.com/", "https://eu.posthog.com"),
@@ -125,6 +126,7 @@ mod tests {
             ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
             ("http://[::1]:8000/", "http://[::1]:8000"),
             ("http://localhost", "http://localhost"),
+            ("https://example.com/Ingest/", "https://example.com/Ingest"),
         ];
         for (text, expected) in taken {
             assert_eq!(host(text, false).ok().as_deref(), Some(expected), "{text}");
@@ -146,9 +148,8 @@ mod tests {
             ("ftp://hunter2.example", "neither"),
             ("https://me:hunter2@posthog.example", "password"),
             ("https://hunter2@posthog.example", "password"),
-            ("https://posthog.example/hunter2", "path"),
-            ("https://posthog.example/?hunter2", "path"),
-            ("https://posthog.example#hunter2", "path"),
+            ("https://posthog.example/?hunter2", "query"),
+            ("https://posthog.example#hunter2", "fragment"),
             ("http://hunter2.example", "plain http"),
             ("http://127.0.0.1.hunter2.example", "plain http"),
         ];

@@ -203,7 +203,8 @@ fn catch_up(spool: &Path, witness: &mut Witness, state: &mut State, now_ms: i64)
         let behind = entry.present.last().is_some_and(|last| last >= applied);
         // Only the last segment is written to, so only there the witness may know less than the disk.
         let active = at + 1 == witness.segments.len();
-        if !behind && !(active && differs(spool, &entry)?) {
+        let changed = active && differs(spool, &entry)?;
+        if !behind && !changed {
             continue;
         }
         let mut segment = open(spool, &mut entry, witness, state, now_ms)?;

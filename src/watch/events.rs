@@ -151,12 +151,11 @@ fn folders_of(file: &Path) -> Vec<PathBuf> {
     folders
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 
     #[test]
-    #[cfg(unix)]
     fn the_folders_of_every_link_on_the_way_are_found() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path().canonicalize().unwrap();

@@ -4,6 +4,8 @@
 pub mod drafts;
 pub mod folders;
 pub mod posthog;
+pub mod service;
+pub mod site;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -114,6 +114,13 @@ impl Service {
         }
     }
 
+    /// Waits until it has said these words on stderr once more, after an edit.
+    pub fn wait_for_words_after(&mut self, words: &str, edit: impl FnOnce()) {
+        let before = said(&self.stderr(), words);
+        edit();
+        self.wait_for(words, |service| said(&service.stderr(), words) > before);
+    }
+
     /// Waits until it has said on stderr that it recorded so many records.
     pub fn wait_for_records(&mut self, count: usize) {
         self.wait_for(&format!("{count} records"), |service| service.recorded().len() >= count);
@@ -124,11 +131,16 @@ impl Service {
         uuids_in(&self.stderr())
     }
 
-    /// Waits for one more look, after now, that found nothing to record. Needs `-v`.
-    pub fn wait_for_an_idle_look(&mut self) {
-        let looks = |service: &Service| said(&service.stderr(), "nothing that is reported changed");
-        let before = looks(self);
-        self.wait_for("a look that finds nothing", |service| looks(service) > before);
+    /// How many looks found nothing to record so far. Needs `-v`.
+    pub fn idle_looks(&self) -> usize {
+        said(&self.stderr(), "nothing that is reported changed")
+    }
+
+    /// Waits for one more look that finds nothing to record, after an edit. Needs `-v`.
+    pub fn wait_for_an_idle_look_after(&mut self, edit: impl FnOnce()) {
+        let before = self.idle_looks();
+        edit();
+        self.wait_for("a look that finds nothing", |service| service.idle_looks() > before);
     }
 
     /// Asks it to stop as an operating system would, and waits for its end. Windows has no such signal for a process
@@ -171,6 +183,11 @@ impl Ended {
     /// The uuids of the records that it said it has recorded.
     pub fn recorded(&self) -> Vec<String> {
         uuids_in(&self.stderr)
+    }
+
+    /// Whether it came to an end of its own before it could be killed. Windows cannot tell.
+    pub fn by_itself(&self) -> bool {
+        cfg!(unix) && self.code.is_some()
     }
 
     /// The lines of stdout that are JSON objects: the records, in a try-out.

@@ -193,11 +193,11 @@ impl Site {
         super::json(&expect(self.salver().args(["status", "--format", "json"]), 0))
     }
 
-    /// The bytes of every file in the spool.
-    pub fn raw_spool(&self) -> Vec<u8> {
+    /// The bytes of every file in the spool, as text where they are text.
+    pub fn raw_spool(&self) -> String {
         let mut bytes = Vec::new();
         collect(&self.spool(), &mut bytes);
-        bytes
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 
@@ -207,14 +207,9 @@ fn collect(folder: &Path, bytes: &mut Vec<u8>) {
         if path.is_dir() {
             collect(&path, bytes);
         } else {
-            // Between the parts, something that no search looks for.
-            bytes.push(0);
             bytes.extend(fs::read(&path).unwrap());
+            // So that no two files make up a text that none of them holds.
+            bytes.push(0);
         }
     }
-}
-
-/// Whether the bytes hold this text.
-pub fn holds(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
