@@ -12,7 +12,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use semver::Version;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -21,11 +20,12 @@ use crate::record::catalogue::Catalogue;
 use crate::record::consent;
 use crate::record::host::System;
 use crate::record::identity::{self, Identity, SystemIdSource};
-use crate::record::observe::{self, Observation, ObserveError, Report, State, Subject};
+use crate::record::observe::{self, Observation, ObserveError, Report, State};
 use crate::record::version::Origin;
 use crate::record::{Draft, Reason, Record};
-use crate::settings::{self, Settings};
+use crate::settings::Settings;
 use crate::spool::{Instance, Pin, Receipt, Selector, Spool, SpoolError, SpoolFolder};
+use crate::target::Target;
 
 /// What is the same for all looks of a process.
 pub struct Collector {
@@ -37,19 +37,6 @@ pub struct Collector {
     settle: Duration,
     /// `DO_NOT_TRACK` asks to collect nothing.
     do_not_track: bool,
-}
-
-/// One instance, and what this process already knows to be durable of it.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// The name in the settings, if it has one.
-    pub name: Option<String>,
-    /// What is looked at.
-    pub subject: Subject,
-    /// What the last look found, once the spool knew it too.
-    known: Option<[u8; 32]>,
-    /// When it was last recorded, in milliseconds since 1970, as far as this process knows.
-    pub last_record_ms: Option<i64>,
 }
 
 /// Why a look records.
@@ -98,44 +85,6 @@ pub enum Looked {
     },
 }
 
-impl Target {
-    /// The instances of the settings, in their order.
-    pub fn of(settings: &Settings) -> Result<Vec<Target>, semver::Error> {
-        settings.instances.iter().map(Target::new).collect()
-    }
-
-    fn new(instance: &settings::Instance) -> Result<Target, semver::Error> {
-        let service_version = instance.service_version.as_deref().map(Version::parse).transpose()?;
-        Ok(Target {
-            name: instance.name.clone(),
-            subject: Subject {
-                files: instance.config_files.clone(),
-                service: instance.service.clone(),
-                service_version,
-                node_version: instance.node_version.clone(),
-            },
-            known: None,
-            last_record_ms: None,
-        })
-    }
-
-    /// The key of the instance, once its service is known.
-    pub fn key(&self, service: &str) -> String {
-        self.name.clone().unwrap_or_else(|| settings::default_name(service, &self.first_file()))
-    }
-
-    /// The file that stands for the instance in messages.
-    pub fn first_file(&self) -> PathBuf {
-        let file = self.subject.files.first().cloned().unwrap_or_default();
-        std::path::absolute(&file).unwrap_or(file)
-    }
-
-    /// What the instance is called where its service could not be read.
-    fn held_name(&self) -> String {
-        self.name.clone().unwrap_or_else(|| self.first_file().display().to_string())
-    }
-}
-
 impl Collector {
     /// Reads the host's facts once; they do not change while a process runs.
     pub fn new(catalogue: Catalogue, settings: &Settings) -> Collector {
@@ -176,11 +125,12 @@ impl Collector {
         observe::observe(&self.catalogue, &target.subject)
     }
 
-    /// An observation that may be acted on: a document that withdraws consent is looked at twice, `settle` apart, as an
+    /// An observation that may be acted on: a document that newly withdraws consent is looked at twice, `settle` apart, as an
     /// editor may be in the middle of writing it.
     fn settled(&self, target: &Target) -> Result<Observation, ObserveError> {
         let first = observe::observe(&self.catalogue, &target.subject)?;
-        if !matches!(first.state, State::Withdrawn(_)) {
+        let is_known = target.known == Some(digest_of(&first, None));
+        if is_known || !matches!(first.state, State::Withdrawn(_)) {
             return Ok(first);
         }
         std::thread::sleep(self.settle);

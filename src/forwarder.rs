@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::clock;
-use crate::collect::{Collector, Target};
+use crate::collect::Collector;
 use crate::forward::flush::{self, Caller, Line, random};
 use crate::forward::plan::Limits;
 use crate::forward::transport::Endpoint;
@@ -17,6 +17,7 @@ use crate::forward::verdict::Outcome;
 use crate::forward::wire::Shape;
 use crate::spool::{SpoolError, SpoolFolder};
 use crate::stop::Stop;
+use crate::target::Target;
 
 /// How long a stopping service waits for a request that was aborted.
 const PATIENCE_AT_STOP: Duration = Duration::from_millis(1500);

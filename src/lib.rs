@@ -23,7 +23,7 @@
 //! - [`spool`] keeps [`record::Record`]s; the on-disk format is described there. Nobody else names sled or bincode.
 //! - [`forward`] decides what to send and what an answer means without I/O (`plan`, `verdict`, `backoff`), writes PostHog's JSON
 //!   (`wire`), and posts it (`transport`, the only place that names ureq).
-//! - [`collect`] is one look at one instance: observe, compare with the last durable state, record or erase.
+//! - [`collect`] is one look at one instance ([`target`]): observe, compare with the last durable state, record or erase.
 //! - [`service`] is the loop around looking, [`forwarder`] the one around forwarding; they meet in the spool only.
 //! - [`settings`] turns `salver.yaml`, environment and flags into one validated value.
 //! - [`cli`] is the only code that reads arguments, prints, asks or draws. One file a command.
@@ -63,4 +63,5 @@ pub mod service;
 pub mod settings;
 pub mod spool;
 pub mod stop;
+pub mod target;
 pub mod watch;

@@ -11,9 +11,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use crate::clock;
-use crate::collect::{Ask, Collector, Looked, Target};
+use crate::collect::{Ask, Collector, Looked};
 use crate::settings::Settings;
 use crate::spool::{SpoolError, SpoolFolder};
+use crate::target::Target;
 use crate::watch::events::{Events, Touched};
 use crate::watch::settle::Settling;
 

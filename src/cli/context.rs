@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::exit::Usage;
-use crate::collect::{Collector, Target};
+use crate::collect::Collector;
 use crate::forward::transport::{Endpoint, EndpointSettings};
 use crate::forward::wire::Shape;
 use crate::record::catalogue::Catalogue;
 use crate::settings::{self, FlushMode, Instance, Overrides, Resolved, Settings};
 use crate::spool::{Limits, SpoolFolder};
+use crate::target::Target;
 
 /// The arguments that all commands share.
 pub struct Context {

@@ -12,7 +12,7 @@ use super::context::{self, Context};
 use super::exit::Ended;
 use super::output;
 use crate::clock;
-use crate::collect::{Collector, Target};
+use crate::collect::Collector;
 use crate::forward::flush::{self, Caller, Line, Report};
 use crate::forward::plan::Limits;
 use crate::forward::verdict::Outcome;
@@ -21,6 +21,7 @@ use crate::forwarder::Consent;
 use crate::settings::Settings;
 use crate::spool::{Queued, SpoolError, SpoolFolder};
 use crate::stop::Stop;
+use crate::target::Target;
 
 /// How much to send, and how to report.
 #[derive(Debug, clap::Args)]

@@ -9,9 +9,10 @@ use super::exit::{Ended, Usage};
 use super::output;
 use super::times::shown;
 use crate::clock;
-use crate::collect::{Collector, Target};
+use crate::collect::Collector;
 use crate::record::observe::State;
 use crate::spool::{Pin, SpoolFolder};
+use crate::target::Target;
 
 /// Whose ids, and what to do with them.
 #[derive(Debug, clap::Args)]

@@ -10,12 +10,12 @@ use super::exit::{Ended, Usage};
 use super::output;
 use super::record::assumption;
 use crate::clock;
-use crate::collect::Target;
 use crate::forward::wire;
 use crate::record::observe::{Report, State};
 use crate::record::version::Origin;
 use crate::record::{Reason, Record, message};
 use crate::spool::Queued;
+use crate::target::Target;
 
 /// What to show of which instance.
 #[derive(Debug, clap::Args)]

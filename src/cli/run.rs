@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use super::context::Context;
 use super::exit::{Ended, Usage};
 use super::record::assumption;
-use crate::collect::{Looked, Target};
+use crate::collect::Looked;
 use crate::forward::plan::Limits;
 use crate::forwarder::{Forwarder, Forwarding};
 use crate::record::observe::State;
@@ -19,6 +19,7 @@ use crate::service::{Screen, Service, Wake};
 use crate::settings::{FlushMode, Settings};
 use crate::spool::{SpoolError, SpoolFolder};
 use crate::stop::Stop;
+use crate::target::Target;
 
 /// What to watch, and how to forward.
 #[derive(Debug, clap::Args)]

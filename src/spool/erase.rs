@@ -9,60 +9,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
 use super::check;
 use super::error::{Doing, SpoolError};
 use super::ledger::Fate;
 use super::queue::{Span, Spool};
+use super::selector::Selector;
 use super::state::{self, Intent, State};
 use super::store::{self, Go};
 use super::witness::Entry;
 use crate::record::Record;
-
-/// What is to be erased: records that meet all the conditions given. Without any, none.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Selector {
-    /// Every record.
-    pub all: bool,
-    /// Records with this distinct id.
-    pub id: Option<String>,
-    /// Records of this instance.
-    pub instance: Option<String>,
-    /// Records of this service.
-    pub service: Option<String>,
-    /// Records written before this time, in milliseconds since 1970.
-    pub before_ms: Option<i64>,
-    /// Dead letters.
-    pub dead: bool,
-}
-
-impl Selector {
-    /// Everything of one instance.
-    pub fn of_instance(name: &str) -> Selector {
-        Selector { instance: Some(name.to_owned()), ..Selector::default() }
-    }
-
-    /// Whether any condition is given.
-    pub fn is_given(&self) -> bool {
-        self.all
-            || self.dead
-            || self.id.is_some()
-            || self.instance.is_some()
-            || self.service.is_some()
-            || self.before_ms.is_some()
-    }
-
-    fn matches(&self, record: &Record, dead: bool) -> bool {
-        let equal = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|wanted| wanted == is);
-        self.is_given()
-            && (!self.dead || dead)
-            && equal(&self.id, &record.draft.id)
-            && equal(&self.instance, &record.instance)
-            && equal(&self.service, &record.draft.layout.service)
-            && self.before_ms.is_none_or(|before| record.timestamp_ms < before)
-    }
-}
 
 /// What was erased, or would be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -264,17 +219,4 @@ impl Receipt {
         self.ids.entry(record.draft.id.clone()).or_default().erased += 1;
         span.add(record.timestamp_ms);
     }
-}
-
-/// The folders that only exist while something is being replaced: `state.old` is the way back until the new one stands.
-pub(super) fn restore_state(spool: &std::path::Path) -> Result<(), SpoolError> {
-    let place = spool.join(state::FOLDER);
-    let old = place.with_extension("old");
-    if !old.exists() {
-        return Ok(());
-    }
-    if place.exists() {
-        return store::remove_folder(&old);
-    }
-    std::fs::rename(&old, &place).doing("move back", &old)
 }

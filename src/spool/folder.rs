@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::check;
-use super::erase;
 use super::error::{Doing, SpoolError};
 use super::lock::Lock;
 use super::queue::Spool;
 use super::retention::Limits;
-use super::{FORMAT, witness};
+use super::{FORMAT, state, witness};
 
 const MARKER: &str = "SALVER-SPOOL";
 const MARKER_HEAD: &str = "This folder is a spool of salver. Do not change files in it by hand.\nformat ";
@@ -69,11 +68,13 @@ impl SpoolFolder {
         self.check_marker()?;
         check_rights(&self.path)?;
         let lock = Lock::acquire(&self.path, LOCK, self.wait)?;
-        erase::restore_state(&self.path)?;
+        state::restore(&self.path)?;
         let known = witness::read(&self.path);
         let mut state = check::open_state(&self.path, known.as_ref(), now_ms)?;
         let witness = check::reconcile(&self.path, known.clone(), &mut state, now_ms)?;
-        Spool::opened(self, lock, state, witness, known, now_ms)
+        let mut spool = Spool::opened(&self.path, self.limits, lock, state, witness, known, now_ms);
+        spool.resume_purge()?;
+        Ok(spool)
     }
 
     fn check_marker(&self) -> Result<(), SpoolError> {

@@ -55,18 +55,20 @@ mod queue;
 mod ranges;
 mod retention;
 mod segment;
+mod selector;
 mod state;
 mod store;
 mod witness;
 
 pub use batch::Settled;
-pub use erase::{Delivered, Receipt, Selector};
+pub use erase::{Delivered, Receipt};
 pub use error::SpoolError;
 pub use folder::{FlushTurn, SpoolFolder};
 pub use ledger::{Fate, LedgerEntry};
 pub use memory::Counts;
 pub use queue::{Queued, Spool};
 pub use retention::Limits;
+pub use selector::Selector;
 pub use state::{DeadLetter, FlushMemory, IdHistory, Instance, Pin, Problem};
 
 /// The format of the spool folder that this version writes.

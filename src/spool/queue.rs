@@ -7,13 +7,12 @@
 //! folders removed that nothing refers to any more.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use uuid::{NoContext, Timestamp, Uuid};
 
 use super::check;
 use super::error::SpoolError;
-use super::folder::SpoolFolder;
 use super::frame::Header;
 use super::ledger::{Fate, LedgerEntry};
 use super::lock::Lock;
@@ -73,27 +72,27 @@ impl Span {
 }
 
 impl Spool {
+    /// A spool whose parts were found sound and in agreement.
     pub(super) fn opened(
-        folder: &SpoolFolder,
+        folder: &Path,
+        limits: Limits,
         lock: Lock,
         state: State,
         witness: Witness,
         written: Option<Witness>,
         now_ms: i64,
-    ) -> Result<Spool, SpoolError> {
-        let mut spool = Spool {
-            folder: folder.path.clone(),
+    ) -> Spool {
+        Spool {
+            folder: folder.to_owned(),
             state,
             witness,
             written,
             open: None,
-            limits: folder.limits,
+            limits,
             now_ms,
             doomed: Vec::new(),
             _lock: lock,
-        };
-        spool.resume_purge()?;
-        Ok(spool)
+        }
     }
 
     /// Writes a record of `instance` and returns it when it is on stable storage.
@@ -303,6 +302,6 @@ fn uuid_at(timestamp_ms: i64) -> String {
     Uuid::new_v7(Timestamp::from_unix(NoContext, ms / 1000, nanos)).hyphenated().to_string()
 }
 
-fn unreachable_segment(folder: &std::path::Path) -> SpoolError {
+fn unreachable_segment(folder: &Path) -> SpoolError {
     SpoolError::Damaged { path: folder.to_owned(), what: "no segment is open".into() }
 }

@@ -16,10 +16,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::codec;
-use super::error::SpoolError;
+use super::error::{Doing, SpoolError};
 use super::ledger::{self, LedgerEntry};
 use super::ranges::Ranges;
-use super::store::{Changes, Checksum, Go, Store};
+use super::selector::Selector;
+use super::store::{self, Changes, Checksum, Go, Store};
 use crate::record::Record;
 use crate::record::identity::Readable;
 
@@ -114,7 +115,7 @@ pub struct Problem {
 /// A purge that has begun: it is finished at the next opening if it was interrupted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Intent {
-    pub selector: super::erase::Selector,
+    pub selector: Selector,
     /// It applies to records below this sequence number: what is recorded after it began is not its business.
     pub below: u64,
 }
@@ -328,6 +329,19 @@ impl State {
         copy.close()?;
         Ok(())
     }
+}
+
+/// Finishes or takes back a replacement of `state/` that was interrupted: the old one is the way back until the new one stands.
+pub(super) fn restore(spool: &Path) -> Result<(), SpoolError> {
+    let place = spool.join(FOLDER);
+    let old = place.with_extension("old");
+    if !old.exists() {
+        return Ok(());
+    }
+    if place.exists() {
+        return store::remove_folder(&old);
+    }
+    std::fs::rename(&old, &place).doing("move back", &old)
 }
 
 fn keyed(kind: u8, rest: &[u8]) -> Vec<u8> {

@@ -1,0 +1,59 @@
+//! An instance as it is looked at, with what this process already knows to be durable of it.
+
+use std::path::PathBuf;
+
+use semver::Version;
+
+use crate::record::observe::Subject;
+use crate::settings::{self, Settings};
+
+/// One instance, and what this process already knows to be durable of it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The name in the settings, if it has one.
+    pub name: Option<String>,
+    /// What is looked at.
+    pub subject: Subject,
+    /// What the last look found, once the spool knew it too.
+    pub(crate) known: Option<[u8; 32]>,
+    /// When it was last recorded, in milliseconds since 1970, as far as this process knows.
+    pub last_record_ms: Option<i64>,
+}
+
+impl Target {
+    /// The instances of the settings, in their order.
+    pub fn of(settings: &Settings) -> Result<Vec<Target>, semver::Error> {
+        settings.instances.iter().map(Target::new).collect()
+    }
+
+    fn new(instance: &settings::Instance) -> Result<Target, semver::Error> {
+        let service_version = instance.service_version.as_deref().map(Version::parse).transpose()?;
+        Ok(Target {
+            name: instance.name.clone(),
+            subject: Subject {
+                files: instance.config_files.clone(),
+                service: instance.service.clone(),
+                service_version,
+                node_version: instance.node_version.clone(),
+            },
+            known: None,
+            last_record_ms: None,
+        })
+    }
+
+    /// The key of the instance, once its service is known.
+    pub fn key(&self, service: &str) -> String {
+        self.name.clone().unwrap_or_else(|| settings::default_name(service, &self.first_file()))
+    }
+
+    /// The file that stands for the instance in messages.
+    pub fn first_file(&self) -> PathBuf {
+        let file = self.subject.files.first().cloned().unwrap_or_default();
+        std::path::absolute(&file).unwrap_or(file)
+    }
+
+    /// What the instance is called where its service could not be read.
+    pub fn held_name(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.first_file().display().to_string())
+    }
+}
