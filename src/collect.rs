@@ -288,14 +288,20 @@ impl Collector {
         name: &str,
         report: &Report,
     ) -> Result<String, SpoolError> {
-        let mut instance = Instance::default();
-        if folder.exists() {
-            let spool = folder.open_existing(clock::now_ms())?;
-            instance = spool.instance(name)?.unwrap_or_default();
-            spool.close()?;
-        }
+        let mut instance = Instance { pin: self.pinned(folder, name)?, ..Instance::default() };
         self.pin(&mut instance, report);
         Ok(instance.pin.map(|pin| pin.id).unwrap_or_default())
+    }
+
+    /// The id the instance keeps, if it has one.
+    pub fn pinned(&self, folder: &SpoolFolder, name: &str) -> Result<Option<Pin>, SpoolError> {
+        if !folder.exists() {
+            return Ok(None);
+        }
+        let spool = folder.open_existing(clock::now_ms())?;
+        let instance = spool.instance(name)?;
+        spool.close()?;
+        Ok(instance.and_then(|instance| instance.pin))
     }
 
     /// What the id would be now.

@@ -56,7 +56,10 @@ fn show(collector: &Collector, folder: &SpoolFolder, targets: &[Target]) -> Resu
             Ok(observation) => {
                 let name = target.key(&observation.service);
                 let State::Reports(report) = &observation.state else {
-                    eprintln!("salver: {name}: nothing is collected, so it has no id");
+                    match collector.pinned(folder, &name)? {
+                        Some(pin) => writeln!(out, "Instance ID : {}  ({name}, not collected now)", pin.id)?,
+                        None => eprintln!("salver: {name}: nothing is collected, so it has no id"),
+                    }
                     continue;
                 };
                 let id = collector.pin_now(folder, &name, report)?;

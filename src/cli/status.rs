@@ -121,8 +121,8 @@ impl Status {
             },
             "instances": self.instances.iter().map(|(name, it)| json!({
                 "name": name,
-                "service": it.service,
-                "serviceVersion": it.service_version,
+                "service": known(&it.service),
+                "serviceVersion": known(&it.service_version),
                 "configFile": config_file(it),
                 "collecting": it.collecting && !it.paused,
                 "why": why(it),
@@ -182,6 +182,11 @@ impl Status {
         out.flush()?;
         Ok(())
     }
+}
+
+/// Nothing where the file was never read.
+fn known(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 fn why(instance: &Instance) -> String {

@@ -125,7 +125,7 @@ pub fn read(files: &[PathBuf]) -> Result<Node, ReadError> {
 /// Parses one YAML document. Pure.
 pub fn parse(text: &str) -> Result<Node, Cause> {
     let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_nodes: 100_000, max_events: 400_000, max_documents: 1 },
+        budget: serde_saphyr::budget! { max_nodes: 100_000, max_events: 400_000 },
         strict_booleans: true,
         underscored_numbers_as_strings: true,
         non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::AsString,
@@ -276,6 +276,7 @@ mod tests {
             assert!(!format!("{cause} {cause:?}").contains("hunter2"), "{cause}");
         }
         assert!(matches!(cause(texts[0]), Cause::Syntax { line: 3, .. }), "{:?}", cause(texts[0]));
+        assert!(cause(texts[5]).to_string().contains("a second document starts"), "{}", cause(texts[5]));
         assert!(!format!("{:?}", parse("p: hunter2").unwrap()).contains("hunter2"));
     }
 

@@ -54,6 +54,7 @@ impl Changes {
 impl Store {
     /// Opens the database in `path`, or makes one.
     pub(super) fn open(path: &Path) -> Result<Store, SpoolError> {
+        remove_half_written_snapshots(path)?;
         let started = Instant::now();
         loop {
             let config = sled::Config::new()
@@ -124,6 +125,19 @@ impl Store {
 pub(super) enum Go {
     On,
     Stop,
+}
+
+/// Removes the snapshot that sled was writing when its process died. sled 0.34.7 takes such a `snap.….generating` for the newest
+/// snapshot (its filter leaves out an ending that it no longer uses, `.in___motion`) and calls the database corrupt from then
+/// on. Nothing is lost with it: the snapshot before it stays until the new one is in place, and the log has the rest.
+fn remove_half_written_snapshots(path: &Path) -> Result<(), SpoolError> {
+    for file in files(path)? {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            std::fs::remove_file(&file).doing("remove", &file)?;
+        }
+    }
+    Ok(())
 }
 
 fn wait_for_release(log: &Path) -> Result<(), SpoolError> {
