@@ -36,7 +36,7 @@ const OTHER: &str = "other";
 
 /// How many kills a test makes.
 fn kills() -> usize {
-    std::env::var("SALVER_TEST_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(25)
+    std::env::var("SALVER_TEST_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(20)
 }
 
 /// An evenly spread number below `below`. Not seeded: no seed would bring the same moment of another process back.
@@ -135,8 +135,7 @@ fn assert_nothing_is_lost(spool: &Path, acknowledged: &[String], kills: usize) {
     let status = stdout_json(&expect(salver_in(spool).args(["status", "--format", "json"]), 0));
     assert_eq!(status["problems"], json!([]));
     let records = dump(spool);
-    eprintln!("STAT {} acked {} kept {} kills", acknowledged.len(), records.len(), kills);
-    let kept: Vec<String> = uuids(&records).into_iter().collect();
+    let kept = uuids(&records);
     let wanted: HashSet<&String> = acknowledged.iter().collect();
     let found: Vec<&String> = kept.iter().filter(|uuid| wanted.contains(uuid)).collect();
     assert!(found.iter().copied().eq(acknowledged), "{} of {}", found.len(), acknowledged.len());
@@ -199,6 +198,21 @@ fn a_kill_while_others_read_and_purge_loses_no_record() {
     assert_nothing_is_lost(&spool, &acknowledged, kills());
 }
 
+/// sled 0.34.7 leaves such a file when it dies in the middle of writing it, and then cannot open its own database.
+#[test]
+fn a_half_written_snapshot_of_sled_is_no_damage() {
+    let root = tempfile::tempdir().unwrap();
+    let spool = root.path().join("spool");
+    let mut open = folder(&spool).open(clock::now_ms()).unwrap();
+    let recorded: Vec<String> =
+        (0..3).map(|n| open.record(KEPT, draft(n), Reason::Changed).unwrap().uuid).collect();
+    open.close().unwrap();
+    for part in ["state", "seg-00000001"] {
+        std::fs::write(spool.join(part).join("snap.00000000FFFFFFFF.generating"), b"half").unwrap();
+    }
+    assert_nothing_is_lost(&spool, &recorded, 0);
+}
+
 #[test]
 fn a_killed_service_loses_no_record_and_misses_no_change() {
     let mut config = SOS.to_owned();
@@ -237,7 +251,7 @@ fn a_killed_service_loses_no_record_and_misses_no_change() {
 #[test]
 fn a_killed_flush_delivers_all_and_repeats_at_most_the_batch_on_the_wire() {
     const RECORDS: u64 = 2000;
-    const BATCH: usize = 50;
+    const BATCH: usize = 80;
     let posthog = PostHog::start();
     let site = Site::new();
     site.settings(&format!(
@@ -252,15 +266,14 @@ fn a_killed_flush_delivers_all_and_repeats_at_most_the_batch_on_the_wire() {
     // The first one is killed while it waits for an answer that never comes, the others wherever they are.
     posthog.answer_next(Scripted::Stall(Duration::from_secs(600)));
     let mut killed = 0;
-    while killed < kills().min(30) && posthog.uuids().len() < recorded.len() - 2 * BATCH {
+    while killed < kills().min(12) && posthog.uuids().len() < recorded.len() - 2 * BATCH {
         let before = posthog.requests();
         let flush = Service::start(site.salver().arg("flush"));
         until("a request", || posthog.requests() > before);
-        thread::sleep(Duration::from_micros(random(80_000)));
+        thread::sleep(Duration::from_micros(random(300_000)));
         flush.kill();
         killed += 1;
     }
-    eprintln!("STAT {killed} killed, {} bodies {} uuids", posthog.bodies().len(), posthog.uuids().len());
     assert!(killed > 3, "{killed} kills are too few to say anything");
     let report = stdout_json(&expect(site.salver().args(["flush", "--format", "json"]), 0));
     assert_eq!((&report["outcome"], &report["remaining"]), (&json!("drained"), &json!(0)));

@@ -53,7 +53,12 @@ pub fn code(done: anyhow::Result<Ended>) -> ExitCode {
 
 /// Whoever read our output has seen enough (`salver dump | head`).
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    let io = match error.downcast_ref::<csv::Error>().map(csv::Error::kind) {
+        // csv wraps what could not be written, and leaves it out of the chain of causes.
+        Some(csv::ErrorKind::Io(io)) => Some(io),
+        _ => error.downcast_ref::<std::io::Error>(),
+    };
+    io.is_some_and(|io| io.kind() == ErrorKind::BrokenPipe)
 }
 
 fn of(error: &anyhow::Error) -> u8 {

@@ -1,5 +1,7 @@
 //! `salver preview`: what would be recorded or sent. Writes nothing.
 
+use std::io::Write;
+
 use anyhow::Result;
 use clap::ValueEnum;
 use semver::Version;
@@ -95,7 +97,10 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
             let queued = Queued { seq: 0, record, attempts: 0, dead: None };
             let body = wire::body(&[queued], &context::shape(&settings, key), clock::now_ms());
             // As it is sent, to the byte.
-            println!("{}", String::from_utf8_lossy(&body.json));
+            let mut out = output::stdout();
+            out.write_all(&body.json)?;
+            writeln!(out)?;
+            out.flush()?;
         }
     }
     Ok(Ended::Done)

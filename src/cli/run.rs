@@ -1,6 +1,7 @@
 //! `salver run`: the service in the foreground.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -110,8 +111,13 @@ fn introduce(collector: &crate::collect::Collector, folder: &SpoolFolder, target
     };
     let name = target.key(&observation.service);
     let id = collector.pinned_or_now(folder, &name, report)?;
-    println!("Instance ID : {id}  ({name}: {} {})", observation.service, observation.version.version);
+    show(&format!("Instance ID : {id}  ({name}: {} {})", observation.service, observation.version.version));
     Ok(())
+}
+
+/// Writes a line to stdout. That nobody reads there any more is no reason to stop recording.
+fn show(line: &str) {
+    _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Shows what the service does: as log lines, and in a try-out the records as well.
@@ -134,7 +140,7 @@ impl Screen for Terminal {
                     tracing::info!(instance = %name, "{}", assumption(&record.draft.service_version));
                 }
                 if self.try_out {
-                    println!("{}", message::message(record));
+                    show(&message::message(record).to_string());
                     self.say_next();
                 }
             }

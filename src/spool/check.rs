@@ -13,22 +13,145 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Doing, SpoolError};
 use super::frame::{self, Frame, Header, RecordFrame};
+use super::ranges::Ranges;
 use super::segment::{self, Segment};
-use super::state::{self, Problem, State};
+use super::state::{Problem, State};
 use super::store::{self, Go};
 use super::witness::{Entry, Witness};
 use crate::record::{Layout, Record};
 
+/// What a check works on.
+pub(super) struct Check<'a> {
+    pub spool: &'a Path,
+    pub witness: &'a mut Witness,
+    pub state: &'a mut State,
+    pub now_ms: i64,
+}
+
+impl Check<'_> {
+    /// Opens a segment that the witness knows: at once if its files are as they were left, after a look otherwise.
+    pub(super) fn open(&mut self, entry: &mut Entry) -> Result<Segment, SpoolError> {
+        if !self.differs(entry)? {
+            match Segment::open(self.spool, entry.number) {
+                Err(SpoolError::Damaged { .. }) => {}
+                opened => return opened,
+            }
+        }
+        self.verify(entry)
+    }
+
+    /// Whether a segment's files are not as the witness knew them.
+    pub(super) fn differs(&self, entry: &Entry) -> Result<bool, SpoolError> {
+        let path = segment::folder(self.spool, entry.number);
+        Ok(entry.checksum.is_none() || entry.checksum != Some(store::checksum(&path)?))
+    }
+
+    /// Opens a segment that is not as the witness knew it, and mends `entry` to what is really there.
+    pub(super) fn verify(&mut self, entry: &mut Entry) -> Result<Segment, SpoolError> {
+        let found = Raw::read(&segment::folder(self.spool, entry.number))?.into_records();
+        let (segment, mut shown) = show(self.spool, entry.number)?;
+        let Some(mut segment) = segment else { return self.salvage(entry, found, shown) };
+        let unfinished = unfinished(&found, &shown, &entry.present);
+        if !unfinished.is_empty() {
+            segment.append(&unfinished.iter().map(|(seq, record)| (*seq, record)).collect::<Vec<_>>())?;
+            shown.extend(unfinished);
+        }
+        let whole = found.keys().all(|seq| shown.contains_key(seq))
+            && entry.present.iter().all(|seq| shown.contains_key(&seq));
+        if !whole {
+            segment.close()?;
+            return self.salvage(entry, found, shown);
+        }
+        entry.present = Ranges::default();
+        entry.frame_bytes = 0;
+        for (seq, record) in &shown {
+            entry.note(*seq, record.timestamp_ms);
+            entry.frame_bytes += Frame::Record(RecordFrame::of(*seq, record)).encode().len() as u64;
+        }
+        entry.done = entry.done.iter().filter(|seq| entry.present.contains(*seq)).collect();
+        Ok(segment)
+    }
+
+    /// Builds a healthy segment from what is whole, sets the damaged one aside, and says what was saved and what is gone.
+    fn salvage(
+        &mut self,
+        entry: &mut Entry,
+        found: BTreeMap<u64, Record>,
+        shown: BTreeMap<u64, Record>,
+    ) -> Result<Segment, SpoolError> {
+        let mut saved = found;
+        saved.extend(shown);
+        saved.retain(|seq, _| !entry.done.contains(*seq));
+        let lost = entry.present.iter().filter(|seq| entry.is_live(*seq) && !saved.contains_key(seq)).count();
+        let damaged = entry.number;
+        let path = segment::folder(self.spool, damaged);
+        let aside = aside_of(&path, self.now_ms);
+
+        let mut healthy = Entry { number: self.witness.next_segment, ..Entry::default() };
+        self.witness.next_segment += 1;
+        let records = saved.iter().map(|(seq, record)| (*seq, record));
+        write_segment(self.spool, &mut healthy, Some(damaged), records)?;
+        self.state.meta.problems.push(Problem {
+            at_ms: self.now_ms,
+            text: format!(
+                "segment {damaged} was damaged and was set aside as {}: {} records were saved, {lost} are gone",
+                name(&aside),
+                saved.len()
+            ),
+        });
+        // The report first: whatever happens next, it is not forgotten.
+        self.state.commit()?;
+        std::fs::rename(&path, &aside).doing("set aside", &path)?;
+        tracing::warn!(
+            segment = damaged,
+            saved = saved.len(),
+            lost,
+            "a damaged part of the spool was set aside"
+        );
+        *entry = healthy;
+        Segment::open(self.spool, entry.number)
+    }
+}
+
+/// Opens a segment and reads all that sled shows of it; no segment if sled cannot.
+fn show(spool: &Path, number: u64) -> Result<(Option<Segment>, BTreeMap<u64, Record>), SpoolError> {
+    let mut shown = BTreeMap::new();
+    let opened = Segment::open(spool, number).and_then(|mut segment| {
+        segment.each(0, |seq, record| {
+            shown.insert(seq, record);
+            Ok(Go::On)
+        })?;
+        Ok(segment)
+    });
+    match opened {
+        Ok(segment) => Ok((Some(segment), shown)),
+        Err(SpoolError::Damaged { .. }) => Ok((None, shown)),
+        Err(error) => Err(error),
+    }
+}
+
+/// The records that a writer was committing when it died: whole in the raw bytes, not yet part of the database, and newer than
+/// all that is known. Nobody was told that they are written; to take them in is right, and to call it damage is not.
+fn unfinished(
+    found: &BTreeMap<u64, Record>,
+    shown: &BTreeMap<u64, Record>,
+    known: &Ranges,
+) -> Vec<(u64, Record)> {
+    let newest = shown.keys().last().copied().max(known.last());
+    let newer = found.iter().filter(|(seq, _)| newest.is_none_or(|newest| **seq > newest));
+    newer.map(|(seq, record)| (*seq, record.clone())).collect()
+}
+
 /// The frames of a part, read without sled.
 #[derive(Default)]
-struct Raw {
-    header: Option<Header>,
+pub(super) struct Raw {
+    pub header: Option<Header>,
     layouts: HashMap<u64, Layout>,
     records: BTreeMap<u64, RecordFrame>,
 }
 
 impl Raw {
-    fn read(path: &Path) -> Result<Raw, SpoolError> {
+    pub(super) fn read(path: &Path) -> Result<Raw, SpoolError> {
         let mut raw = Raw::default();
         for bytes in store::raw_files(path)? {
             for frame in frame::scan(&bytes) {
@@ -55,262 +178,6 @@ impl Raw {
     }
 }
 
-/// Opens `state/`. If it cannot be read it is set aside, and an empty one takes its place: the witness and the records know
-/// all that matters.
-pub(super) fn open_state(spool: &Path, known: Option<&Witness>, now_ms: i64) -> Result<State, SpoolError> {
-    let path = spool.join(state::FOLDER);
-    let (mut state, what) = match State::open(spool) {
-        Err(SpoolError::Damaged { .. }) => {
-            let aside = aside_of(&path, now_ms);
-            std::fs::rename(&path, &aside).doing("set aside", &path)?;
-            (State::open(spool)?, Some(format!("was damaged and was set aside as {}", name(&aside))))
-        }
-        Ok(state) => {
-            let behind = known.is_some_and(|known| state.meta.commits < known.state_commits);
-            (state, behind.then(|| "has lost its last changes".to_owned()))
-        }
-        Err(error) => return Err(error),
-    };
-    if let Some(what) = what {
-        // The records say what it should know; taking them in again changes nothing that it still knows.
-        state.meta.applied = 0;
-        state.meta.commits = state.meta.commits.max(known.map_or(0, |known| known.state_commits));
-        state.meta.problems.push(Problem {
-            at_ms: now_ms,
-            text: format!(
-                "the summary of the spool {what}; no record is concerned, entries of the ledger and reasons of dead \
-                 letters may be gone"
-            ),
-        });
-    }
-    Ok(state)
-}
-
-/// Brings witness, summary and folders into agreement, whatever was interrupted.
-pub(super) fn reconcile(
-    spool: &Path,
-    known: Option<Witness>,
-    state: &mut State,
-    now_ms: i64,
-) -> Result<Witness, SpoolError> {
-    let on_disk = tidy(spool)?;
-    let complete = known.is_some();
-    let mut witness = known.unwrap_or_default();
-    witness.next_segment = witness.next_segment.max(state.meta.next_segment).max(1);
-    witness.next_seq = witness.next_seq.max(state.meta.next_seq).max(1);
-
-    for entry in &mut witness.segments {
-        if let Some(done) = state.meta.done.get(&entry.number) {
-            done.iter().filter(|seq| entry.present.contains(*seq)).for_each(|seq| entry.done.insert(seq));
-        }
-    }
-    for number in on_disk.iter().copied() {
-        if witness.segments.iter().any(|entry| entry.number == number) {
-            continue;
-        }
-        if complete && number < witness.next_segment {
-            // Left behind by a rewrite or a drain whose last step was interrupted.
-            store::remove_folder(&segment::folder(spool, number))?;
-        } else {
-            adopt(spool, number, &mut witness, state, now_ms)?;
-        }
-    }
-    missing(&mut witness, &tidy(spool)?, state, now_ms);
-    witness.segments.sort_by_key(|entry| entry.present.first());
-    for (name, instance) in state.instances()? {
-        if instance.paused {
-            witness.paused.insert(name);
-        }
-    }
-    for name in witness.paused.clone() {
-        let mut instance = state.instance(&name)?.unwrap_or_default();
-        if !instance.paused {
-            instance.paused = true;
-            state.put_instance(&name, &instance);
-        }
-    }
-    catch_up(spool, &mut witness, state, now_ms)?;
-    Ok(witness)
-}
-
-/// Removes what an interrupted step left half made, and tells the numbers of the segments on disk.
-fn tidy(spool: &Path) -> Result<Vec<u64>, SpoolError> {
-    let mut numbers = Vec::new();
-    for entry in std::fs::read_dir(spool).doing("list", spool)? {
-        let entry = entry.doing("list", spool)?;
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
-        if let Some(number) = segment::number(name) {
-            numbers.push(number);
-        } else if name.ends_with(".tmp") && entry.path().is_dir() {
-            store::remove_folder(&entry.path())?;
-        }
-    }
-    numbers.sort_unstable();
-    Ok(numbers)
-}
-
-/// Takes note of segments that the witness knows and the disk does not have.
-fn missing(witness: &mut Witness, on_disk: &[u64], state: &mut State, now_ms: i64) {
-    witness.segments.retain(|entry| {
-        if on_disk.contains(&entry.number) {
-            return true;
-        }
-        if entry.live() > 0 {
-            state.meta.problems.push(Problem {
-                at_ms: now_ms,
-                text: format!(
-                    "segment {} is missing from the spool folder: {} records are gone",
-                    entry.number,
-                    entry.live()
-                ),
-            });
-        }
-        false
-    });
-}
-
-/// Takes in a segment that the witness does not know: written just before a crash, or after the witness was lost.
-fn adopt(
-    spool: &Path,
-    number: u64,
-    witness: &mut Witness,
-    state: &mut State,
-    now_ms: i64,
-) -> Result<(), SpoolError> {
-    let path = segment::folder(spool, number);
-    if let Some(old) = Raw::read(&path)?.header.and_then(|header| header.replaces) {
-        // A finished rewrite whose switch was interrupted: finish it.
-        witness.segments.retain(|entry| entry.number != old);
-        store::remove_folder(&segment::folder(spool, old))?;
-    }
-    witness.next_segment = witness.next_segment.max(number + 1);
-    let mut entry = Entry { number, ..Entry::default() };
-    verify(spool, &mut entry, witness, state, now_ms)?.close()?;
-    if let Some(done) = state.meta.done.get(&number) {
-        done.iter().filter(|seq| entry.present.contains(*seq)).for_each(|seq| entry.done.insert(seq));
-    }
-    witness.next_seq = witness.next_seq.max(entry.present.last().map_or(0, |last| last + 1));
-    witness.segments.push(entry);
-    Ok(())
-}
-
-/// Takes records into the summary that were written after it was last committed.
-fn catch_up(spool: &Path, witness: &mut Witness, state: &mut State, now_ms: i64) -> Result<(), SpoolError> {
-    let applied = state.meta.applied;
-    for at in 0..witness.segments.len() {
-        let mut entry = witness.segments[at].clone();
-        let behind = entry.present.last().is_some_and(|last| last >= applied);
-        // Only the last segment is written to, so only there the witness may know less than the disk.
-        let active = at + 1 == witness.segments.len();
-        let changed = active && differs(spool, &entry)?;
-        if !behind && !changed {
-            continue;
-        }
-        let mut segment = open(spool, &mut entry, witness, state, now_ms)?;
-        let mut records = Vec::new();
-        segment.each(applied, |seq, record| {
-            records.push((seq, record));
-            Ok(Go::On)
-        })?;
-        for (seq, record) in &records {
-            state.apply(*seq, record)?;
-        }
-        entry.checksum = Some(segment.close()?);
-        witness.next_seq = witness.next_seq.max(entry.present.last().map_or(0, |last| last + 1));
-        witness.segments[at] = entry;
-    }
-    Ok(())
-}
-
-/// Whether a segment's files are not as the witness knew them.
-fn differs(spool: &Path, entry: &Entry) -> Result<bool, SpoolError> {
-    let path = segment::folder(spool, entry.number);
-    Ok(entry.checksum.is_none() || entry.checksum != Some(store::checksum(&path)?))
-}
-
-/// Opens a segment that the witness knows: at once if its files are as they were left, after a check otherwise.
-pub(super) fn open(
-    spool: &Path,
-    entry: &mut Entry,
-    witness: &mut Witness,
-    state: &mut State,
-    now_ms: i64,
-) -> Result<Segment, SpoolError> {
-    if !differs(spool, entry)? {
-        match Segment::open(spool, entry.number) {
-            Err(SpoolError::Damaged { .. }) => {}
-            opened => return opened,
-        }
-    }
-    verify(spool, entry, witness, state, now_ms)
-}
-
-/// Opens a segment that is not as the witness knew it, and mends `entry` to what is really there.
-fn verify(
-    spool: &Path,
-    entry: &mut Entry,
-    witness: &mut Witness,
-    state: &mut State,
-    now_ms: i64,
-) -> Result<Segment, SpoolError> {
-    let path = segment::folder(spool, entry.number);
-    let mut found = Raw::read(&path)?.into_records();
-    let opened = Segment::open(spool, entry.number);
-    let mut shown = BTreeMap::new();
-    let segment = match opened {
-        Ok(mut segment) => {
-            let read = segment.each(0, |seq, record| {
-                shown.insert(seq, record);
-                Ok(Go::On)
-            });
-            match read {
-                Ok(()) => Some(segment),
-                Err(SpoolError::Damaged { .. }) => None,
-                Err(error) => return Err(error),
-            }
-        }
-        Err(SpoolError::Damaged { .. }) => None,
-        Err(error) => return Err(error),
-    };
-    let known = std::mem::take(&mut entry.present);
-    let whole =
-        found.keys().all(|seq| shown.contains_key(seq)) && known.iter().all(|seq| shown.contains_key(&seq));
-    if let Some(segment) = segment {
-        if whole {
-            entry.frame_bytes = 0;
-            for (seq, record) in &shown {
-                entry.note(*seq, record.timestamp_ms);
-                entry.frame_bytes += Frame::Record(RecordFrame::of(*seq, record)).encode().len() as u64;
-            }
-            return Ok(segment);
-        }
-        segment.close()?;
-    }
-    found.extend(shown);
-    found.retain(|seq, _| !entry.done.contains(*seq));
-    let lost = known.iter().filter(|seq| !entry.done.contains(*seq) && !found.contains_key(seq)).count();
-    let damaged = entry.number;
-    let mut healthy = Entry { number: witness.next_segment, ..Entry::default() };
-    witness.next_segment += 1;
-    write_segment(spool, &mut healthy, Some(damaged), found.iter().map(|(seq, record)| (*seq, record)))?;
-    let aside = aside_of(&path, now_ms);
-    state.meta.problems.push(Problem {
-        at_ms: now_ms,
-        text: format!(
-            "segment {damaged} was damaged and was set aside as {}: {} records were saved, {lost} are gone",
-            name(&aside),
-            found.len()
-        ),
-    });
-    // The report first: whatever happens next, it is not forgotten.
-    state.commit()?;
-    std::fs::rename(&path, &aside).doing("set aside", &path)?;
-    tracing::warn!(segment = damaged, saved = found.len(), lost, "a damaged part of the spool was set aside");
-    *entry = healthy;
-    Segment::open(spool, entry.number)
-}
-
 /// Writes a whole segment beside the others and moves it into place when it is complete.
 pub(super) fn write_segment<'a>(
     spool: &Path,
@@ -334,7 +201,7 @@ pub(super) fn write_segment<'a>(
 }
 
 /// Where a damaged part goes, for whoever wants to look at it.
-fn aside_of(path: &Path, now_ms: i64) -> PathBuf {
+pub(super) fn aside_of(path: &Path, now_ms: i64) -> PathBuf {
     let stamp = crate::record::message::rfc3339(now_ms).replace([':', '.'], "");
     path.with_file_name(format!("{}{ASIDE}{stamp}", name(path)))
 }
@@ -359,6 +226,7 @@ pub(super) fn records_in(path: &Path) -> Result<BTreeMap<u64, Record>, SpoolErro
     Ok(Raw::read(path)?.into_records())
 }
 
-fn name(path: &Path) -> String {
+/// The last part of a path, for messages.
+pub(super) fn name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

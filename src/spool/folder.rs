@@ -6,10 +6,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::check;
 use super::error::{Doing, SpoolError};
 use super::lock::Lock;
 use super::queue::Spool;
+use super::reconcile;
 use super::retention::Limits;
 use super::{FORMAT, state, witness};
 
@@ -70,8 +70,8 @@ impl SpoolFolder {
         let lock = Lock::acquire(&self.path, LOCK, self.wait)?;
         state::restore(&self.path)?;
         let known = witness::read(&self.path);
-        let mut state = check::open_state(&self.path, known.as_ref(), now_ms)?;
-        let witness = check::reconcile(&self.path, known.clone(), &mut state, now_ms)?;
+        let mut state = reconcile::open_state(&self.path, known.as_ref(), now_ms)?;
+        let witness = reconcile::reconcile(&self.path, known.clone(), &mut state, now_ms)?;
         let mut spool = Spool::opened(&self.path, self.limits, lock, state, witness, known, now_ms);
         spool.resume_purge()?;
         Ok(spool)

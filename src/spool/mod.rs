@@ -53,6 +53,7 @@ mod lock;
 mod memory;
 mod queue;
 mod ranges;
+mod reconcile;
 mod retention;
 mod segment;
 mod selector;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::{NoContext, Timestamp, Uuid};
 
-use super::check;
+use super::check::Check;
 use super::error::SpoolError;
 use super::frame::Header;
 use super::ledger::{Fate, LedgerEntry};
@@ -188,8 +188,13 @@ impl Spool {
         if self.open.as_ref().map(Segment::number) != Some(number) {
             self.close_segment()?;
             let mut entry = self.witness.segments[at].clone();
-            let opened =
-                check::open(&self.folder, &mut entry, &mut self.witness, &mut self.state, self.now_ms)?;
+            let mut check = Check {
+                spool: &self.folder,
+                witness: &mut self.witness,
+                state: &mut self.state,
+                now_ms: self.now_ms,
+            };
+            let opened = check.open(&mut entry)?;
             entry.checksum = None;
             self.witness.segments[at] = entry;
             return Ok(self.open.insert(opened));
