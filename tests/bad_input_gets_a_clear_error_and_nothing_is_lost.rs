@@ -146,6 +146,11 @@ fn clear(path: &Path) {
     _ = fs::remove_file(path).or_else(|_| fs::remove_dir(path));
 }
 
+/// A path as salver names it: absolute, and on Windows with its separators.
+fn shown(path: &Path) -> String {
+    std::path::absolute(path).unwrap().display().to_string()
+}
+
 /// Runs a command that must end by itself, with this exit code and with each of these words on stderr.
 fn refused(command: &mut Command, code: i32, words: &[&str]) -> String {
     let ended = Service::start(command).ended();
@@ -177,8 +182,8 @@ fn a_config_file_that_cannot_be_read_is_named_with_line_cause_and_next_step_and_
     for bad in everything_bad() {
         clear(&path);
         (bad.put)(&path);
-        let mut words = vec![path.to_str().unwrap()];
-        words.extend(bad.words);
+        let named = shown(&path);
+        let words: Vec<&str> = [&[named.as_str()][..], bad.words].concat();
         println!("{}: {}", bad.what, refused(site.salver().args(["-vv", "record"]), 1, &words));
         refused(salver_in(&site.spool()).args(["-vv", "preview"]).arg(&path), 1, &words);
         let status = site.status();
@@ -274,8 +279,8 @@ fn settings_with_a_slip_name_the_line_and_what_would_be_right_and_do_nothing() {
         for command in
             [&["record"][..], &["run"], &["status"], &["dump"], &["flush"], &["purge", "--all", "--yes"]]
         {
-            let mut all = vec![path.to_str().unwrap()];
-            all.extend(words);
+            let named = shown(&path);
+            let all: Vec<&str> = [&[named.as_str()][..], words].concat();
             refused(site.salver().arg("--spool").arg(site.spool()).args(command), 2, &all);
         }
     }
@@ -288,7 +293,7 @@ fn settings_that_are_no_text_file_are_named_with_cause_and_next_step() {
         let site = Site::new();
         let path = site.path("salver.yaml");
         (bad.put)(&path);
-        let said = refused(site.salver().arg("status"), 2, &[path.to_str().unwrap()]);
+        let said = refused(site.salver().arg("status"), 2, &[&shown(&path)]);
         assert!(
             ["check", "name the YAML file", "save it as UTF-8"].iter().any(|step| said.contains(step)),
             "{}: {said}",
@@ -338,7 +343,7 @@ fn what_is_no_spool_of_salver_is_named_and_left_as_it_is() {
     ] {
         let before = bytes(&place);
         for command in on_the_spool(&site.sos()) {
-            let words = [place.to_str().unwrap(), cause, "name an empty or new folder"];
+            let words = [&shown(&place), cause, "name an empty or new folder"];
             refused(salver_in(&place).args(command), 6, &words);
         }
         assert_eq!(bytes(&place), before, "{}", place.display());
@@ -355,8 +360,8 @@ fn a_spool_of_a_later_version_is_read_by_nobody_and_changed_by_nobody() {
     fs::write(&marker, ours.replace("format 1", "format 2")).unwrap();
     let before = bytes(&site.spool());
     for command in on_the_spool(&site.sos()) {
-        let words = [site.spool().to_str().unwrap().to_owned(), "format 2".into(), "update salver".into()];
-        refused(salver_in(&site.spool()).args(command), 6, &words.each_ref().map(String::as_str));
+        let words = [&shown(&site.spool()), "format 2", "update salver"];
+        refused(salver_in(&site.spool()).args(command), 6, &words);
     }
     assert_eq!(bytes(&site.spool()), before);
     fs::write(&marker, ours).unwrap();
@@ -367,12 +372,8 @@ fn a_spool_of_a_later_version_is_read_by_nobody_and_changed_by_nobody() {
 fn where_there_is_no_spool_yet_reading_says_how_one_comes_to_be_and_makes_none() {
     let site = Site::new();
     for command in [&["dump"][..], &["purge", "--all", "--yes"], &["id", "--history"]] {
-        let words = [
-            site.spool().to_str().unwrap().to_owned(),
-            "there is no spool here yet".into(),
-            "salver record".into(),
-        ];
-        refused(salver_in(&site.spool()).args(command), 1, &words.each_ref().map(String::as_str));
+        let words = [&shown(&site.spool()), "there is no spool here yet", "salver record"];
+        refused(salver_in(&site.spool()).args(command), 1, &words);
     }
     // That nothing was recorded yet is what status has to say, not a failure of it.
     let status = json(&expect(salver_in(&site.spool()).args(["status", "--format", "json"]), 0));
@@ -398,8 +399,8 @@ mod rights {
         let records = site.dump();
         chmod(&site.spool(), 0o750);
         for command in on_the_spool(&site.sos()) {
-            let words = [site.spool().to_str().unwrap().to_owned(), "chmod 700".into()];
-            refused(salver_in(&site.spool()).args(command), 1, &words.each_ref().map(String::as_str));
+            let words = [&shown(&site.spool()), "chmod 700"];
+            refused(salver_in(&site.spool()).args(command), 1, &words);
         }
         chmod(&site.spool(), 0o700);
         assert_eq!(site.dump(), records);
@@ -423,9 +424,9 @@ mod rights {
         let missing = locked.join("spool");
         chmod(&site.spool(), 0o500);
         for place in [missing, site.spool()] {
-            let words = [place.to_str().unwrap().to_owned(), "the right to write there".into()];
+            let words = [&shown(&place), "the right to write there"];
             let mut record = salver_in(&place);
-            refused(record.arg("record").arg(site.sos()), 1, &words.each_ref().map(String::as_str));
+            refused(record.arg("record").arg(site.sos()), 1, &words);
         }
         chmod(&site.spool(), 0o700);
         assert_eq!(site.dump(), records);

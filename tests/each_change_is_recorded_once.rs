@@ -14,9 +14,9 @@ use support::service::{Service, said, until};
 use support::site::{BUTLER, SOS, SWITCHES, Site, features, flip, is_on, reports};
 use support::{corpus, dump, expect, salver, salver_in};
 
-/// Settings of one instance that leave a file little time to settle, so that a test is quick. The poll stays at its minute:
-/// what is seen here is seen because of events.
-const ONE: &str = "watch: {settle: 50ms}\ninstances: [{name: sos, configFile: config/sos.yaml}]\n";
+/// Settings of one instance that leave a file little time to settle, so that a test is quick, and so much time between two polls
+/// that what is seen is seen because of events.
+const ONE: &str = "watch: {settle: 50ms, poll: 1h}\ninstances: [{name: sos, configFile: config/sos.yaml}]\n";
 
 fn run(site: &Site) -> Service {
     Service::start(site.salver().args(["-v", "run"]))
@@ -237,6 +237,26 @@ fn a_swapped_symlink_as_kubernetes_makes_it_is_a_change_each_time() {
     service.stop();
     assert_eq!(site.reasons(), ["started", "changed", "changed", "changed", "changed"]);
     assert!(reports(&site.dump()[4], &config));
+}
+
+/// As above: symlinks are for Unix here.
+#[cfg(unix)]
+#[test]
+fn a_symlinked_file_is_watched_where_it_really_is() {
+    let site = Site::new();
+    site.settings(ONE);
+    fs::create_dir(site.path("elsewhere")).unwrap();
+    site.write("elsewhere/real.yaml", SOS);
+    std::os::unix::fs::symlink("../elsewhere/real.yaml", site.sos()).unwrap();
+    let mut service = run(&site);
+    service.wait_for_records(1);
+    let changed = flip(SOS, "heartbeat");
+    site.write("elsewhere/real.yaml", &changed);
+    service.wait_for_records(2);
+    site.replace("elsewhere/real.yaml", &flip(&changed, "prometheus"));
+    service.wait_for_records(3);
+    service.stop();
+    assert_eq!(site.reasons(), ["started", "changed", "changed"]);
 }
 
 #[test]

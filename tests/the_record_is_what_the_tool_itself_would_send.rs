@@ -11,6 +11,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use salver::record::catalogue::{Catalogue, Service};
@@ -28,7 +29,7 @@ fn every_fixture_is_reported_as_its_expected_file_says() {
     let mut differences = Vec::new();
     for file in files {
         let event = preview(&file, &["--as", "event"]);
-        let text = std::fs::read_to_string(file.with_file_name("production.expected.json")).unwrap();
+        let text = fs::read_to_string(file.with_file_name("production.expected.json")).unwrap();
         let is = reported(&event["properties"]);
         compare(&file.display().to_string(), &is, &serde_json::from_str(&text).unwrap(), &mut differences);
         for secret in ["not-a-real", "example.com", "Lindqvist", "lindqvist"] {
@@ -72,7 +73,7 @@ fn a_real_config_file_that_withholds_consent_gives_nothing_and_exit_code_3() {
         .map(|case| json!({ "configFile": case.file, "serviceVersion": case.version }))
         .collect();
     let text = json!({ "watch": { "settle": "10ms" }, "instances": instances }).to_string();
-    std::fs::write(&settings, text).unwrap();
+    fs::write(&settings, text).unwrap();
     for case in &consent {
         let mut preview = salver_in(&spool);
         preview.arg("preview").arg(&case.file).args(["--service-version", &case.version, "--as", "event"]);
@@ -161,7 +162,7 @@ fn a_version_is_reported_as_a_whole_number_or_a_semantic_version_and_nothing_els
         ("", json!("unknown")),
     ] {
         let text = format!("Butler-SOS:\n  anonTelemetry: true\n  influxdbConfig:\n    version: {written}\n");
-        std::fs::write(&file, text).unwrap();
+        fs::write(&file, text).unwrap();
         let event = preview(&file, &["--service-version", "15.0.0", "--as", "event"]);
         assert_eq!(event["properties"]["feature_influxdb_version"], reported, "{written}");
     }
@@ -229,13 +230,15 @@ impl Case {
 }
 
 fn cases(corpus: &Path) -> Vec<Case> {
-    let index = std::fs::read_to_string(corpus.join("index.json")).unwrap();
+    // Settings are resolved against their own folder, which on Windows may be on another drive.
+    let corpus = std::path::absolute(corpus).unwrap();
+    let index = fs::read_to_string(corpus.join("index.json")).unwrap();
     let index: Vec<BTreeMap<String, Option<String>>> = serde_json::from_str(&index).unwrap();
     let case = |entry: &BTreeMap<String, Option<String>>| {
         let text = |key: &str| entry[key].clone().unwrap();
         let folder = corpus.join(text("service")).join(text("version"));
         let expected = folder.join(format!("{}.expected.json", text("variant")));
-        let expected: Json = serde_json::from_slice(&std::fs::read(expected).unwrap()).unwrap();
+        let expected: Json = serde_json::from_slice(&fs::read(expected).unwrap()).unwrap();
         Case {
             file: folder.join(format!("{}.yaml", text("variant"))),
             service: text("service"),
@@ -258,7 +261,7 @@ fn preview(file: &Path, more: &[&str]) -> Json {
 
 /// The files of this name below a folder of the fixtures.
 fn files_named(name: &str, service: &str) -> Vec<PathBuf> {
-    let folders = std::fs::read_dir(fixture(service)).unwrap();
+    let folders = fs::read_dir(fixture(service)).unwrap();
     folders.map(|folder| folder.unwrap().path().join(name)).filter(|file| file.is_file()).collect()
 }
 
@@ -329,7 +332,7 @@ fn compare(case: &str, is: &Json, should: &Json, differences: &mut Vec<String>) 
 /// The tool's body with the value of a missing key in every place where the tool passed on what is no switch.
 fn without_odd_values(case: &Case, tool: &Json) -> Json {
     let config: Json = {
-        let text = std::fs::read_to_string(&case.file).unwrap();
+        let text = fs::read_to_string(&case.file).unwrap();
         let options = serde_saphyr::options! { strict_booleans: true };
         serde_saphyr::from_str_with_options(&text, options).unwrap()
     };
@@ -547,7 +550,7 @@ impl Generation<'_> {
 /// Calls `check` for the first and the last release of each generation.
 fn each_generation(mut check: impl FnMut(&Generation, &Version, &mut Vec<String>)) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/facts/derivation-map.json");
-    let Ok(text) = std::fs::read_to_string(&path) else {
+    let Ok(text) = fs::read_to_string(&path) else {
         eprintln!("SKIPPED: {} is not there, so the generations are not tested", path.display());
         return;
     };

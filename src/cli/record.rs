@@ -49,7 +49,10 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
             }
             Looked::Held { name, error } => {
                 failed += 1;
-                eprintln!("salver: {name}: {error}");
+                // An instance without a name goes by its file, which the error names already.
+                let text = error.to_string();
+                let who = if text.starts_with(&name) { String::new() } else { format!("{name}: ") };
+                eprintln!("salver: {who}{text}");
             }
         }
     }

@@ -112,9 +112,8 @@ impl SpoolFolder {
 fn what_is_in(path: &Path) -> Result<Option<String>, SpoolError> {
     let entries = match std::fs::read_dir(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-            return Ok(Some("it is a file".into()));
-        }
+        // What the error says of it differs from system to system.
+        Err(_) if path.is_file() => return Ok(Some("it is a file".into())),
         entries => entries.doing("list", path)?,
     };
     let mut names = Vec::new();
