@@ -248,33 +248,67 @@ fn a_killed_service_loses_no_record_and_misses_no_change() {
     }
 }
 
+/// Settings that lead to a server, with a batch of this size.
+fn lead_to(site: &Site, posthog: &PostHog, batch: usize) {
+    site.settings(&format!(
+        "flush: {{batchEvents: {batch}}}\nposthog: {{host: '{}', apiKey: phc_test}}\n",
+        posthog.url()
+    ));
+}
+
+/// Writes so many records; tells their uuids.
+fn record(site: &Site, count: u64) -> Vec<String> {
+    let mut spool = folder(&site.spool()).open(clock::now_ms()).unwrap();
+    let uuids = (0..count).map(|n| spool.record(KEPT, draft(n), Reason::Changed).unwrap().uuid).collect();
+    spool.close().unwrap();
+    uuids
+}
+
+/// Kills a flush in the middle of a request that is never answered.
+fn kill_while_it_waits(site: &Site, posthog: &PostHog) {
+    posthog.answer_next(Scripted::Stall(Duration::from_secs(3600)));
+    let before = posthog.requests();
+    let flush = Service::start(site.salver().arg("flush"));
+    until("a request", || posthog.requests() > before);
+    flush.kill();
+}
+
+#[test]
+fn the_batch_that_was_on_the_wire_goes_out_again_by_itself() {
+    let posthog = PostHog::start();
+    let site = Site::new();
+    lead_to(&site, &posthog, 10);
+    let recorded = record(&site, 25);
+    kill_while_it_waits(&site, &posthog);
+    assert_eq!(uuids(&site.dump()), recorded, "nothing is acknowledged without an answer");
+    // Larger batches now, and yet the next one is the one that PostHog may have already.
+    lead_to(&site, &posthog, 100);
+    expect(site.salver().arg("flush"), 0);
+    let sizes: Vec<usize> = posthog.bodies().iter().map(|body| batch(body).len()).collect();
+    assert_eq!((sizes, posthog.uuids()), (vec![10, 10, 15], recorded));
+    assert_repeats_are_whole_batches(&posthog);
+}
+
 #[test]
 fn a_killed_flush_delivers_all_and_repeats_at_most_the_batch_on_the_wire() {
     const RECORDS: u64 = 2000;
     const BATCH: usize = 80;
     let posthog = PostHog::start();
     let site = Site::new();
-    site.settings(&format!(
-        "flush: {{batchEvents: {BATCH}}}\nposthog: {{host: '{}', apiKey: phc_test}}\n",
-        posthog.url()
-    ));
-    let mut spool = folder(&site.spool()).open(clock::now_ms()).unwrap();
-    let recorded: Vec<String> =
-        (0..RECORDS).map(|n| spool.record(KEPT, draft(n), Reason::Changed).unwrap().uuid).collect();
-    spool.close().unwrap();
-
-    // The first one is killed while it waits for an answer that never comes, the others wherever they are.
-    posthog.answer_next(Scripted::Stall(Duration::from_secs(600)));
-    let mut killed = 0;
-    while killed < kills().min(12) && posthog.uuids().len() < recorded.len() - 2 * BATCH {
-        let before = posthog.requests();
+    lead_to(&site, &posthog, BATCH);
+    let recorded = record(&site, RECORDS);
+    kill_while_it_waits(&site, &posthog);
+    let mut killed = 1;
+    // A few requests for each, so that they end early and late in their work, on however fast a machine.
+    while killed < kills().min(12) && posthog.uuids().len() < recorded.len() - 8 * BATCH {
+        let further = posthog.requests() + 1 + random(4) as usize;
         let flush = Service::start(site.salver().arg("flush"));
-        until("a request", || posthog.requests() > before);
-        thread::sleep(Duration::from_micros(random(300_000)));
+        until("some requests", || posthog.requests() >= further);
+        thread::sleep(Duration::from_micros(random(5_000)));
         flush.kill();
         killed += 1;
     }
-    assert!(killed > 3, "{killed} kills are too few to say anything");
+    assert!(killed >= 3, "{killed} kills are too few to say anything");
     let report = stdout_json(&expect(site.salver().args(["flush", "--format", "json"]), 0));
     assert_eq!((&report["outcome"], &report["remaining"]), (&json!("drained"), &json!(0)));
 
@@ -291,13 +325,16 @@ fn a_killed_flush_delivers_all_and_repeats_at_most_the_batch_on_the_wire() {
     assert_eq!(site.status()["problems"], json!([]));
 }
 
+fn batch(body: &Json) -> Vec<String> {
+    body["batch"].as_array().unwrap().iter().map(|event| event["uuid"].to_string()).collect()
+}
+
 /// That each request carries either what the one before it carried, to the byte, or nothing that was carried before.
 fn assert_repeats_are_whole_batches(posthog: &PostHog) {
     let bodies = posthog.bodies();
     let mut seen = HashSet::new();
     for (number, body) in bodies.iter().enumerate() {
-        let batch: Vec<String> =
-            body["batch"].as_array().unwrap().iter().map(|event| event["uuid"].to_string()).collect();
+        let batch = batch(body);
         if batch.iter().any(|uuid| seen.contains(uuid)) {
             assert_eq!(body, &bodies[number - 1], "request {number} repeats something else");
         }

@@ -360,8 +360,8 @@ fn a_flush_by_hand_works_while_the_service_records() {
     let mut service = Service::start(site.salver().arg("run"));
     service.wait_for_records(2);
     let mut config = SOS.to_owned();
-    for edit in 0..5 {
-        config = flip(&config, SWITCHES[edit].0);
+    for (edit, (block, _)) in SWITCHES[..5].iter().enumerate() {
+        config = flip(&config, block);
         site.replace("config/sos.yaml", &config);
         service.wait_for_records(3 + edit);
         flush(&site, 0);

@@ -13,6 +13,7 @@ use std::process::Command;
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
+use super::service::until;
 use super::{expect, salver};
 
 /// A config file of Butler SOS, with all that [`SWITCHES`] name.
@@ -158,7 +159,8 @@ impl Site {
     pub fn replace(&self, name: &str, text: &str) {
         let fresh = self.path(&format!("{name}.new~"));
         fs::write(&fresh, text).unwrap();
-        fs::rename(fresh, self.path(name)).unwrap();
+        // On Windows a file that somebody reads at this moment may not be replaced; editors try again, too.
+        until("the file to be replaced", || fs::rename(&fresh, self.path(name)).is_ok());
     }
 
     /// Writes `salver.yaml` with this text, which may speak of the folders by their relative names.
