@@ -200,7 +200,11 @@ impl Collector {
         }
         let mut spool = folder.open(clock::now_ms())?;
         let erased = if withdrawn { erase(&mut spool, &name)? } else { None };
-        let instance = spool.instance(&name)?.unwrap_or_default();
+        let mut instance = spool.instance(&name)?.unwrap_or_default();
+        if erased.is_some() {
+            // What was erased was never reported: given consent again, it is news.
+            instance.last_digest = None;
+        }
         note(&mut spool, &name, instance, target, observation, false, why.clone());
         spool.close()?;
         target.known = Some(found);

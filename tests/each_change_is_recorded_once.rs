@@ -137,6 +137,22 @@ fn what_was_changed_and_changed_back_while_nobody_looked_is_no_change() {
 }
 
 #[test]
+fn what_was_erased_with_the_consent_is_recorded_anew_when_consent_is_given_again() {
+    let site = Site::of_sos(SOS);
+    site.settings(ONE);
+    expect(site.salver().arg("record"), 0);
+    let erased = site.uuids();
+    site.write("config/sos.yaml", &SOS.replace("anonTelemetry: true", "anonTelemetry: false"));
+    expect(site.salver().arg("record"), 3);
+    assert_eq!(site.uuids(), Vec::<String>::new());
+    site.write("config/sos.yaml", SOS);
+    expect(site.salver().arg("record"), 0);
+    let recorded = site.dump();
+    assert_eq!(recorded.len(), 1);
+    assert!(reports(&recorded[0], SOS) && !erased.contains(&site.uuids()[0]));
+}
+
+#[test]
 fn a_burst_of_writes_gives_one_record_of_the_final_state() {
     let site = Site::of_sos(SOS);
     site.settings("watch: {settle: 1s}\ninstances: [{name: sos, configFile: config/sos.yaml}]\n");

@@ -1,7 +1,7 @@
 //! The command line: the only code that reads arguments, prints, asks or draws.
 //!
 //! It is a contract, scripts rely on it: data goes to stdout, everything else to stderr; exit codes say how it went
-//! ([`exit`]); JSON keys are camelCase. One file a command.
+//! (exit.rs); JSON keys are camelCase. One file a command.
 
 mod context;
 mod dump;
