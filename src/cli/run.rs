@@ -1,6 +1,6 @@
 //! `salver run`: the service in the foreground.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use super::context::Context;
 use super::exit::{Ended, Usage};
 use super::record::assumption;
-use crate::collect::Looked;
+use crate::collect::{Collector, Looked};
 use crate::forward::plan::Limits;
 use crate::forwarder::{Forwarder, Forwarding};
 use crate::record::observe::State;
@@ -80,12 +80,13 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
         folder: folder.clone(),
         said_next: false,
         said: HashMap::new(),
+        introduced: HashSet::new(),
     };
     if resolved.try_out && !context.quiet {
         eprintln!("The spool of this try-out is {}.", folder.path.display());
     }
     for target in &targets {
-        introduce(&collector, &folder, target)?;
+        screen.introduced.extend(introduce(&collector, &folder, target)?);
     }
     let forwarder = forwarding.map(|forwarding| Forwarder::start(forwarding, stop.clone())).transpose()?;
     let service = Service { collector: &collector, folder: &folder, settings: &settings, targets };
@@ -101,18 +102,22 @@ fn limits(settings: &Settings) -> Limits {
     Limits { batch_events: settings.flush.batch_events, patience: std::time::Duration::ZERO, records: None }
 }
 
-/// Prints the id of an instance, as the tools do at their start.
-fn introduce(collector: &crate::collect::Collector, folder: &SpoolFolder, target: &Target) -> Result<()> {
+/// Prints the id of an instance, as the tools do at their start; tells its name, if it can be read now.
+fn introduce(collector: &Collector, folder: &SpoolFolder, target: &Target) -> Result<Option<String>> {
     let Ok(observation) = collector.observe(target) else {
-        return Ok(());
+        return Ok(None);
     };
     let State::Reports(report) = &observation.state else {
-        return Ok(());
+        return Ok(None);
     };
     let name = target.key(&observation.service);
     let id = collector.pinned_or_now(folder, &name, report)?;
-    show(&format!("Instance ID : {id}  ({name}: {} {})", observation.service, observation.version.version));
-    Ok(())
+    show_id(&id, &name, &observation.service, &observation.version.version.to_string());
+    Ok(Some(name))
+}
+
+fn show_id(id: &str, name: &str, service: &str, version: &str) {
+    show(&format!("Instance ID : {id}  ({name}: {service} {version})"));
 }
 
 /// Writes a line to stdout. That nobody reads there any more is no reason to stop recording.
@@ -128,6 +133,8 @@ struct Terminal {
     said_next: bool,
     /// What was last said of each instance: it is said again only when it has changed.
     said: HashMap<String, String>,
+    /// The instances whose id was shown.
+    introduced: HashSet<String>,
 }
 
 impl Screen for Terminal {
@@ -135,6 +142,10 @@ impl Screen for Terminal {
         match looked {
             Looked::Recorded { name, record, assumed } => {
                 self.said.remove(name);
+                if self.introduced.insert(name.clone()) {
+                    let draft = &record.draft;
+                    show_id(&draft.id, name, &draft.layout.service, &draft.service_version);
+                }
                 tracing::info!(instance = %name, uuid = %record.uuid, reason = record.reason.as_str(), "recorded");
                 if *assumed && record.reason == Reason::Started {
                     tracing::info!(instance = %name, "{}", assumption(&record.draft.service_version));

@@ -129,7 +129,7 @@ pub enum Rule {
     Length,
     /// Whether a list has entries, while `when` is true; else false.
     NonEmpty,
-    /// A whole number or a semantic version.
+    /// A small whole number, or a version of three numbers.
     Version,
     /// A block that the tool hands on whole: its listed keys stand in fields of their own, and an empty block stays empty.
     Object,

@@ -3,7 +3,7 @@
 //! Why it looks at types first: the tools hand a raw config value on where a switch is expected, so a password typed
 //! behind an `enable:` would leave the server. Here a value of another type counts as if the key were missing.
 //!
-//! Invariant: the only texts that come out are semantic versions, and words that stand in the catalogue.
+//! Invariant: the only texts that come out are versions of three numbers, and words that stand in the catalogue.
 
 use semver::Version;
 
@@ -65,6 +65,14 @@ fn decide<'f>(field: &'f Field, block: &Node) -> (Value, Option<&'f str>) {
     decided
 }
 
+/// No version has a larger number; a phone number or a PIN would not fit.
+const VERSION_NUMBERS: std::ops::RangeInclusive<i64> = 0..=9999;
+
+/// Three numbers. What may follow them in a semantic version is free text, which nothing here lets through.
+fn is_plain_version(text: &str) -> bool {
+    Version::parse(text).is_ok_and(|version| version.pre.is_empty() && version.build.is_empty())
+}
+
 /// What a rule sees in a node of the document.
 fn read(rule: Rule, node: &Node) -> Value {
     match (rule, node) {
@@ -72,8 +80,8 @@ fn read(rule: Rule, node: &Node) -> Value {
         (Rule::OnlyTrue, Node::Bool(true)) => Value::Bool(true),
         (Rule::Length, Node::List(length)) => Value::Int(i64::try_from(*length).unwrap_or(i64::MAX)),
         (Rule::NonEmpty, Node::List(length)) => Value::Bool(*length > 0),
-        (Rule::Version, Node::Int(number)) => Value::Int(*number),
-        (Rule::Version, Node::Text(text)) if Version::parse(text).is_ok() => Value::Text(text.clone()),
+        (Rule::Version, Node::Int(number)) if VERSION_NUMBERS.contains(number) => Value::Int(*number),
+        (Rule::Version, Node::Text(text)) if is_plain_version(text) => Value::Text(text.clone()),
         (Rule::Object, Node::Map(_)) => Value::Object,
         (Rule::Object, Node::Null) => Value::Null,
         _ => Value::Missing,
@@ -101,6 +109,23 @@ mod tests {
             let (value, decided) =
                 value_of("15.1.0", &format!("mqttConfig: {{enable: {odd}}}"), "feature_mqtt");
             assert_eq!((value, decided), (Value::Missing, None), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_version_is_a_small_number_or_three_numbers_and_nothing_else() {
+        let catalogue = Catalogue::load(&[]).unwrap();
+        let service = catalogue.service("butler-sos").unwrap();
+        let version = |text: &str| {
+            let block = parse(&format!("influxdbConfig: {{version: {text}}}")).unwrap();
+            let derived = derive(service, &service.newest, &block);
+            let is_it = |p: &Place| p.property.as_deref() == Some("feature_influxdb_version");
+            derived.values[derived.layout.places.iter().position(is_it).unwrap()].clone()
+        };
+        assert_eq!(version("3"), Value::Int(3));
+        assert_eq!(version("2.7.1"), Value::Text("2.7.1".into()));
+        for odd in ["1.0.0-hunter2", "1.0.0+hunter2", "hunter2", "4915123456789", "-1", "2.7", "true"] {
+            assert_eq!(version(odd), Value::Missing, "{odd}");
         }
     }
 

@@ -40,7 +40,7 @@ pub enum Value {
     Bool(bool),
     /// A count or a version number.
     Int(i64),
-    /// A semantic version, or a fixed word of the catalogue such as `null` or `unknown`.
+    /// A version of three numbers, or a fixed word of the catalogue such as `null` or `unknown`.
     Text(String),
     /// An empty map, to be filled by the places below it.
     Object,

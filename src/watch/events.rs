@@ -62,29 +62,32 @@ impl Events {
     /// Watches all folders on the way to `files` of a target that are not watched yet.
     pub fn watch(&mut self, target: usize, files: &[PathBuf]) {
         for folder in files.iter().flat_map(|file| folders_of(file)) {
-            let is_new = {
+            if self.listen(&folder) {
                 let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-                match folders.get_mut(&folder) {
-                    Some(targets) => {
-                        targets.insert(target);
-                        false
-                    }
-                    None => true,
+                // macOS names the real path in its events, whatever path was asked for.
+                if let Ok(real) = folder.canonicalize() {
+                    folders.entry(real).or_default().insert(target);
                 }
-            };
-            if !is_new || !folder.is_dir() {
-                continue;
+                folders.entry(folder).or_default().insert(target);
             }
-            let watched =
-                self.watcher.as_mut().map(|watcher| watcher.watch(&folder, RecursiveMode::NonRecursive));
-            match watched {
-                Some(Ok(())) => {
-                    let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-                    folders.entry(folder).or_default().insert(target);
-                }
-                Some(Err(error)) => self.complain(&error, &folder),
-                None => {}
+        }
+    }
+
+    /// Whether a folder is watched, from now on if need be.
+    fn listen(&mut self, folder: &Path) -> bool {
+        if self.folders.lock().unwrap_or_else(PoisonError::into_inner).contains_key(folder) {
+            return true;
+        }
+        if !folder.is_dir() {
+            return false;
+        }
+        match self.watcher.as_mut().map(|watcher| watcher.watch(folder, RecursiveMode::NonRecursive)) {
+            Some(Ok(())) => true,
+            Some(Err(error)) => {
+                self.complain(&error, folder);
+                false
             }
+            None => false,
         }
     }
 
