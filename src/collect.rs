@@ -9,7 +9,6 @@
 //! - Withdrawn consent erases the instance's records before anything else happens to them; it is believed only after
 //!   a second look at the settled file says the same. A file that cannot be read erases nothing.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
@@ -26,6 +25,12 @@ use crate::record::{Draft, Reason, Record};
 use crate::settings::Settings;
 use crate::spool::{Instance, Pin, Receipt, Selector, Spool, SpoolError, SpoolFolder};
 use crate::target::Target;
+
+/// Why a paused instance does not collect.
+pub const PAUSED: &str = "paused by hand; `salver resume` starts it again";
+
+/// Why nothing is collected in such an environment.
+pub const DO_NOT_TRACK: &str = "DO_NOT_TRACK is set in the environment";
 
 /// What is the same for all looks of a process.
 pub struct Collector {
@@ -111,8 +116,7 @@ impl Collector {
         let name = target.key(&observation.service);
         match &observation.state {
             _ if self.do_not_track => {
-                let why = "DO_NOT_TRACK is set in the environment".to_owned();
-                self.off(folder, target, &observation, name, why, false)
+                self.off(folder, target, &observation, name, DO_NOT_TRACK.to_owned(), false)
             }
             State::Withdrawn(why) => self.off(folder, target, &observation, name, why.clone(), true),
             State::TooOld(why) => self.off(folder, target, &observation, name, why.clone(), false),
@@ -155,8 +159,7 @@ impl Collector {
         if instance.paused {
             spool.close()?;
             target.known = None;
-            let why = "paused by hand; `salver resume` starts it again".to_owned();
-            return Ok(Looked::Off { name, why, erased: None });
+            return Ok(Looked::Off { name, why: PAUSED.to_owned(), erased: None });
         }
         self.pin(&mut instance, report);
         let id = instance.pin.as_ref().map(|pin| pin.id.clone()).unwrap_or_default();
@@ -225,14 +228,9 @@ impl Collector {
             return Ok(held);
         }
         let mut spool = folder.open(clock::now_ms())?;
-        let files = absolute(&target.subject.files);
-        let known = spool.instances()?.into_iter().find(|(name, instance)| match &target.name {
-            Some(wanted) => wanted == name,
-            None => instance.config_files == files,
-        });
-        let named = known.or_else(|| target.name.clone().map(|name| (name, Instance::default())));
-        if let Some((name, mut instance)) = named {
-            instance.config_files = files;
+        for name in names_in(&spool, target)? {
+            let mut instance = spool.instance(&name)?.unwrap_or_default();
+            instance.config_files = target.subject.files.clone();
             instance.collecting = false;
             instance.why = format!("held: {text}");
             spool.put_instance(&name, &instance);
@@ -247,7 +245,12 @@ impl Collector {
         let mut held = Vec::new();
         for target in targets {
             match self.settled(target) {
-                Err(_) => held.extend(self.names_of(folder, target)?),
+                Err(_) if folder.exists() => {
+                    let spool = folder.open(clock::now_ms())?;
+                    held.extend(names_in(&spool, target)?);
+                    spool.close()?;
+                }
+                Err(_) => {}
                 Ok(observation) => {
                     if let State::Withdrawn(why) = &observation.state {
                         let name = target.key(&observation.service);
@@ -257,22 +260,6 @@ impl Collector {
             }
         }
         Ok(held)
-    }
-
-    /// The keys under which a target whose service cannot be read may have records.
-    fn names_of(&self, folder: &SpoolFolder, target: &Target) -> Result<Vec<String>, SpoolError> {
-        match &target.name {
-            Some(name) => Ok(vec![name.clone()]),
-            None if folder.exists() => {
-                let files = absolute(&target.subject.files);
-                let spool = folder.open(clock::now_ms())?;
-                let names = spool.instances()?.into_iter().filter(|(_, it)| it.config_files == files);
-                let names = names.map(|(name, _)| name).collect();
-                spool.close()?;
-                Ok(names)
-            }
-            None => Ok(Vec::new()),
-        }
     }
 
     /// The id of the instance, pinned from now on.
@@ -366,14 +353,19 @@ fn note(
 ) {
     instance.service = observation.service.clone();
     instance.service_version = observation.version.version.to_string();
-    instance.config_files = absolute(&target.subject.files);
+    instance.config_files = target.subject.files.clone();
     instance.collecting = collecting;
     instance.why = why;
     spool.put_instance(name, &instance);
 }
 
-fn absolute(files: &[PathBuf]) -> Vec<PathBuf> {
-    files.iter().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone())).collect()
+/// The keys of a target whose service cannot be read: its name, or those that instances of the same files got before.
+fn names_in(spool: &Spool, target: &Target) -> Result<Vec<String>, SpoolError> {
+    if let Some(name) = &target.name {
+        return Ok(vec![name.clone()]);
+    }
+    let known = spool.instances()?.into_iter().filter(|(_, it)| it.config_files == target.subject.files);
+    Ok(known.map(|(name, _)| name).collect())
 }
 
 /// A digest of all that a look found; equal digests lead to the same record.

@@ -46,10 +46,9 @@ impl Target {
         self.name.clone().unwrap_or_else(|| settings::default_name(service, &self.first_file()))
     }
 
-    /// The file that stands for the instance in messages.
+    /// The file that stands for the instance in messages; the settings have made it absolute.
     pub fn first_file(&self) -> PathBuf {
-        let file = self.subject.files.first().cloned().unwrap_or_default();
-        std::path::absolute(&file).unwrap_or(file)
+        self.subject.files.first().cloned().unwrap_or_default()
     }
 
     /// What the instance is called where its service could not be read.

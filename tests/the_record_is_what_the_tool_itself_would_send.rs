@@ -15,10 +15,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use salver::record::catalogue::{Catalogue, Service};
-use salver::record::host::System;
 use salver::record::{Draft, derive, document, message};
 use semver::Version;
 use serde_json::{Map, Value as Json, json};
+use support::drafts::a_host;
 use support::{corpus, err, expect, fixture, json, out, salver_in};
 
 #[test]
@@ -602,17 +602,5 @@ fn without_empty(json: Json) -> Json {
             Json::Object(map.filter(|(_, value)| *value != json!({})).collect())
         }
         other => other,
-    }
-}
-
-fn a_host() -> System {
-    System {
-        arch: "x64".into(),
-        platform: "linux".into(),
-        release: "12".into(),
-        distro: "Debian GNU/Linux".into(),
-        codename: "bookworm".into(),
-        is_virtual: true,
-        docker: false,
     }
 }

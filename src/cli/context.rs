@@ -28,6 +28,13 @@ impl Context {
         Ok(settings::resolve(overrides, &settings::system_place())?)
     }
 
+    /// Names the spool of a try-out on screen, since nobody chose it.
+    pub fn name_try_out(&self, resolved: &Resolved) {
+        if resolved.try_out && !self.quiet {
+            eprintln!("The spool of this try-out is {}.", resolved.settings.spool.directory.display());
+        }
+    }
+
     /// The settings of a command that names no files.
     pub fn settings(&self) -> Result<Settings> {
         Ok(self.resolve(Vec::new(), None)?.settings)

@@ -4,15 +4,14 @@ use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write, stderr};
 
 use anyhow::Result;
-use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::context::{self, Context};
 use super::exit::Ended;
-use super::output;
+use super::output::{self, Format};
 use crate::clock;
-use crate::collect::Collector;
+use crate::collect::{Collector, DO_NOT_TRACK};
 use crate::forward::flush::{self, Caller, Line, Report};
 use crate::forward::plan::Limits;
 use crate::forward::verdict::Outcome;
@@ -43,12 +42,6 @@ pub struct Arguments {
     format: Format,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
-}
-
 pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     let settings = context.settings()?;
     let folder = Context::folder(&settings);
@@ -59,7 +52,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     }
     let (endpoint, shape) = Context::endpoint(&settings)?;
     if collector.do_not_track() {
-        eprintln!("salver: DO_NOT_TRACK is set in the environment, so nothing is sent; every record is kept");
+        eprintln!("salver: {DO_NOT_TRACK}, so nothing is sent; every record is kept");
         return Ok(Ended::NothingCollected);
     }
     let mut spool = folder.open_existing(clock::now_ms())?;

@@ -2,8 +2,16 @@
 
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
+use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value as Json;
+
+/// The forms of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
 
 /// A buffered stdout; flush it when done.
 pub fn stdout() -> BufWriter<StdoutLock<'static>> {

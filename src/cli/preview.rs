@@ -12,6 +12,7 @@ use super::exit::{Ended, Usage};
 use super::output;
 use super::record::assumption;
 use crate::clock;
+use crate::collect::DO_NOT_TRACK;
 use crate::forward::wire;
 use crate::record::observe::{Report, State};
 use crate::record::version::Origin;
@@ -69,7 +70,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     let name = target.key(&observation.service);
     let report = match &observation.state {
         State::Reports(report) if !collector.do_not_track() => report,
-        State::Reports(_) => return Ok(nothing(&name, "DO_NOT_TRACK is set in the environment")),
+        State::Reports(_) => return Ok(nothing(&name, DO_NOT_TRACK)),
         State::Withdrawn(why) | State::TooOld(why) => return Ok(nothing(&name, why)),
     };
     if observation.version.origin == Origin::Assumed && !context.quiet {

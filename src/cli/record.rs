@@ -23,9 +23,7 @@ pub struct Arguments {
 pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
     let (resolved, mut targets) = context.targets(&arguments.names)?;
     let folder = Context::folder(&resolved.settings);
-    if resolved.try_out && !context.quiet {
-        eprintln!("The spool of this try-out is {}.", folder.path.display());
-    }
+    context.name_try_out(&resolved);
     let collector = Context::collector(&resolved.settings)?;
     let ask = if arguments.force { Ask::Force } else { Ask::Difference };
     let mut off = 0;

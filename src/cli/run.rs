@@ -36,25 +36,25 @@ pub struct Arguments {
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
     let resolved = context.resolve(arguments.watch, arguments.flush)?;
-    let settings = resolved.settings;
+    let settings = &resolved.settings;
     if settings.instances.is_empty() {
         return Err(Usage(
             "the settings name no instance to watch; add one under `instances`, or use --watch FILE".into(),
         )
         .into());
     }
-    let targets = Target::of(&settings)?;
-    let folder = Context::folder(&settings);
-    let collector = Arc::new(Context::collector(&settings)?);
+    let targets = Target::of(settings)?;
+    let folder = Context::folder(settings);
+    let collector = Arc::new(Context::collector(settings)?);
     let forwarding = match settings.flush.mode {
         FlushMode::Manual => None,
         FlushMode::Auto => {
-            let (endpoint, shape) = Context::endpoint(&settings)?;
+            let (endpoint, shape) = Context::endpoint(settings)?;
             Some(Forwarding {
                 folder: folder.clone(),
                 endpoint: Arc::new(endpoint),
                 shape,
-                limits: limits(&settings),
+                limits: limits(settings),
                 every: settings.flush.every,
                 collector: Arc::clone(&collector),
                 targets: targets.clone(),
@@ -82,14 +82,12 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
         said: HashMap::new(),
         introduced: HashSet::new(),
     };
-    if resolved.try_out && !context.quiet {
-        eprintln!("The spool of this try-out is {}.", folder.path.display());
-    }
+    context.name_try_out(&resolved);
     for target in &targets {
         screen.introduced.extend(introduce(&collector, &folder, target)?);
     }
     let forwarder = forwarding.map(|forwarding| Forwarder::start(forwarding, stop.clone())).transpose()?;
-    let service = Service { collector: &collector, folder: &folder, settings: &settings, targets };
+    let service = Service { collector: &collector, folder: &folder, settings, targets };
     service.run(sender, &receiver, &mut screen);
     if let Some(forwarder) = forwarder {
         forwarder.stop();

@@ -3,14 +3,14 @@
 use std::io::Write;
 
 use anyhow::Result;
-use clap::ValueEnum;
 use serde_json::{Value as Json, json};
 
 use super::context::Context;
 use super::exit::Ended;
-use super::output;
+use super::output::{self, Format};
 use super::times::shown;
 use crate::clock;
+use crate::collect::PAUSED;
 use crate::record::message::rfc3339;
 use crate::settings::{FlushMode, Settings};
 use crate::spool::{Counts, FlushMemory, Instance, Problem, SpoolError, SpoolFolder};
@@ -29,12 +29,6 @@ pub struct Arguments {
     /// Mark the problems shown as seen
     #[arg(long)]
     acknowledge: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 /// All that is shown.
@@ -191,7 +185,7 @@ fn known(text: &str) -> Option<&str> {
 
 fn why(instance: &Instance) -> String {
     match instance.paused {
-        true => "paused by hand; `salver resume` starts it again".into(),
+        true => PAUSED.into(),
         false => instance.why.clone(),
     }
 }

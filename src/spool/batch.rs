@@ -25,14 +25,15 @@ impl Spool {
     /// when its sender died comes first and alone, so that the same uuids go out again together.
     pub fn next_batch(&mut self, max: usize, skip: &BTreeSet<String>) -> Result<Vec<Queued>, SpoolError> {
         let unsettled = self.state.meta.in_flight.clone();
-        let first = unsettled.first().unwrap_or(0);
+        let (first, last) = (unsettled.first().unwrap_or(0), unsettled.last().unwrap_or(u64::MAX));
         let mut batch = Vec::new();
         self.each(first, |queued| {
+            let further = queued.seq < last;
             let wanted = unsettled.is_empty() || unsettled.contains(queued.seq);
             if wanted && queued.dead.is_none() && !skip.contains(&queued.record.instance) {
                 batch.push(queued);
             }
-            batch.len() < max
+            further && batch.len() < max
         })?;
         if batch.is_empty() && !unsettled.is_empty() {
             self.state.meta.in_flight = Default::default();

@@ -194,8 +194,9 @@ impl Spool {
         let fresh = place.with_extension("tmp");
         let old = place.with_extension("old");
         store::remove_folder(&fresh)?;
-        self.state.copy_to(&fresh)?;
+        // First, since it changes the state: what is copied must be the last word.
         self.checkpoint()?;
+        self.state.copy_to(&fresh)?;
         // The open database has to be closed before its folder moves; an empty one stands in for a moment.
         let stand_in = self.folder.join("stand-in.tmp");
         let open = std::mem::replace(&mut self.state, State::at(&stand_in)?);

@@ -78,7 +78,7 @@ pub(super) fn reconcile(
             adopt(&mut Check { spool, witness: &mut witness, state, now_ms }, number)?;
         }
     }
-    missing(&mut witness, &tidy(spool)?, state, now_ms);
+    missing(spool, &mut witness, &on_disk, state, now_ms);
     witness.segments.sort_by_key(|entry| entry.present.first());
     for (name, instance) in state.instances()? {
         if instance.paused {
@@ -114,9 +114,10 @@ fn tidy(spool: &Path) -> Result<Vec<u64>, SpoolError> {
 }
 
 /// Takes note of segments that the witness knows and the disk does not have.
-fn missing(witness: &mut Witness, on_disk: &[u64], state: &mut State, now_ms: i64) {
+fn missing(spool: &Path, witness: &mut Witness, on_disk: &[u64], state: &mut State, now_ms: i64) {
     witness.segments.retain(|entry| {
-        if on_disk.contains(&entry.number) {
+        // What was salvaged a moment ago is newer than the listing.
+        if on_disk.contains(&entry.number) || segment::folder(spool, entry.number).is_dir() {
             return true;
         }
         if entry.live() > 0 {

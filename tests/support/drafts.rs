@@ -18,15 +18,20 @@ pub fn draft(n: u64) -> Draft {
         values: vec![Value::Int(n as i64)],
         id: format!("{:064x}", 0xfeed_u64),
         service_version: "15.1.0".into(),
-        system: System {
-            arch: "x64".into(),
-            platform: "linux".into(),
-            release: "12".into(),
-            distro: "Debian GNU/Linux".into(),
-            codename: "bookworm".into(),
-            is_virtual: true,
-            docker: false,
-        },
+        system: a_host(),
         node_version: "v20.20.2".into(),
+    }
+}
+
+/// The host that the bodies of the real tools were made on.
+pub fn a_host() -> System {
+    System {
+        arch: "x64".into(),
+        platform: "linux".into(),
+        release: "12".into(),
+        distro: "Debian GNU/Linux".into(),
+        codename: "bookworm".into(),
+        is_virtual: true,
+        docker: false,
     }
 }
