@@ -6,6 +6,7 @@ pub mod folders;
 pub mod posthog;
 pub mod service;
 pub mod site;
+pub mod two;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
