@@ -18,13 +18,16 @@ use crate::clock;
 use crate::record::catalogue::Catalogue;
 use crate::record::consent;
 use crate::record::host::System;
-use crate::record::identity::{self, Identity, SystemIdSource};
 use crate::record::observe::{self, Observation, ObserveError, Report, State};
 use crate::record::version::Origin;
 use crate::record::{Draft, Reason, Record};
 use crate::settings::Settings;
-use crate::spool::{Instance, Pin, Receipt, Selector, Spool, SpoolError, SpoolFolder};
+use crate::spool::{Instance, Receipt, Selector, Spool, SpoolError, SpoolFolder};
 use crate::target::Target;
+
+mod ids;
+
+pub use ids::Ids;
 
 /// Why a paused instance does not collect.
 pub const PAUSED: &str = "paused by hand; `salver resume` starts it again";
@@ -36,9 +39,10 @@ pub const DO_NOT_TRACK: &str = "DO_NOT_TRACK is set in the environment";
 pub struct Collector {
     /// The services that are known.
     pub catalogue: Catalogue,
+    /// The ids of the instances.
+    pub ids: Ids,
     /// The host's facts.
     system: System,
-    system_id: SystemIdSource,
     settle: Duration,
     /// `DO_NOT_TRACK` asks to collect nothing.
     do_not_track: bool,
@@ -95,8 +99,8 @@ impl Collector {
     pub fn new(catalogue: Catalogue, settings: &Settings) -> Collector {
         Collector {
             catalogue,
+            ids: Ids { source: settings.identity.system_id },
             system: crate::record::host::facts(),
-            system_id: settings.identity.system_id,
             settle: settings.watch.settle,
             do_not_track: consent::do_not_track(std::env::var_os("DO_NOT_TRACK").as_deref()),
         }
@@ -115,11 +119,13 @@ impl Collector {
         };
         let name = target.key(&observation.service);
         match &observation.state {
-            _ if self.do_not_track => {
-                self.off(folder, target, &observation, name, DO_NOT_TRACK.to_owned(), false)
+            State::Withdrawn(why) => self.off(folder, target, &observation, name, why, true),
+            State::Unclear(why) | State::TooOld(why) => {
+                self.off(folder, target, &observation, name, why, false)
             }
-            State::Withdrawn(why) => self.off(folder, target, &observation, name, why.clone(), true),
-            State::TooOld(why) => self.off(folder, target, &observation, name, why.clone(), false),
+            State::Reports(_) if self.do_not_track => {
+                self.off(folder, target, &observation, name, DO_NOT_TRACK, false)
+            }
             State::Reports(report) => self.report(folder, target, &observation, report, name, ask),
         }
     }
@@ -155,14 +161,14 @@ impl Collector {
             return Ok(Looked::Unchanged { name });
         }
         let mut spool = folder.open(clock::now_ms())?;
+        ids::recognise_host(&mut spool)?;
         let mut instance = spool.instance(&name)?.unwrap_or_default();
         if instance.paused {
             spool.close()?;
             target.known = None;
             return Ok(Looked::Off { name, why: PAUSED.to_owned(), erased: None });
         }
-        self.pin(&mut instance, report);
-        let id = instance.pin.as_ref().map(|pin| pin.id.clone()).unwrap_or_default();
+        let id = self.ids.pin_in(&mut instance, report).id;
         let draft = self.draft(observation, report, id);
         let reason = match (instance.last_digest, ask) {
             (None, _) => Some(Reason::Started),
@@ -193,9 +199,10 @@ impl Collector {
         target: &mut Target,
         observation: &Observation,
         name: String,
-        why: String,
+        why: &str,
         withdrawn: bool,
     ) -> Result<Looked, SpoolError> {
+        let why = why.to_owned();
         let found = digest_of(observation, None);
         // Without a spool there is nothing to erase and nobody to tell.
         if target.known == Some(found) || !folder.exists() {
@@ -251,67 +258,17 @@ impl Collector {
                     spool.close()?;
                 }
                 Err(_) => {}
-                Ok(observation) => {
-                    if let State::Withdrawn(why) = &observation.state {
+                Ok(observation) => match &observation.state {
+                    State::Withdrawn(why) => {
                         let name = target.key(&observation.service);
-                        self.off(folder, target, &observation, name, why.clone(), true)?;
+                        self.off(folder, target, &observation, name, why, true)?;
                     }
-                }
+                    State::Unclear(_) => held.push(target.key(&observation.service)),
+                    State::Reports(_) | State::TooOld(_) => {}
+                },
             }
         }
         Ok(held)
-    }
-
-    /// The id of the instance, pinned from now on.
-    pub fn pin_now(&self, folder: &SpoolFolder, name: &str, report: &Report) -> Result<String, SpoolError> {
-        let mut spool = folder.open(clock::now_ms())?;
-        let mut instance = spool.instance(name)?.unwrap_or_default();
-        self.pin(&mut instance, report);
-        spool.put_instance(name, &instance);
-        spool.close()?;
-        Ok(instance.pin.map(|pin| pin.id).unwrap_or_default())
-    }
-
-    /// The id the instance's records carry, or would carry if there was one now.
-    pub fn pinned_or_now(
-        &self,
-        folder: &SpoolFolder,
-        name: &str,
-        report: &Report,
-    ) -> Result<String, SpoolError> {
-        let mut instance = Instance { pin: self.pinned(folder, name)?, ..Instance::default() };
-        self.pin(&mut instance, report);
-        Ok(instance.pin.map(|pin| pin.id).unwrap_or_default())
-    }
-
-    /// The id the instance keeps, if it has one.
-    pub fn pinned(&self, folder: &SpoolFolder, name: &str) -> Result<Option<Pin>, SpoolError> {
-        if !folder.exists() {
-            return Ok(None);
-        }
-        let spool = folder.open_existing(clock::now_ms())?;
-        let instance = spool.instance(name)?;
-        spool.close()?;
-        Ok(instance.and_then(|instance| instance.pin))
-    }
-
-    /// What the id would be now.
-    pub fn identify(&self, report: &Report) -> Identity {
-        identity::identify(&report.identity_host.0, self.system_id)
-    }
-
-    /// Gives the instance an id to keep. One made while less could be read gives way to a better one until it was delivered.
-    fn pin(&self, instance: &mut Instance, report: &Report) {
-        if instance.pin.as_ref().is_some_and(|pin| pin.fixed) {
-            return;
-        }
-        let now = self.identify(report);
-        let keep = instance.pin.as_ref().is_some_and(|pin| {
-            pin.id == now.id || pin.readable.is_some_and(|then| !now.readable.better_than(&then))
-        });
-        if !keep {
-            instance.pin = Some(Pin { id: now.id, readable: Some(now.readable), fixed: false });
-        }
     }
 
     /// What would be recorded of an observation.
@@ -375,7 +332,7 @@ fn digest_of(observation: &Observation, report: Option<&Report>) -> [u8; 32] {
         "version": observation.version.version.to_string(),
         "state": match &observation.state {
             State::Reports(_) => "reports",
-            State::Withdrawn(why) | State::TooOld(why) => why,
+            State::Withdrawn(why) | State::Unclear(why) | State::TooOld(why) => why,
         },
         "values": report.map(|report| &report.derived.values),
         "layout": report.map(|report| &report.derived.layout),

@@ -1,5 +1,9 @@
 //! `salver id`: the anonymous ids, which a deletion request must quote.
+//!
+//! The ids go to stdout, in the words in which the tools print theirs. What an admin may want to know of one (from what it
+//! was worked out, what it would be now, what the tool itself would print) goes to stderr.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use anyhow::Result;
@@ -9,9 +13,10 @@ use super::exit::{Ended, Usage};
 use super::output;
 use super::times::shown;
 use crate::clock;
-use crate::collect::Collector;
-use crate::record::observe::State;
-use crate::spool::{Pin, SpoolFolder};
+use crate::collect::{Collector, Ids};
+use crate::record::identity::{Origin, Readable, SystemIdSource};
+use crate::record::observe::{Report, State};
+use crate::spool::{IdHistory, Pin, SpoolFolder};
 use crate::target::Target;
 
 /// Whose ids, and what to do with them.
@@ -44,39 +49,80 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     if let (Some(id), Some(target)) = (&arguments.adopt, targets.first()) {
         adopt(&collector, &folder, target, id)?;
     }
-    show(&collector, &folder, &targets)
+    show(context, &collector, &folder, &targets)
 }
 
 /// Prints the id of each target, working it out and pinning it where that was not done yet.
-fn show(collector: &Collector, folder: &SpoolFolder, targets: &[Target]) -> Result<Ended> {
+fn show(context: &Context, collector: &Collector, folder: &SpoolFolder, targets: &[Target]) -> Result<Ended> {
     let mut out = output::stdout();
     let mut ended = Ended::Done;
     for target in targets {
-        match collector.observe(target) {
-            Ok(observation) => {
-                let name = target.key(&observation.service);
-                let State::Reports(report) = &observation.state else {
-                    match collector.pinned(folder, &name)? {
-                        Some(pin) => writeln!(out, "Instance ID : {}  ({name}, not collected now)", pin.id)?,
-                        None => eprintln!("salver: {name}: nothing is collected, so it has no id"),
-                    }
-                    continue;
-                };
-                let id = collector.pin_now(folder, &name, report)?;
-                writeln!(out, "Instance ID : {id}  ({name})")?;
-                let now = collector.identify(report).id;
-                if now != id {
-                    eprintln!("{name}: worked out anew it would be {now}; the pinned one is kept");
-                }
-            }
+        let observation = match collector.observe(target) {
+            Ok(observation) => observation,
             Err(error) => {
                 eprintln!("salver: {error}");
                 ended = Ended::Failed;
+                continue;
             }
+        };
+        let name = target.key(&observation.service);
+        let State::Reports(report) = &observation.state else {
+            match collector.ids.pinned(folder, &name)? {
+                Some(pin) => writeln!(out, "Instance ID : {}  ({name}, not collected now)", pin.id)?,
+                None => eprintln!("salver: {name}: nothing is collected, so it has no id"),
+            }
+            continue;
+        };
+        let pin = collector.ids.pin(folder, &name, report)?;
+        writeln!(out, "Instance ID : {}  ({name})", pin.id)?;
+        if !context.quiet {
+            notes(collector.ids, report, &pin).iter().for_each(|note| eprintln!("{name}: {note}"));
         }
     }
     out.flush()?;
     Ok(ended)
+}
+
+/// What an admin may want to know of an id.
+fn notes(ids: Ids, report: &Report, pin: &Pin) -> Vec<String> {
+    let now = ids.worked_out(report);
+    let from = pin.readable.map(|readable| format!("worked out from {}", inputs(&readable)));
+    let stays = match (&from, pin.fixed) {
+        (None, _) => "adopted, or found in records, so it stays",
+        (Some(_), true) => "delivered with records, so it stays",
+        (Some(_), false) => "gives way to a better one until it is delivered with a record",
+    };
+    let mut notes = vec![from.into_iter().chain([stays.to_owned()]).collect::<Vec<_>>().join("; ")];
+    if now.id != pin.id {
+        notes.push(format!(
+            "worked out anew it would be {}, from {}; the pinned one is kept",
+            now.id,
+            inputs(&now.readable)
+        ));
+    }
+    // The tools know of no machine id; where they cannot read the firmware's UUID they hash nothing in its place.
+    let tools = Ids { source: SystemIdSource::None }.worked_out(report).id;
+    if now.readable.system == Origin::Machine && tools != pin.id {
+        notes.push(format!(
+            "a tool that cannot read the firmware's UUID prints {tools}; `--adopt` takes the id from the tool's log"
+        ));
+    }
+    notes
+}
+
+/// What could be read for an id; no values.
+fn inputs(readable: &Readable) -> String {
+    let network = match (readable.network, readable.ipv4) {
+        (true, true) => "a network interface with an IPv4 address",
+        (true, false) => "a network interface without an IPv4 address",
+        (false, _) => "no network interface",
+    };
+    let system = match readable.system {
+        Origin::Dmi => "the firmware's UUID",
+        Origin::Machine => "the operating system's machine id",
+        Origin::Empty => "no system id",
+    };
+    format!("{network} and {system}")
 }
 
 fn adopt(collector: &Collector, folder: &SpoolFolder, target: &Target, id: &str) -> Result<()> {
@@ -87,24 +133,32 @@ fn adopt(collector: &Collector, folder: &SpoolFolder, target: &Target, id: &str)
         );
     }
     let name = target.key(&collector.observe(target)?.service);
-    let mut spool = folder.open(clock::now_ms())?;
-    let mut instance = spool.instance(&name)?.unwrap_or_default();
-    instance.pin = Some(Pin { id, readable: None, fixed: true });
-    spool.put_instance(&name, &instance);
-    spool.close()?;
-    Ok(())
+    Ok(collector.ids.adopt(folder, &name, id)?)
 }
 
+/// Prints every id that records carried, and those that are pinned and were not used yet.
 fn history(folder: &SpoolFolder) -> Result<Ended> {
     let spool = folder.open_existing(clock::now_ms())?;
-    let ids = spool.ids()?;
+    let mut ids: BTreeMap<String, Option<IdHistory>> =
+        spool.ids()?.into_iter().map(|(id, history)| (id, Some(history))).collect();
+    let mut holders: BTreeMap<String, String> = BTreeMap::new();
+    for (name, instance) in spool.instances()? {
+        if let Some(pin) = instance.pin {
+            ids.entry(pin.id.clone()).or_default();
+            holders.entry(pin.id).and_modify(|names| *names = format!("{names}, {name}")).or_insert(name);
+        }
+    }
     spool.close()?;
     let mut table = output::table(&["id", "instances", "first record", "last record", "last delivered"]);
-    for (id, it) in ids {
-        let instances = it.instances.into_iter().collect::<Vec<_>>().join(", ");
-        let times = [Some(it.first_ms), Some(it.last_ms), it.delivered_ms].map(shown);
-        let [first, last, delivered] = times;
-        table.add_row([id, instances, first, last, delivered]);
+    for (id, used) in ids {
+        let instances = match &used {
+            Some(used) => used.instances.iter().cloned().collect::<Vec<_>>().join(", "),
+            None => holders.remove(&id).unwrap_or_default(),
+        };
+        let first = used.as_ref().map(|used| used.first_ms);
+        let last = used.as_ref().map(|used| used.last_ms);
+        let delivered = used.and_then(|used| used.delivered_ms);
+        table.add_row([id, instances, shown(first), shown(last), shown(delivered)]);
     }
     let mut out = output::stdout();
     writeln!(out, "{table}")?;

@@ -71,7 +71,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     let report = match &observation.state {
         State::Reports(report) if !collector.do_not_track() => report,
         State::Reports(_) => return Ok(nothing(&name, DO_NOT_TRACK)),
-        State::Withdrawn(why) | State::TooOld(why) => return Ok(nothing(&name, why)),
+        State::Withdrawn(why) | State::Unclear(why) | State::TooOld(why) => return Ok(nothing(&name, why)),
     };
     if observation.version.origin == Origin::Assumed && !context.quiet {
         eprintln!("{name}: {}", assumption(&observation.version.version.to_string()));
@@ -80,7 +80,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
         explain(report)?;
         return Ok(Ended::Done);
     }
-    let id = collector.pinned_or_now(&folder, &name, report)?;
+    let id = collector.ids.next(&folder, &name, report)?.id;
     let record = Record {
         uuid: uuid::Uuid::now_v7().hyphenated().to_string(),
         timestamp_ms: clock::now_ms(),

@@ -109,7 +109,7 @@ fn introduce(collector: &Collector, folder: &SpoolFolder, target: &Target) -> Re
         return Ok(None);
     };
     let name = target.key(&observation.service);
-    let id = collector.pinned_or_now(folder, &name, report)?;
+    let id = collector.ids.next(folder, &name, report)?.id;
     show_id(&id, &name, &observation.service, &observation.version.version.to_string());
     Ok(Some(name))
 }

@@ -3,6 +3,11 @@
 //! Why a type of its own: off is a decision, absence is not. Only a document that was read, and that has the service's
 //! block, can withdraw consent (and so erase what is unsent); everything short of that merely holds, and an editor that
 //! truncates a file before it writes it never costs the backlog. So this module sees blocks of documents only.
+//!
+//! A file that was cut off can still be a document: it has the service's key, and the line with the consent is gone or half
+//! there. The tools' own files name the consent before most of what they report, and a cut takes everything behind it. So the
+//! word `false` is a decision in any case, and anything else only in a document that shows that it goes on behind
+//! the consent: every file ends in a line break, and a key that is reported stands in the block.
 
 use semver::Version;
 
@@ -16,24 +21,41 @@ pub enum Consent {
     Given,
     /// The document says no; the text names the key that says so.
     Withdrawn(String),
+    /// The document does not say yes, and may have been cut off before it could: collect nothing, erase nothing.
+    Unclear(String),
 }
 
-/// Reads the decision of `version` of `service` from the block below its top-level key. Pure.
-pub fn decide(service: &Service, version: &Version, block: &Node) -> Consent {
+/// Reads the decision of `version` of `service` from the block below its top-level key. Pure. `ends_whole`: the files of the
+/// document end in line breaks.
+pub fn decide(service: &Service, version: &Version, block: &Node, ends_whole: bool) -> Consent {
     let key = &service.consent.key;
     let named = |path: &str| format!("{}.{path}", service.top_level_key);
-    match block.at(key) {
-        Some(Node::Bool(true)) => {}
+    let is_not = match block.at(key) {
+        Some(Node::Bool(true)) => return switched_off(service, version, block),
         Some(Node::Bool(false)) => return Consent::Withdrawn(format!("{} is false", named(key))),
-        Some(_) => return Consent::Withdrawn(format!("{} is not the boolean true", named(key))),
-        None => return Consent::Withdrawn(format!("{} is missing", named(key))),
+        Some(_) => "is not the boolean true",
+        None => "is missing",
+    };
+    let why = format!("{} {is_not}", named(key));
+    if ends_whole && reports_anything(service, version, block) {
+        return Consent::Withdrawn(why);
     }
-    for source in service.consent.off_when_false.iter().filter(|source| source.counts_in(version)) {
-        if block.at(&source.path) == Some(&Node::Bool(false)) {
-            return Consent::Withdrawn(format!("{} is false", named(&source.path)));
-        }
+    Consent::Unclear(format!("{why}, but the file may be half written: what waits is kept, and not sent, until it is whole"))
+}
+
+/// What the keys beside the consent say.
+fn switched_off(service: &Service, version: &Version, block: &Node) -> Consent {
+    let mut sources = service.consent.off_when_false.iter().filter(|source| source.counts_in(version));
+    match sources.find(|source| block.at(&source.path) == Some(&Node::Bool(false))) {
+        Some(source) => Consent::Withdrawn(format!("{}.{} is false", service.top_level_key, source.path)),
+        None => Consent::Given,
     }
-    Consent::Given
+}
+
+/// Whether the block has any of the keys that this release reports.
+fn reports_anything(service: &Service, version: &Version, block: &Node) -> bool {
+    let mut fields = service.fields.iter().filter(|field| field.reported_in(version));
+    fields.any(|field| field.paths.iter().any(|path| block.at(path).is_some()))
 }
 
 /// Whether the environment variable `DO_NOT_TRACK` asks to collect and send nothing: anything but empty or `0`.
@@ -51,7 +73,8 @@ mod tests {
     fn of(version: &str, yaml: &str) -> Consent {
         let catalogue = Catalogue::load(&[]).unwrap();
         let block = parse(yaml).unwrap();
-        decide(catalogue.service("butler").unwrap(), &Version::parse(version).unwrap(), &block)
+        let ends_whole = yaml.ends_with('\n');
+        decide(catalogue.service("butler").unwrap(), &Version::parse(version).unwrap(), &block, ends_whole)
     }
 
     #[test]
@@ -61,6 +84,19 @@ mod tests {
             assert_ne!(of("15.1.0", &format!("anonTelemetry: {off}")), Consent::Given, "{off}");
         }
         assert_ne!(of("15.1.0", "other: true"), Consent::Given);
+    }
+
+    #[test]
+    fn what_may_have_been_cut_off_is_no_decision_unless_it_says_false() {
+        let withdrawn = |yaml: &str| matches!(of("15.1.0", yaml), Consent::Withdrawn(_));
+        let rest = "mqttConfig: {enable: true}\n";
+        for missing in ["", "anonTelemetry: tru\n", "anonTelemetry:\n", "anonTelemetry: 'true'\n"] {
+            assert!(withdrawn(&format!("{missing}{rest}")), "{missing}");
+            assert!(withdrawn(&format!("{rest}{missing}")), "{missing}");
+            assert!(!withdrawn(&format!("logLevel: info\n{missing}")), "nothing behind it: {missing}");
+            assert!(!withdrawn(format!("{rest}{missing}").trim_end()), "no line break: {missing}");
+        }
+        assert!(withdrawn("anonTelemetry: false"));
     }
 
     #[test]

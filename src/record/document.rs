@@ -80,6 +80,15 @@ impl fmt::Debug for Node {
     }
 }
 
+/// What the files of an instance say together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// The files, laid over each other.
+    pub root: Node,
+    /// Each file ends in a line break. One that does not may have been cut off in the middle of a word.
+    pub ends_whole: bool,
+}
+
 /// Why a config file could not be read as a document. Nothing of the file's text is in it.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {cause}", file.display())]
@@ -112,14 +121,15 @@ pub enum Cause {
 }
 
 /// Reads `files` and lays them over each other in order, the later over the earlier.
-pub fn read(files: &[PathBuf]) -> Result<Node, ReadError> {
-    let mut merged = Node::Null;
+pub fn read(files: &[PathBuf]) -> Result<Document, ReadError> {
+    let mut document = Document { root: Node::Null, ends_whole: true };
     for file in files {
         let at = |cause| ReadError { file: file.clone(), cause };
         let text = bounded::read_text(file, MAX_BYTES).map_err(|cause| at(cause.into()))?;
-        merged.merge(parse(&text).map_err(at)?);
+        document.root.merge(parse(&text).map_err(at)?);
+        document.ends_whole &= text.ends_with('\n');
     }
-    Ok(merged)
+    Ok(document)
 }
 
 /// Parses one YAML document. Pure.

@@ -84,7 +84,7 @@ fn node_arch(rust: &str) -> &str {
 }
 
 /// The two signs that Node's `is-docker` looks for.
-fn in_docker() -> bool {
+pub(super) fn in_docker() -> bool {
     Path::new("/.dockerenv").exists()
         || fs::read_to_string("/proc/self/cgroup").is_ok_and(|groups| groups.contains("docker"))
 }

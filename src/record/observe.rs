@@ -44,6 +44,8 @@ pub enum State {
     Reports(Report),
     /// Consent is not given: stop, and erase what is unsent. The text names the key.
     Withdrawn(String),
+    /// Consent is not given, and the file may have been cut off: collect, send and erase nothing. The text names the key.
+    Unclear(String),
     /// This release had no telemetry. The text says since when.
     TooOld(String),
 }
@@ -113,14 +115,15 @@ pub enum ObserveError {
 pub fn observe(catalogue: &Catalogue, subject: &Subject) -> Result<Observation, ObserveError> {
     let document = document::read(&subject.files)?;
     let file = subject.files.last().cloned().unwrap_or_default();
-    let (service, block) = recognise(catalogue, subject.service.as_deref(), &document, &file)?;
-    let version =
-        version::of_service(subject.service_version.as_ref(), &file, &service.name, &service.newest);
+    let (service, block) = recognise(catalogue, subject.service.as_deref(), &document.root, &file)?;
+    let given = subject.service_version.as_ref();
+    let version = version::of_service(given, &subject.files, &service.name, &service.newest);
     let state = if version.version < service.since {
         State::TooOld(format!("{} has telemetry from {} on", service.name, service.since))
     } else {
-        match consent::decide(service, &version.version, block) {
+        match consent::decide(service, &version.version, block, document.ends_whole) {
             Consent::Withdrawn(why) => State::Withdrawn(why),
+            Consent::Unclear(why) => State::Unclear(why),
             Consent::Given => State::Reports(Report {
                 derived: derive::derive(service, &version.version, block),
                 identity_host: identity_host(service, &version.version, block),

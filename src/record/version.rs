@@ -6,7 +6,7 @@
 //!
 //! Invariant: a version leaves this module only as a semantic version, never as free text.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use semver::Version;
 use serde::Deserialize;
@@ -55,11 +55,11 @@ pub fn beside(config_file: &Path, package: &str) -> Option<Version> {
     })
 }
 
-/// Takes the version that was given, else the one beside the config file, else the newest that is known.
-pub fn of_service(given: Option<&Version>, config_file: &Path, package: &str, newest: &Version) -> Found {
+/// Takes the version that was given, else the one beside the first config file that has one, else the newest that is known.
+pub fn of_service(given: Option<&Version>, files: &[PathBuf], package: &str, newest: &Version) -> Found {
     match given {
         Some(version) => Found { version: version.clone(), origin: Origin::Given },
-        None => match beside(config_file, package) {
+        None => match files.iter().find_map(|file| beside(file, package)) {
             Some(version) => Found { version, origin: Origin::PackageJson },
             None => Found { version: newest.clone(), origin: Origin::Assumed },
         },

@@ -7,6 +7,7 @@ use super::ledger::LedgerEntry;
 use super::queue::Spool;
 use super::state::{FlushMemory, IdHistory, Instance, Problem};
 use super::witness::Entry;
+use crate::record::identity::Fingerprint;
 
 /// Counts and times of the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +45,16 @@ impl Spool {
         self.state.instances()
     }
 
+    /// The host that the pinned ids belong to, if that was noted yet.
+    pub fn host(&self) -> Result<Option<Fingerprint>, SpoolError> {
+        self.state.host()
+    }
+
+    /// Takes note of the host that the pinned ids belong to.
+    pub fn put_host(&mut self, host: &Fingerprint) {
+        self.state.put_host(host);
+    }
+
     /// All ids that were ever used here and not purged since.
     pub fn ids(&self) -> Result<Vec<(String, IdHistory)>, SpoolError> {
         self.state.ids()
@@ -57,6 +68,11 @@ impl Spool {
     /// What an admin should know of, oldest first.
     pub fn problems(&self) -> &[Problem] {
         &self.state.meta.problems
+    }
+
+    /// Takes note of something that an admin should know of.
+    pub fn add_problem(&mut self, text: String) {
+        self.state.meta.problems.push(Problem { at_ms: self.now_ms, text });
     }
 
     /// Takes note that an admin has seen the problems.

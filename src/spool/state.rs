@@ -6,7 +6,7 @@
 //!
 //! Changes collect in memory and become durable together in [`State::commit`].
 //!
-//! Keys: `m` the [`Meta`], `i` + name an [`Instance`], `d` + hex id an [`IdHistory`], `x` + sequence number a [`DeadLetter`],
+//! Keys: `m` the [`Meta`], `h` the host's [`Fingerprint`], `i` + name an [`Instance`], `d` + hex id an [`IdHistory`], `x` + sequence number a [`DeadLetter`],
 //! `l` + number a ledger entry.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,10 +22,11 @@ use super::ranges::Ranges;
 use super::selector::Selector;
 use super::store::{self, Changes, Checksum, Go, Store};
 use crate::record::Record;
-use crate::record::identity::Readable;
+use crate::record::identity::{Fingerprint, Readable};
 
 const VERSION: u8 = 1;
 const META: &[u8] = b"m";
+const HOST: &[u8] = b"h";
 
 /// The folder's name.
 pub(super) const FOLDER: &str = "state";
@@ -234,6 +235,16 @@ impl State {
     pub(super) fn instances(&self) -> Result<Vec<(String, Instance)>, SpoolError> {
         let all = self.all(b"i")?;
         Ok(all.into_iter().map(|(name, it)| (String::from_utf8_lossy(&name).into_owned(), it)).collect())
+    }
+
+    // The host -------------------------------------------------------------------------------------------------------
+
+    pub(super) fn host(&self) -> Result<Option<Fingerprint>, SpoolError> {
+        self.get(HOST)
+    }
+
+    pub(super) fn put_host(&mut self, host: &Fingerprint) {
+        self.put(HOST.to_vec(), host);
     }
 
     // Ids ------------------------------------------------------------------------------------------------------------

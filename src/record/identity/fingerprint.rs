@@ -2,15 +2,19 @@
 //!
 //! A pinned id outlives changes of address and of user. Copied along with its disk, the spool would therefore
 //! make a second machine report under the id of the first. So a fingerprint of the host is kept beside the
-//! pin, and a machine that cannot be the one it was taken from gets an id of its own.
+//! pins, and a machine that cannot be the one it was taken from gets ids of its own.
 //!
-//! 1. **It rules out, it never proves.** The firmware's UUID, the operating system's machine id and the
-//!    hardware addresses are noted one by one and compared only where both sides have them. A service that
-//!    loses its network, an interface, or the right to read the UUID is not taken for a clone.
+//! 1. **It rules out, it never proves.** What tells hosts apart is noted item by item and compared only where
+//!    both sides have it, the best first: the firmware's UUID, which a hypervisor gives anew to a copy and which
+//!    survives a new disk or interface; without it the operating system's machine id, which many copies share;
+//!    without a difference there, hardware addresses and host name together. A replaced network card alone, a
+//!    new name alone, a lost network or the missing right to read the UUID make no clone.
 //! 2. **It cannot be turned back.** A digest of a hardware address could be found again by trying all of
 //!    them, however good the digest. Each note is therefore cut to 16 bits: more than four billion addresses
 //!    share it, and no effort tells which one was meant. A clone passes for the original once in 65,536 times
-//!    for each note that differs, and usually two differ.
+//!    for each note that differs.
+//! 3. **A container is not a host.** Its name and addresses are as short-lived as itself, so inside one they are
+//!    left out: a spool on a volume outlives them.
 
 use std::collections::BTreeSet;
 
@@ -18,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keyed_digest;
 use super::system_id::{dmi_id, machine_id};
+use crate::record::host::in_docker;
 use crate::record::network::hardware_addresses;
 
 /// Keeps these digests apart from any other use of the same texts.
@@ -33,39 +38,64 @@ const MOST_ADDRESSES: usize = 8;
 pub struct Fingerprint {
     dmi: Option<u16>,
     machine: Option<u16>,
+    name: Option<u16>,
     addresses: BTreeSet<u16>,
+}
+
+/// What a fingerprint is made of.
+#[derive(Default)]
+struct Marks {
+    dmi: Option<String>,
+    machine: Option<String>,
+    name: Option<String>,
+    addresses: Vec<String>,
 }
 
 /// Takes the fingerprint of this host, from whatever this user may read.
 pub fn fingerprint() -> Fingerprint {
-    Fingerprint::of(dmi_id(), machine_id(), &hardware_addresses())
+    let mut marks = Marks { dmi: dmi_id(), machine: machine_id(), ..Marks::default() };
+    if !in_docker() {
+        marks.name = sysinfo::System::host_name().ok().map(|name| name.to_lowercase());
+        marks.addresses = hardware_addresses();
+    }
+    Fingerprint::of(&marks)
 }
 
 impl Fingerprint {
-    fn of(dmi: Option<String>, machine: Option<String>, addresses: &[String]) -> Self {
+    fn of(marks: &Marks) -> Self {
+        let noted = |kind, mark: &Option<String>| mark.as_ref().map(|text| note(kind, text));
         Self {
-            dmi: dmi.map(|text| note("dmi", &text)),
-            machine: machine.map(|text| note("machine", &text)),
-            addresses: addresses.iter().take(MOST_ADDRESSES).map(|text| note("address", text)).collect(),
+            dmi: noted("dmi", &marks.dmi),
+            machine: noted("machine", &marks.machine),
+            name: noted("name", &marks.name),
+            addresses: marks.addresses.iter().take(MOST_ADDRESSES).map(|text| note("address", text)).collect(),
         }
     }
 
-    /// Whether the two cannot be of one host: a note that both have differs, or both have hardware addresses
-    /// and share none of them.
+    /// Whether the two cannot be of one host.
     pub fn rules_out(&self, other: &Self) -> bool {
-        let differ = |a: Option<u16>, b: Option<u16>| a.is_some() && b.is_some() && a != b;
+        let differ = |a: Option<u16>, b: Option<u16>| a.zip(b).map(|(a, b)| a != b);
+        let machine_differs = differ(self.machine, other.machine) == Some(true);
         let (ours, theirs) = (&self.addresses, &other.addresses);
-        let none_shared = !ours.is_empty() && !theirs.is_empty() && ours.is_disjoint(theirs);
-        differ(self.dmi, other.dmi) || differ(self.machine, other.machine) || none_shared
+        let no_address_shared = !ours.is_empty() && !theirs.is_empty() && ours.is_disjoint(theirs);
+        match differ(self.dmi, other.dmi) {
+            Some(true) => true,
+            // Some makers write the same UUID into every board: so much else would have to differ.
+            Some(false) => machine_differs && no_address_shared,
+            None => machine_differs || no_address_shared && differ(self.name, other.name) == Some(true),
+        }
     }
 
-    /// Takes over what a later fingerprint of the same host knows, so that interfaces may be replaced one
-    /// after another and a first look without privileges does not weaken the comparison for good.
-    pub fn learn(&mut self, now: &Self) {
-        self.dmi = now.dmi.or(self.dmi);
-        self.machine = now.machine.or(self.machine);
-        if !now.addresses.is_empty() {
-            self.addresses.clone_from(&now.addresses);
+    /// What is known of the host after it was seen once more: what cannot be read now is kept, so that a look without
+    /// privileges does not weaken the comparison for good. Addresses that share none with those known are not believed yet.
+    #[must_use]
+    pub fn learn(&self, now: &Self) -> Self {
+        let replaced = self.addresses.is_empty() || !self.addresses.is_disjoint(&now.addresses);
+        Self {
+            dmi: now.dmi.or(self.dmi),
+            machine: now.machine.or(self.machine),
+            name: now.name.or(self.name),
+            addresses: if replaced && !now.addresses.is_empty() { &now.addresses } else { &self.addresses }.clone(),
         }
     }
 }
@@ -79,45 +109,65 @@ fn note(kind: &str, text: &str) -> u16 {
 mod tests {
     use super::*;
 
-    fn host(dmi: &str, machine: &str, addresses: &[&str]) -> Fingerprint {
+    fn host(dmi: &str, machine: &str, name: &str, addresses: &[&str]) -> Fingerprint {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        let addresses: Vec<String> = addresses.iter().map(|text| (*text).to_owned()).collect();
-        Fingerprint::of(some(dmi), some(machine), &addresses)
+        Fingerprint::of(&Marks {
+            dmi: some(dmi),
+            machine: some(machine),
+            name: some(name),
+            addresses: addresses.iter().map(|text| (*text).to_owned()).collect(),
+        })
     }
 
-    #[test]
-    fn a_clone_is_ruled_out_by_whatever_differs() {
-        let original = host("uuid 1", "image", &["02:fc:00:00:00:01"]);
-        assert!(original.rules_out(&host("uuid 2", "image", &["02:fc:00:00:00:01"])));
-        assert!(original.rules_out(&host("uuid 1", "other", &["02:fc:00:00:00:01"])));
-        assert!(original.rules_out(&host("", "image", &["02:fc:00:00:00:02"])));
-    }
+    const A: &str = "02:fc:00:00:00:01";
+    const B: &str = "02:fc:00:00:00:02";
+    const C: &str = "02:fc:00:00:00:03";
 
     #[test]
-    fn losing_the_network_an_interface_or_privileges_is_no_clone() {
-        let original = host("uuid 1", "image", &["02:fc:00:00:00:01", "02:fc:00:00:00:02"]);
-        for now in [
-            host("uuid 1", "image", &[]),
-            host("", "image", &["02:fc:00:00:00:02", "02:fc:00:00:00:03"]),
-            host("", "", &[]),
+    fn a_clone_is_ruled_out_by_the_best_mark_that_both_have() {
+        let original = host("uuid 1", "image", "sense1", &[A]);
+        for clone in [
+            host("uuid 2", "image", "sense1", &[A]),
+            host("uuid 1", "other", "sense1", &[B]),
+            host("", "other", "sense1", &[A]),
+            host("", "image", "sense2", &[B]),
+            host("", "", "sense2", &[B]),
         ] {
-            assert!(!original.rules_out(&now) && !now.rules_out(&original));
+            assert!(original.rules_out(&clone) && clone.rules_out(&original), "{clone:?}");
         }
     }
 
     #[test]
-    fn interfaces_may_be_replaced_one_after_another() {
-        let mut known = host("", "image", &["02:fc:00:00:00:01", "02:fc:00:00:00:02"]);
-        known.learn(&host("uuid 1", "image", &["02:fc:00:00:00:02", "02:fc:00:00:00:03"]));
-        assert!(!known.rules_out(&host("uuid 1", "image", &["02:fc:00:00:00:03"])));
-        known.learn(&host("", "", &[]));
-        assert!(known.rules_out(&host("uuid 2", "image", &["02:fc:00:00:00:03"])));
+    fn what_happens_to_one_host_in_its_life_is_no_clone() {
+        let original = host("uuid 1", "image", "sense1", &[A, B]);
+        for now in [
+            host("uuid 1", "image", "sense1", &[]),
+            host("uuid 1", "image", "renamed", &[C]),
+            host("uuid 1", "reinstalled", "sense1", &[A]),
+            host("", "image", "sense1", &[C]),
+            host("", "image", "renamed", &[B, C]),
+            host("", "", "", &[]),
+        ] {
+            assert!(!original.rules_out(&now) && !now.rules_out(&original), "{now:?}");
+        }
+    }
+
+    #[test]
+    fn interfaces_may_be_replaced_one_after_another_and_what_was_readable_once_stays_known() {
+        let known = host("", "image", "sense1", &[A, B]).learn(&host("uuid 1", "image", "sense1", &[B, C]));
+        assert_eq!(known, host("uuid 1", "image", "sense1", &[B, C]));
+        let known = known.learn(&host("", "", "", &[]));
+        assert!(known.rules_out(&host("uuid 2", "image", "sense1", &[C])));
+        let one_card = host("", "image", "sense1", &[A]);
+        let known = one_card.learn(&host("", "image", "sense1", &[B]));
+        assert!(known.rules_out(&host("", "image", "sense2", &[B])), "a clone that is renamed after its first start");
     }
 
     #[test]
     fn the_short_lived_interfaces_of_containers_do_not_count() {
         let veths: Vec<String> = (0..300).map(|number| format!("5e:00:00:00:00:{number:02x}")).collect();
-        assert_eq!(Fingerprint::of(None, None, &veths).addresses.len(), MOST_ADDRESSES);
+        let marks = Marks { addresses: veths, ..Marks::default() };
+        assert_eq!(Fingerprint::of(&marks).addresses.len(), MOST_ADDRESSES);
     }
 
     #[test]

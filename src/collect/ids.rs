@@ -1,0 +1,182 @@
+//! The anonymous ids of the instances: worked out by the record stage, kept by the spool, and decided on here.
+//!
+//! Why pinned: the tools work their id out anew at each start, and it changes with an address or a user; one server would
+//! be many in the charts. Why not from the first moment: a service that starts before the network does, or without the right
+//! to read the firmware's UUID, would keep a poor id for ever.
+//!
+//! Invariants:
+//! - An id that was delivered, or adopted by an admin, stays with its instance.
+//! - Before that, one made while less could be read gives way to a better one, never the other way round.
+//! - The ids belong to one host: where the spool turns out to be a copy, each instance gets an id of its own, and `status`
+//!   says so. Records that wait keep the id they were written with.
+
+use crate::clock;
+use crate::record::identity::{self, Fingerprint, Identity, SystemIdSource};
+use crate::record::observe::Report;
+use crate::spool::{Instance, Pin, Spool, SpoolError, SpoolFolder};
+
+/// Works ids out, by the settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Ids {
+    /// Where to look for the id of the system.
+    pub source: SystemIdSource,
+}
+
+impl Ids {
+    /// What the id would be now.
+    pub fn worked_out(&self, report: &Report) -> Identity {
+        identity::identify(&report.identity_host.0, self.source)
+    }
+
+    /// The id that the instance keeps, if it has one on this host. Changes nothing.
+    pub fn pinned(&self, folder: &SpoolFolder, name: &str) -> Result<Option<Pin>, SpoolError> {
+        if !folder.exists() {
+            return Ok(None);
+        }
+        let spool = folder.open_existing(clock::now_ms())?;
+        let is_copy = spool.host()?.is_some_and(|host| host.rules_out(&identity::fingerprint()));
+        let instance = spool.instance(name)?.filter(|_| !is_copy);
+        spool.close()?;
+        Ok(instance.and_then(|instance| instance.pin))
+    }
+
+    /// The pin that the instance's next record will carry. Changes nothing.
+    pub fn next(&self, folder: &SpoolFolder, name: &str, report: &Report) -> Result<Pin, SpoolError> {
+        Ok(self.choose(self.pinned(folder, name)?, report))
+    }
+
+    /// Pins the id of the instance, and tells it.
+    pub fn pin(&self, folder: &SpoolFolder, name: &str, report: &Report) -> Result<Pin, SpoolError> {
+        let mut spool = folder.open(clock::now_ms())?;
+        recognise_host(&mut spool)?;
+        let mut instance = spool.instance(name)?.unwrap_or_default();
+        let pin = self.pin_in(&mut instance, report);
+        spool.put_instance(name, &instance);
+        spool.close()?;
+        Ok(pin)
+    }
+
+    /// Pins an id that the admin read in the tool's own log: 64 lower-case hex digits.
+    pub fn adopt(&self, folder: &SpoolFolder, name: &str, id: String) -> Result<(), SpoolError> {
+        let mut spool = folder.open(clock::now_ms())?;
+        recognise_host(&mut spool)?;
+        let mut instance = spool.instance(name)?.unwrap_or_default();
+        instance.pin = Some(Pin { id, readable: None, fixed: true });
+        spool.put_instance(name, &instance);
+        spool.close()
+    }
+
+    /// Pins the id of an instance of the open spool, whose host was recognised before.
+    pub(super) fn pin_in(&self, instance: &mut Instance, report: &Report) -> Pin {
+        let pin = self.choose(instance.pin.take(), report);
+        instance.pin.insert(pin).clone()
+    }
+
+    /// The pin that counts: the one there is, or a better one.
+    fn choose(&self, pinned: Option<Pin>, report: &Report) -> Pin {
+        match pinned {
+            Some(pin) if pin.fixed => pin,
+            pinned => better(pinned, self.worked_out(report)),
+        }
+    }
+}
+
+/// The pin that counts of one that was never delivered and what the id would be now.
+fn better(pinned: Option<Pin>, now: Identity) -> Pin {
+    match pinned {
+        Some(pin) if pin.readable.is_none_or(|then| !now.readable.better_than(&then)) => pin,
+        _ => Pin { id: now.id, readable: Some(now.readable), fixed: false },
+    }
+}
+
+/// Compares the host with the one that the spool's ids belong to, and drops them if it cannot be the same.
+pub(super) fn recognise_host(spool: &mut Spool) -> Result<(), SpoolError> {
+    recognise(spool, &identity::fingerprint())
+}
+
+fn recognise(spool: &mut Spool, now: &Fingerprint) -> Result<(), SpoolError> {
+    let known = spool.host()?;
+    if known.as_ref().is_some_and(|known| known.rules_out(now)) {
+        drop_pins(spool)?;
+        spool.put_host(now);
+        return Ok(());
+    }
+    let learnt = known.as_ref().map_or_else(|| now.clone(), |known| known.learn(now));
+    if known.as_ref() != Some(&learnt) {
+        spool.put_host(&learnt);
+    }
+    Ok(())
+}
+
+fn drop_pins(spool: &mut Spool) -> Result<(), SpoolError> {
+    let mut dropped = Vec::new();
+    for (name, mut instance) in spool.instances()? {
+        if instance.pin.take().is_some() {
+            spool.put_instance(&name, &instance);
+            dropped.push(name);
+        }
+    }
+    if !dropped.is_empty() {
+        spool.add_problem(format!(
+            "this spool was made on another machine and copied to this one: {} got an id of its own here, shown by \
+             `salver id`; what waits keeps the id it was written with, and `salver purge --id` erases what belongs to \
+             the other machine",
+            dropped.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::record::identity::{Origin, Readable};
+    use crate::spool::Limits;
+
+    fn identity(id: &str, network: bool, system: Origin) -> Identity {
+        let readable = Readable { source: SystemIdSource::Auto, network, ipv4: network, system };
+        Identity { id: id.to_owned(), readable }
+    }
+
+    fn host(dmi: u16) -> Fingerprint {
+        serde_json::from_value(json!({ "dmi": dmi, "addresses": [1] })).unwrap()
+    }
+
+    #[test]
+    fn an_id_that_was_not_delivered_gives_way_to_a_better_one_only() {
+        let early = better(None, identity("early", false, Origin::Machine));
+        assert!((early.id.as_str(), early.fixed) == ("early", false));
+        let kept = better(Some(early.clone()), identity("other", false, Origin::Empty));
+        assert_eq!(kept, early);
+        let later = better(Some(kept), identity("later", true, Origin::Dmi));
+        assert_eq!(later.id, "later");
+        assert_eq!(better(Some(later.clone()), identity("early", false, Origin::Machine)), later);
+        let adopted = Pin { id: "adopted".into(), readable: None, fixed: true };
+        assert_eq!(better(Some(adopted.clone()), identity("later", true, Origin::Dmi)), adopted);
+    }
+
+    #[test]
+    fn a_copied_spool_drops_its_pins_and_says_so_once() {
+        let place = tempfile::tempdir().unwrap();
+        let limits = Limits { max_bytes: u64::MAX, max_records: u64::MAX, retention: Duration::MAX };
+        let folder =
+            SpoolFolder { path: place.path().join("spool"), limits, wait: Duration::from_secs(10) };
+        let visit = |now: &Fingerprint| {
+            let mut spool = folder.open(1).unwrap();
+            recognise(&mut spool, now).unwrap();
+            let seen = (spool.instance("sos").unwrap().unwrap_or_default().pin, spool.problems().len());
+            let pin = Some(Pin { id: "feed".into(), readable: None, fixed: true });
+            spool.put_instance("sos", &Instance { pin, ..Instance::default() });
+            spool.close().unwrap();
+            seen
+        };
+        assert_eq!(visit(&host(1)), (None, 0));
+        assert!(matches!(visit(&host(1)), (Some(_), 0)), "the same host");
+        assert_eq!(visit(&host(2)), (None, 1), "a copy");
+        assert!(matches!(visit(&host(2)), (Some(_), 1)), "at home now");
+    }
+}
