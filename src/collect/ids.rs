@@ -163,8 +163,7 @@ mod tests {
     fn a_copied_spool_drops_its_pins_and_says_so_once() {
         let place = tempfile::tempdir().unwrap();
         let limits = Limits { max_bytes: u64::MAX, max_records: u64::MAX, retention: Duration::MAX };
-        let folder =
-            SpoolFolder { path: place.path().join("spool"), limits, wait: Duration::from_secs(10) };
+        let folder = SpoolFolder { path: place.path().join("spool"), limits, wait: Duration::from_secs(10) };
         let visit = |now: &Fingerprint| {
             let mut spool = folder.open(1).unwrap();
             recognise(&mut spool, now).unwrap();

@@ -40,7 +40,9 @@ pub fn decide(service: &Service, version: &Version, block: &Node, ends_whole: bo
     if ends_whole && reports_anything(service, version, block) {
         return Consent::Withdrawn(why);
     }
-    Consent::Unclear(format!("{why}, but the file may be half written: what waits is kept, and not sent, until it is whole"))
+    Consent::Unclear(format!(
+        "{why}, but the file may be half written: what waits is kept, and not sent, until it is whole"
+    ))
 }
 
 /// What the keys beside the consent say.

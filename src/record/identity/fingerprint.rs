@@ -68,7 +68,12 @@ impl Fingerprint {
             dmi: noted("dmi", &marks.dmi),
             machine: noted("machine", &marks.machine),
             name: noted("name", &marks.name),
-            addresses: marks.addresses.iter().take(MOST_ADDRESSES).map(|text| note("address", text)).collect(),
+            addresses: marks
+                .addresses
+                .iter()
+                .take(MOST_ADDRESSES)
+                .map(|text| note("address", text))
+                .collect(),
         }
     }
 
@@ -95,7 +100,8 @@ impl Fingerprint {
             dmi: now.dmi.or(self.dmi),
             machine: now.machine.or(self.machine),
             name: now.name.or(self.name),
-            addresses: if replaced && !now.addresses.is_empty() { &now.addresses } else { &self.addresses }.clone(),
+            addresses: if replaced && !now.addresses.is_empty() { &now.addresses } else { &self.addresses }
+                .clone(),
         }
     }
 }
@@ -160,7 +166,10 @@ mod tests {
         assert!(known.rules_out(&host("uuid 2", "image", "sense1", &[C])));
         let one_card = host("", "image", "sense1", &[A]);
         let known = one_card.learn(&host("", "image", "sense1", &[B]));
-        assert!(known.rules_out(&host("", "image", "sense2", &[B])), "a clone that is renamed after its first start");
+        assert!(
+            known.rules_out(&host("", "image", "sense2", &[B])),
+            "a clone that is renamed after its first start"
+        );
     }
 
     #[test]
