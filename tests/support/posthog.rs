@@ -45,6 +45,8 @@ pub enum Scripted {
     HangUp,
     /// No answer for this long, then the connection is closed; nothing is stored.
     Stall(Duration),
+    /// The events are stored and accepted, and the answer takes this long.
+    Late(Duration),
     /// From now on, every batch that holds an event with this uuid gets 400. Takes up no place in the script.
     Poison(String),
 }
@@ -193,7 +195,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>, stop: &AtomicBool) -> io::
             state.requests.push(request.clone());
             let scripted = state.script.pop_front();
             let stall = match scripted {
-                Some(Scripted::Stall(time)) => time,
+                Some(Scripted::Stall(time) | Scripted::Late(time)) => time,
                 _ => Duration::ZERO,
             };
             (state.answer(&request, scripted), stall)
@@ -285,7 +287,7 @@ impl State {
             check::events(&body, &self.poison)
         });
         match scripted {
-            None => match checked {
+            None | Some(Scripted::Late(_)) => match checked {
                 Ok(events) => {
                     self.events.extend(events);
                     accepted()
