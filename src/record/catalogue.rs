@@ -4,17 +4,22 @@
 //! is a change to a file, not to code. No name of a service's feature stands in Rust.
 //!
 //! Two catalogues are compiled in; folders named in the settings add services to them or replace them by name. Each is
-//! checked when it is loaded: an unknown rule or key, a release range that is empty, or two fields that would write the same
-//! output key in the same release are errors that name the file and the line.
+//! checked when it is loaded ([`CatalogueError`]), so that a slip in one is an error with a file and a line, and never a
+//! value that is quietly missing. `docs/catalogues.md` tells how one is written.
 
 use std::path::{Path, PathBuf};
 
 use semver::Version;
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 
 use super::Value;
-use crate::bounded::{self, Unreadable};
+use crate::bounded;
+
+mod check;
+mod error;
+mod file;
+
+pub use error::CatalogueError;
 
 /// The largest catalogue that is read. The built-in ones have at most 25 KB.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -139,49 +144,16 @@ fn within(version: &Version, since: Option<&Version>, until: Option<&Version>) -
     since.is_none_or(|since| version >= since) && until.is_none_or(|until| version < until)
 }
 
-/// Why a catalogue could not be used. Catalogues hold no secrets, so the parser's words are shown.
-#[derive(Debug, thiserror::Error)]
-pub enum CatalogueError {
-    /// The file or folder could not be read.
-    #[error("{}: cannot read the catalogue: {cause}; check `catalogues` in the settings file", file.display())]
-    Unreadable {
-        /// What was to be read.
-        file: PathBuf,
-        /// Why.
-        cause: Unreadable,
-    },
-    /// The file is not a catalogue.
-    #[error("{}: {cause}", file.display())]
-    Malformed {
-        /// The catalogue.
-        file: PathBuf,
-        /// Line, column and cause.
-        cause: String,
-    },
-    /// A field contradicts another or itself.
-    #[error("{}, line {line}: {cause}", file.display())]
-    Contradiction {
-        /// The catalogue.
-        file: PathBuf,
-        /// Line of the field, counted from 1.
-        line: u64,
-        /// What contradicts what.
-        cause: String,
-    },
-}
-
 impl Catalogue {
     /// The built-in services, with those of the given folders added to them or replacing them by name.
     pub fn load(folders: &[PathBuf]) -> Result<Self, CatalogueError> {
         let mut catalogue = Catalogue { services: Vec::new() };
         for (name, text) in BUILT_IN {
-            catalogue.add(parse(text, Path::new(name))?);
+            catalogue.add(file::parse(text, Path::new(name))?);
         }
         for folder in folders {
-            for file in yaml_files(folder)? {
-                let text = bounded::read_text(&file, MAX_BYTES)
-                    .map_err(|cause| CatalogueError::Unreadable { file: file.clone(), cause })?;
-                catalogue.add(parse(&text, &file)?);
+            for service in of_folder(folder)? {
+                catalogue.add(service);
             }
         }
         Ok(catalogue)
@@ -205,6 +177,21 @@ impl Catalogue {
     }
 }
 
+/// The services of one folder, each of which one file describes.
+fn of_folder(folder: &Path) -> Result<Vec<Service>, CatalogueError> {
+    let mut services: Vec<(Service, PathBuf)> = Vec::new();
+    for file in yaml_files(folder)? {
+        let text = bounded::read_text(&file, MAX_BYTES)
+            .map_err(|cause| CatalogueError::Unreadable { file: file.clone(), cause })?;
+        let service = file::parse(&text, &file)?;
+        if let Some((known, first)) = services.iter().find(|(known, _)| known.name == service.name) {
+            return Err(CatalogueError::Twice { file, first: first.clone(), service: known.name.clone() });
+        }
+        services.push((service, file));
+    }
+    Ok(services.into_iter().map(|(service, _)| service).collect())
+}
+
 fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, CatalogueError> {
     let unreadable =
         |error: std::io::Error| CatalogueError::Unreadable { file: folder.to_owned(), cause: error.into() };
@@ -219,154 +206,12 @@ fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, CatalogueError> {
     Ok(files)
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ServiceFile {
-    service: String,
-    top_level_key: String,
-    since: Version,
-    newest: Version,
-    consent: Consent,
-    identity_host: Option<Source>,
-    docker_flag_since: Option<Version>,
-    report: Vec<Section>,
-}
-
-/// Fields with defaults in common.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Section {
-    since: Option<Version>,
-    until: Option<Version>,
-    missing: Option<Missing>,
-    fields: Vec<Spanned<FieldEntry>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FieldEntry {
-    property: Option<String>,
-    nested: Option<String>,
-    path: OneOrMany,
-    when: Option<String>,
-    #[serde(default)]
-    rule: Rule,
-    missing: Option<Missing>,
-    since: Option<Version>,
-    until: Option<Version>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
-
-/// What may stand for a missing key: a boolean, a number, a word, or the empty map.
-#[derive(Clone, Deserialize)]
-#[serde(untagged)]
-enum Missing {
-    Bool(bool),
-    Int(i64),
-    Text(String),
-    Object(Nothing),
-}
-
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
-
-impl From<Missing> for Value {
-    fn from(missing: Missing) -> Self {
-        match missing {
-            Missing::Bool(flag) => Value::Bool(flag),
-            Missing::Int(number) => Value::Int(number),
-            Missing::Text(text) => Value::Text(text),
-            Missing::Object(Nothing {}) => Value::Object,
-        }
-    }
-}
-
-fn parse(text: &str, file: &Path) -> Result<Service, CatalogueError> {
-    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
-    let read: ServiceFile = serde_saphyr::from_str_with_options(text, options)
-        .map_err(|error| CatalogueError::Malformed { file: file.to_owned(), cause: error.to_string() })?;
-    let mut fields: Vec<(Field, u64)> = Vec::new();
-    for section in read.report {
-        for entry in section.fields {
-            let line = entry.referenced.line();
-            let entry = entry.value;
-            let field = Field {
-                property: entry.property,
-                nested: entry.nested,
-                paths: match entry.path {
-                    OneOrMany::One(path) => vec![path],
-                    OneOrMany::Many(paths) => paths,
-                },
-                when: entry.when,
-                rule: entry.rule,
-                missing: entry.missing.or_else(|| section.missing.clone()).map(Value::from),
-                since: entry.since.or_else(|| section.since.clone()),
-                until: entry.until.or_else(|| section.until.clone()),
-            };
-            check(&field, &fields).map_err(|cause| CatalogueError::Contradiction {
-                file: file.to_owned(),
-                line,
-                cause,
-            })?;
-            fields.push((field, line));
-        }
-    }
-    Ok(Service {
-        name: read.service,
-        top_level_key: read.top_level_key,
-        since: read.since,
-        newest: read.newest,
-        consent: read.consent,
-        identity_host: read.identity_host,
-        docker_flag_since: read.docker_flag_since,
-        fields: fields.into_iter().map(|(field, _)| field).collect(),
-    })
-}
-
-/// Says what is wrong with a field beside the ones before it.
-fn check(field: &Field, before: &[(Field, u64)]) -> Result<(), String> {
-    if field.property.is_none() && field.nested.is_none() {
-        return Err("the field has neither `property` nor `nested`, so it would be reported nowhere".into());
-    }
-    if field.paths.is_empty() {
-        return Err("the field has no `path`".into());
-    }
-    if let (Some(since), Some(until)) = (&field.since, &field.until)
-        && since >= until
-    {
-        return Err(format!("no release lies between since {since} and until {until}"));
-    }
-    for (other, line) in before.iter().filter(|(other, _)| other.overlaps(field)) {
-        for (name, theirs) in [(&field.property, &other.property), (&field.nested, &other.nested)] {
-            if let Some(name) = name
-                && Some(name) == theirs.as_ref()
-            {
-                return Err(format!(
-                    "`{name}` is written twice in one release; its other source is in line {line}"
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const HEAD: &str =
-        "service: x\ntopLevelKey: X\nsince: 1.0.0\nnewest: 2.0.0\nconsent: { key: ok }\nreport:\n";
-
-    fn error(fields: &str) -> String {
-        parse(&format!("{HEAD}{fields}"), Path::new("x.yaml")).unwrap_err().to_string()
-    }
+    const OWN: &str = "service: x\ntopLevelKey: X\nsince: 1.0.0\nnewest: 2.0.0\nconsent: { key: ok }\n\
+                       report:\n  - fields:\n    - { property: p, path: a }\n";
 
     #[test]
     fn the_built_in_catalogues_are_sound() {
@@ -376,31 +221,24 @@ mod tests {
     }
 
     #[test]
-    fn two_sources_for_one_key_in_one_release_are_refused_with_their_lines() {
-        let twice = "  - fields:\n    - { property: p, path: a, until: 2.0.0 }\n    - { property: p, path: b, since: 1.5.0 }\n";
-        let text = error(twice);
-        assert!(text.contains("x.yaml, line 9") && text.contains("line 8"), "{text}");
-        let apart = twice.replace("1.5.0", "2.0.0");
-        assert!(parse(&format!("{HEAD}{apart}"), Path::new("x.yaml")).is_ok());
-    }
-
-    #[test]
-    fn an_unknown_rule_or_key_is_refused_with_its_line() {
-        let text = error("  - fields:\n    - { property: p, path: a, rule: guess }\n");
-        assert!(text.contains("guess") && text.contains("line 8"), "{text}");
-        let text = error("  - fields:\n    - { property: p, path: a, colour: red }\n");
-        assert!(text.contains("colour") && text.contains("line 8"), "{text}");
-    }
-
-    #[test]
     fn a_folder_adds_services_and_replaces_them_by_name() {
         let folder = tempfile::tempdir().unwrap();
-        let fields = "  - fields:\n    - { property: p, path: a }\n";
-        std::fs::write(folder.path().join("x.yaml"), format!("{HEAD}{fields}")).unwrap();
-        let replaced = format!("{HEAD}{fields}").replace("service: x", "service: butler");
+        std::fs::write(folder.path().join("x.yaml"), OWN).unwrap();
+        let replaced = OWN.replace("service: x", "service: butler");
         std::fs::write(folder.path().join("butler.yml"), replaced).unwrap();
+        std::fs::write(folder.path().join("notes.txt"), "no catalogue").unwrap();
         let catalogue = Catalogue::load(&[folder.path().to_owned()]).unwrap();
         assert_eq!(catalogue.services().len(), 3);
         assert_eq!(catalogue.service("butler").unwrap().top_level_key, "X");
+    }
+
+    #[test]
+    fn a_service_that_two_files_of_a_folder_describe_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.yaml", "b.yaml"] {
+            std::fs::write(folder.path().join(name), OWN).unwrap();
+        }
+        let text = Catalogue::load(&[folder.path().to_owned()]).unwrap_err().to_string();
+        assert!(text.contains("b.yaml: ") && text.contains("a.yaml"), "{text}");
     }
 }
