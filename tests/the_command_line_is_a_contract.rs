@@ -211,7 +211,16 @@ fn explain_names_the_config_path_that_decided_each_key() {
     let expected = json!({ "decidedBy": "Butler-SOS.mqttConfig.enable", "value": false });
     assert_eq!(keys["feature_mqtt"], expected);
     assert_eq!(keys["enabledFeatures.feature.mqtt"], expected);
-    assert_eq!(keys["feature_newRelic"], json!({ "decidedBy": null, "value": false }));
+    let undecided = json!({ "decidedBy": null, "value": false, "lookedAt": ["Butler-SOS.newRelic.enable"] });
+    assert_eq!(keys["feature_newRelic"], undecided);
+    assert_eq!(
+        keys["serviceVersion"],
+        json!({ "value": "15.0.0", "from": "the settings or the command line" })
+    );
+    let event = json(&expect(site.salver().args(["preview", "sos", "--as", "event"]), 0));
+    for key in event["properties"].as_object().unwrap().keys().filter(|key| *key != "telemetry_json") {
+        assert!(keys[key].is_object(), "{key} is not explained");
+    }
 }
 
 // flush, status -------------------------------------------------------------------------------------------------------

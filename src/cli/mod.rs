@@ -6,6 +6,7 @@
 mod context;
 mod dump;
 mod exit;
+mod explain;
 mod flush;
 mod id;
 mod logging;

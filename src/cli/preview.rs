@@ -5,16 +5,16 @@ use std::io::Write;
 use anyhow::Result;
 use clap::ValueEnum;
 use semver::Version;
-use serde_json::json;
 
 use super::context::{self, Context};
 use super::exit::{Ended, Usage};
+use super::explain;
 use super::output;
 use super::record::assumption;
 use crate::clock;
 use crate::collect::DO_NOT_TRACK;
 use crate::forward::wire;
-use crate::record::observe::{Report, State};
+use crate::record::observe::State;
 use crate::record::version::Origin;
 use crate::record::{Reason, Record, message};
 use crate::spool::Queued;
@@ -43,7 +43,7 @@ pub struct Arguments {
     #[arg(long = "as", value_name = "SHAPE", default_value = "record")]
     shape: Shape,
 
-    /// For each reported key, the config path that decided it
+    /// For each key that would be sent, the config path that decided it, or where else it comes from
     #[arg(long)]
     explain: bool,
 
@@ -76,10 +76,6 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     if observation.version.origin == Origin::Assumed && !context.quiet {
         eprintln!("{name}: {}", assumption(&observation.version.version.to_string()));
     }
-    if arguments.explain {
-        explain(report)?;
-        return Ok(Ended::Done);
-    }
     let id = collector.ids.next(&folder, &name, report)?.id;
     let record = Record {
         uuid: uuid::Uuid::now_v7().hyphenated().to_string(),
@@ -89,6 +85,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         draft: collector.draft(&observation, report, id),
     };
+    if arguments.explain {
+        let event = wire::event(&record, settings.posthog.geoip);
+        output::print_json(&explain::keys(&event, &record, &report.derived, observation.version.origin))?;
+        return Ok(Ended::Done);
+    }
     match arguments.shape {
         Shape::Record => output::print_json(&message::message(&record))?,
         Shape::Event => output::print_json(&wire::event(&record, settings.posthog.geoip))?,
@@ -117,22 +118,4 @@ fn override_subject(target: &mut Target, arguments: &Arguments) {
     subject.service = arguments.service.clone().or_else(|| subject.service.take());
     subject.service_version = arguments.service_version.clone().or_else(|| subject.service_version.take());
     subject.node_version = arguments.node_version.clone().or_else(|| subject.node_version.take());
-}
-
-/// One JSON object: output key to what decided it.
-fn explain(report: &Report) -> Result<()> {
-    let derived = &report.derived;
-    let mut keys = serde_json::Map::new();
-    for ((place, value), decided) in
-        derived.layout.places.iter().zip(&derived.values).zip(&derived.decided_by)
-    {
-        let names =
-            [place.property.clone(), place.nested.as_ref().map(|path| format!("enabledFeatures.{path}"))];
-        for name in names.into_iter().flatten() {
-            let entry = json!({ "decidedBy": decided, "value": message::shown(place, value) });
-            keys.insert(name, entry);
-        }
-    }
-    output::print_json(&serde_json::Value::Object(keys))?;
-    Ok(())
 }

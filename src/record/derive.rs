@@ -18,8 +18,17 @@ pub struct Derived {
     pub layout: Layout,
     /// One value for each place of the layout.
     pub values: Vec<Value>,
-    /// For each place the config path that decided it, with the top-level key; `None` where no key of its rule exists.
-    pub decided_by: Vec<Option<String>>,
+    /// For each place where its value comes from.
+    pub reasons: Vec<Why>,
+}
+
+/// Where a value comes from. Paths are whole, with the top-level key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Why {
+    /// The config path that decided it; `None` where none holds a value of the rule's type.
+    pub decided_by: Option<String>,
+    /// All config paths that could have.
+    pub looked_at: Vec<String>,
 }
 
 /// Derives what `version` of `service` reports for the block below its top-level key. Pure.
@@ -31,8 +40,9 @@ pub fn derive(service: &Service, version: &Version, block: &Node) -> Derived {
             places: Vec::new(),
         },
         values: Vec::new(),
-        decided_by: Vec::new(),
+        reasons: Vec::new(),
     };
+    let whole = |path: &str| format!("{}.{path}", service.top_level_key);
     for field in service.fields.iter().filter(|field| field.reported_in(version)) {
         let (value, path) = decide(field, block);
         derived.layout.places.push(Place {
@@ -41,7 +51,10 @@ pub fn derive(service: &Service, version: &Version, block: &Node) -> Derived {
             missing: field.missing.clone(),
         });
         derived.values.push(value);
-        derived.decided_by.push(path.map(|path| format!("{}.{path}", service.top_level_key)));
+        derived.reasons.push(Why {
+            decided_by: path.map(whole),
+            looked_at: field.paths.iter().chain(&field.when).map(|path| whole(path)).collect(),
+        });
     }
     derived
 }
@@ -100,7 +113,7 @@ mod tests {
         let block = parse(yaml).unwrap();
         let derived = derive(service, &Version::parse(version).unwrap(), &block);
         let at = derived.layout.places.iter().position(|p| p.property.as_deref() == Some(property)).unwrap();
-        (derived.values[at].clone(), derived.decided_by[at].clone())
+        (derived.values[at].clone(), derived.reasons[at].decided_by.clone())
     }
 
     #[test]

@@ -64,6 +64,9 @@ pub enum SettingsError {
         /// Why.
         cause: Unreadable,
     },
+    /// Others could have written the settings file or a catalogue.
+    #[error(transparent)]
+    Untrusted(#[from] super::trust::Untrusted),
     /// Not one YAML document of sections, keys and values.
     #[error("{at}: {what}")]
     Syntax {

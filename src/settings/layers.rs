@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::SettingsError;
 use super::place::TRY_OUT_SPOOL;
+use super::trust;
 use super::values::{FlushMode, Instance, Settings};
 
 /// What the command line and the environment say. An empty path counts as not given, as an empty variable does.
@@ -50,7 +51,7 @@ pub fn resolve(overrides: Overrides, system_place: &Path) -> Result<Resolved, Se
     if file.is_none() && spool.is_none() && !try_out {
         return Err(SettingsError::Nothing { place: system_place.to_owned() });
     }
-    let mut settings = file.as_deref().map(Settings::load).transpose()?.unwrap_or_default();
+    let mut settings = file.as_deref().map(load_trusted).transpose()?.unwrap_or_default();
     match spool {
         Some(spool) => settings.spool.directory = spool,
         None if try_out => settings.spool.directory = absolute(PathBuf::from(TRY_OUT_SPOOL))?,
@@ -61,6 +62,12 @@ pub fn resolve(overrides: Overrides, system_place: &Path) -> Result<Resolved, Se
     }
     add(&mut settings.instances, watch);
     Ok(Resolved { settings, file, try_out })
+}
+
+fn load_trusted(file: &Path) -> Result<Settings, SettingsError> {
+    let settings = Settings::load(file)?;
+    trust::check(file, &settings.catalogues)?;
+    Ok(settings)
 }
 
 /// The settings file to read: the one named, or the one at the system place if there is anything at all.

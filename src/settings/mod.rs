@@ -14,8 +14,8 @@
 //! The way of a file: `file` reads it within bounds and parses it into the `shape` of the document, whose values are
 //! still anything (`given`) but know their line; `check` and `instance` turn them into `values` through a `reader`,
 //! within the `limits`, by the rules of `units` and `posthog`; `nearest` helps with mistyped keys, `error` has the
-//! words. `layers` decides which file, if any, and lays the flags over it; `place` knows each operating system's
-//! folders.
+//! words. `layers` decides which file, if any, and lays the flags over it; `trust` refuses what others could
+//! have written; `place` knows each operating system's folders.
 
 mod check;
 mod error;
@@ -30,6 +30,7 @@ mod posthog;
 mod reader;
 mod secret;
 mod shape;
+mod trust;
 mod units;
 mod values;
 
@@ -38,6 +39,7 @@ pub use layers::{Overrides, Resolved, resolve};
 pub use place::{TRY_OUT_SPOOL, default_name, system_place, system_spool};
 pub use posthog::is_loopback;
 pub use secret::Secret;
+pub use trust::Untrusted;
 pub use units::{parse_duration, parse_size, show_duration, show_size};
 pub use values::{
     Flush, FlushMode, Identity, Instance, PostHog, RecordSettings, Settings, Spool, UnknownWord, Watch,
