@@ -130,6 +130,31 @@ fn a_lost_witness_and_a_lost_state_are_made_good_from_the_records() {
 }
 
 #[test]
+fn ids_outlive_the_records_that_carried_them_and_the_summary() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = spool_folder(&place.path().join("spool"));
+    let mut spool = folder.open(NOW).unwrap();
+    let id = spool.record("a", draft(1), Reason::Started).unwrap().draft.id;
+    let batch = spool.next_batch(10, &BTreeSet::new()).unwrap();
+    spool.begin(&batch).unwrap();
+    spool.settle(&batch.into_iter().map(|it| (it, Settled::Delivered)).collect::<Vec<_>>()).unwrap();
+    spool.close().unwrap();
+
+    for lost in [["state", "absent"], ["state", "witness"]] {
+        for part in lost.map(|part| folder.path.join(part)) {
+            _ = if part.is_dir() { fs::remove_dir_all(part) } else { fs::remove_file(part) };
+        }
+        let mut spool = folder.open(NOW).unwrap();
+        let (known, history) = spool.ids().unwrap().remove(0);
+        assert_eq!((&known, history.delivered_ms.is_some()), (&id, true), "a deletion request must quote it");
+        let pin = spool.instance("a").unwrap().unwrap().pin.unwrap();
+        assert_eq!((&pin.id, pin.fixed), (&id, true), "the instance keeps it");
+        spool.acknowledge_problems();
+        spool.close().unwrap();
+    }
+}
+
+#[test]
 fn problems_stay_until_they_are_acknowledged() {
     let place = tempfile::tempdir().unwrap();
     let folder = spool_folder(&place.path().join("spool"));

@@ -116,7 +116,7 @@ mod tests {
         let (_place, settings, folder) = place();
         let catalogue = folder.join("x.yaml");
         chown(&catalogue, Some(65534), None).unwrap();
-        assert_eq!(check(&settings, &[folder.clone()]), Err(Untrusted::Owner(catalogue)));
+        assert_eq!(check(&settings, std::slice::from_ref(&folder)), Err(Untrusted::Owner(catalogue)));
         chown(&settings, Some(65534), None).unwrap();
         assert_eq!(check(&settings, &[folder]), Ok(()), "the same user as that of the settings, or root");
     }

@@ -13,6 +13,7 @@
 //!         lock           orders the processes; never replaced                                  lock.rs
 //!         flush-lock     held by the one who flushes                                           folder.rs
 //!         witness        the parts as last closed, with checksums; replaced atomically          witness.rs
+//!         identities     pinned ids and all ids ever used, once more; replaced atomically      identities.rs
 //!         state/         sled: instances, pinned ids, what is done, dead letters, ledger       state.rs
 //!         seg-00000017/  sled: up to 4,096 records or 4 MiB; only the last one is written to   segment.rs
 //!         seg-….damaged-…  what salvage set aside, for whoever wants to look at it             check.rs
@@ -28,7 +29,7 @@
 //! 1. A record is on stable storage (fdatasync, on Windows FlushFileBuffers) when `record` returns.
 //! 2. The lock is held while acting, never while waiting for a network, a human or a timer.
 //! 3. The segments are the truth and `state/` is the summary: what a crash kept out of it is taken from the records at
-//!    the next opening. What the records cannot tell (done, paused) stands in `state/` and in the witness.
+//!    the next opening. What the records cannot tell (done, paused, ids) stands in `state/` and in the witness or `identities`.
 //! 4. Records are never changed and sequence numbers never used twice.
 //! 5. Before sled opens a part, its files are compared with the witness; where they differ the raw frames are read first.
 //! 6. A record leaves the queue together with the ledger entry that says why.
@@ -47,6 +48,7 @@ mod erase;
 mod error;
 mod folder;
 mod frame;
+mod identities;
 mod ledger;
 mod limit;
 mod lock;
@@ -55,6 +57,7 @@ mod queue;
 mod ranges;
 mod reconcile;
 mod retention;
+mod sealed;
 mod segment;
 mod selector;
 mod state;

@@ -3,8 +3,8 @@
 //! Held only while acting, never while waiting. A record is on stable storage when [`Spool::record`] returns; everything else
 //! is summary, becomes durable in [`Spool::close`], and is caught up from the records if a crash comes before.
 //!
-//! Order of closing: `state/` commits (done records and ledger in one step), the witness is replaced, and only then are
-//! folders removed that nothing refers to any more.
+//! Order of closing: the identities are copied if one of them changed, `state/` commits (done records and ledger in one step),
+//! the witness is replaced, and only then are folders removed that nothing refers to any more.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 use super::check::Check;
 use super::error::SpoolError;
 use super::frame::Header;
+use super::identities;
 use super::ledger::{Fate, LedgerEntry};
 use super::lock::Lock;
 use super::retention::Limits;
@@ -277,6 +278,9 @@ impl Spool {
         self.state.meta.done.retain(|number, _| existing.contains(number));
         self.state.meta.next_segment = self.witness.next_segment;
         self.state.meta.next_seq = self.witness.next_seq;
+        if std::mem::take(&mut self.state.identities_changed) {
+            identities::write(&self.folder, &self.state)?;
+        }
         self.state.commit()?;
         if self.doomed.is_empty() {
             return Ok(());

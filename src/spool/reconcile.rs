@@ -13,6 +13,7 @@ use std::path::Path;
 
 use super::check::{Check, Raw, aside_of, name};
 use super::error::{Doing, SpoolError};
+use super::identities;
 use super::segment;
 use super::state::{self, Problem, State};
 use super::store::{self, Go};
@@ -34,6 +35,9 @@ pub(super) fn open_state(spool: &Path, known: Option<&Witness>, now_ms: i64) -> 
         }
         Err(error) => return Err(error),
     };
+    if what.is_some() || state.meta.commits == 0 {
+        identities::restore(spool, &mut state)?;
+    }
     if let Some(what) = what {
         // The records say what it should know; taking them in again changes nothing that it still knows.
         state.meta.applied = 0;

@@ -148,6 +148,8 @@ pub(super) struct State {
     pub meta: Meta,
     saved: Meta,
     changed: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Ids, pins or the host differ from what was last copied beside the summary.
+    pub identities_changed: bool,
 }
 
 impl State {
@@ -162,7 +164,7 @@ impl State {
             None => Meta::default(),
             Some(bytes) => decode(path, &bytes)?,
         };
-        Ok(State { store, saved: meta.clone(), meta, changed: BTreeMap::new() })
+        Ok(State { store, saved: meta.clone(), meta, changed: BTreeMap::new(), identities_changed: false })
     }
 
     /// Makes all changes durable.
@@ -229,6 +231,8 @@ impl State {
     }
 
     pub(super) fn put_instance(&mut self, name: &str, instance: &Instance) {
+        let before = self.instance(name).ok().flatten();
+        self.identities_changed |= before.and_then(|before| before.pin) != instance.pin;
         self.put(keyed(b'i', name.as_bytes()), instance);
     }
 
@@ -244,6 +248,7 @@ impl State {
     }
 
     pub(super) fn put_host(&mut self, host: &Fingerprint) {
+        self.identities_changed = true;
         self.put(HOST.to_vec(), host);
     }
 
@@ -254,10 +259,16 @@ impl State {
     }
 
     pub(super) fn put_id(&mut self, id: &str, history: &IdHistory) {
+        let before = self.id(id).ok().flatten();
+        self.identities_changed |= before.is_none_or(|before| {
+            before.instances != history.instances
+                || before.delivered_ms.is_none() != history.delivered_ms.is_none()
+        });
         self.put(keyed(b'd', id.as_bytes()), history);
     }
 
     pub(super) fn remove_id(&mut self, id: &str) {
+        self.identities_changed = true;
         self.changed.insert(keyed(b'd', id.as_bytes()), None);
     }
 

@@ -6,18 +6,16 @@
 //! means "verify everything", never "damaged".
 //!
 //! It also keeps a copy of what must not be forgotten if `state/` is lost: which records are done, and who is paused.
-//!
-//! The file is one line with a checksum and JSON behind it, so that an admin can read it. It is replaced atomically.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::{Doing, SpoolError};
+use super::error::SpoolError;
 use super::ranges::Ranges;
-use super::store::{self, Checksum};
+use super::sealed;
+use super::store::Checksum;
 
 /// The file's name.
 pub(super) const FILE: &str = "witness";
@@ -79,46 +77,10 @@ impl Entry {
 
 /// Reads the witness; `None` if there is none or it is torn.
 pub(super) fn read(spool: &Path) -> Option<Witness> {
-    let text = std::fs::read_to_string(spool.join(FILE)).ok()?;
-    let (head, body) = text.split_once('\n')?;
-    let checksum = u32::from_str_radix(head.strip_prefix("salver witness 1 crc32 ")?, 16).ok()?;
-    (crc32fast::hash(body.as_bytes()) == checksum).then(|| serde_json::from_str(body).ok())?
+    sealed::read(spool, FILE)
 }
 
 /// Replaces the witness: after this returns the new one is on stable storage, before it the old one is whole.
 pub(super) fn write(spool: &Path, witness: &Witness) -> Result<(), SpoolError> {
-    let body = serde_json::to_string(witness).unwrap_or_default();
-    let path = spool.join(FILE);
-    let fresh = spool.join("witness.new");
-    let write = |path: &Path| {
-        let mut file = std::fs::File::create(path)?;
-        writeln!(file, "salver witness 1 crc32 {:08x}", crc32fast::hash(body.as_bytes()))?;
-        file.write_all(body.as_bytes())?;
-        file.sync_all()
-    };
-    write(&fresh).doing("write", &fresh)?;
-    std::fs::rename(&fresh, &path).doing("replace", &path)?;
-    store::sync_folder(spool)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_torn_witness_is_no_witness() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(read(folder.path()), None);
-        let mut witness = Witness { next_seq: 7, ..Witness::default() };
-        let done = [1, 2, 5].into_iter().collect();
-        witness.segments.push(Entry { number: 3, done, ..Entry::default() });
-        write(folder.path(), &witness).unwrap();
-        assert_eq!(read(folder.path()), Some(witness));
-        let path = folder.path().join(FILE);
-        let whole = std::fs::read(&path).unwrap();
-        for cut in 0..whole.len() {
-            std::fs::write(&path, &whole[..cut]).unwrap();
-            assert_eq!(read(folder.path()), None, "cut at {cut}");
-        }
-    }
+    sealed::write(spool, FILE, witness)
 }
