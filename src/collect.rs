@@ -5,7 +5,8 @@
 //! change, and nothing unchanged is recorded twice.
 //!
 //! Invariants:
-//! - The spool is opened only if the look found something that it may not know yet, and never while waiting.
+//! - The spool is opened only if the look found something that it may not know yet (a better id counts), and never while
+//!   waiting.
 //! - Withdrawn consent erases the instance's records before anything else happens to them; it is believed only after
 //!   a second look at the settled file says the same. A file that cannot be read erases nothing.
 
@@ -157,7 +158,8 @@ impl Collector {
         ask: Ask,
     ) -> Result<Looked, SpoolError> {
         let found = digest_of(observation, Some(report));
-        if ask == Ask::Difference && target.known == Some(found) {
+        let is_known = target.known == Some(found) && !self.ids.improve_on(target.early_pin, report);
+        if ask == Ask::Difference && is_known {
             return Ok(Looked::Unchanged { name });
         }
         let mut spool = folder.open(clock::now_ms())?;
@@ -168,8 +170,9 @@ impl Collector {
             target.known = None;
             return Ok(Looked::Off { name, why: PAUSED.to_owned(), erased: None });
         }
-        let id = self.ids.pin_in(&mut instance, report).id;
-        let draft = self.draft(observation, report, id);
+        let pin = self.ids.pin_in(&mut instance, report);
+        target.early_pin = pin.readable.filter(|_| !pin.fixed);
+        let draft = self.draft(observation, report, pin.id);
         let reason = match (instance.last_digest, ask) {
             (None, _) => Some(Reason::Started),
             (Some(last), _) if last != draft.digest() => Some(Reason::Changed),

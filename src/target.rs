@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use semver::Version;
 
+use crate::record::identity::Readable;
 use crate::record::observe::Subject;
 use crate::settings::{self, Settings};
 
@@ -16,6 +17,8 @@ pub struct Target {
     pub subject: Subject,
     /// What the last look found, once the spool knew it too.
     pub(crate) known: Option<[u8; 32]>,
+    /// What could be read for its id, as long as that may give way to a better one.
+    pub(crate) early_pin: Option<Readable>,
     /// When it was last recorded, in milliseconds since 1970, as far as this process knows.
     pub last_record_ms: Option<i64>,
 }
@@ -37,6 +40,7 @@ impl Target {
                 node_version: instance.node_version.clone(),
             },
             known: None,
+            early_pin: None,
             last_record_ms: None,
         })
     }

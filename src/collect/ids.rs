@@ -6,12 +6,13 @@
 //!
 //! Invariants:
 //! - An id that was delivered, or adopted by an admin, stays with its instance.
-//! - Before that, one made while less could be read gives way to a better one, never the other way round.
+//! - Before that, one made while less could be read gives way to a better one, never the other way round. A running service
+//!   notices at its polls that the network has come up.
 //! - The ids belong to one host: where the spool turns out to be a copy, each instance gets an id of its own, and `status`
 //!   says so. Records that wait keep the id they were written with.
 
 use crate::clock;
-use crate::record::identity::{self, Fingerprint, Identity, SystemIdSource};
+use crate::record::identity::{self, Fingerprint, Identity, Readable, SystemIdSource};
 use crate::record::observe::Report;
 use crate::spool::{Instance, Pin, Spool, SpoolError, SpoolFolder};
 
@@ -26,6 +27,11 @@ impl Ids {
     /// What the id would be now.
     pub fn worked_out(&self, report: &Report) -> Identity {
         identity::identify(&report.identity_host.0, self.source)
+    }
+
+    /// Whether an id that may still give way, made under these conditions, would do so now.
+    pub fn improve_on(&self, early: Option<Readable>, report: &Report) -> bool {
+        early.is_some_and(|then| self.worked_out(report).readable.better_than(&then))
     }
 
     /// The id that the instance keeps, if it has one on this host. Changes nothing.
@@ -134,7 +140,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::record::identity::{Origin, Readable};
+    use crate::record::identity::Origin;
     use crate::spool::Limits;
 
     fn identity(id: &str, network: bool, system: Origin) -> Identity {
