@@ -10,6 +10,7 @@
 //! - Withdrawn consent erases the instance's records before anything else happens to them; it is believed only after
 //!   a second look at the settled file says the same. A file that cannot be read erases nothing.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::json;
@@ -23,7 +24,7 @@ use crate::record::observe::{self, Observation, ObserveError, Report, State};
 use crate::record::version::Origin;
 use crate::record::{Draft, Reason, Record};
 use crate::settings::Settings;
-use crate::spool::{Instance, Receipt, Selector, Spool, SpoolError, SpoolFolder};
+use crate::spool::{Instance, Selector, Spool, SpoolError, SpoolFolder};
 use crate::target::Target;
 
 mod ids;
@@ -83,8 +84,8 @@ pub enum Looked {
         name: String,
         /// Whose decision.
         why: String,
-        /// What was erased because of it.
-        erased: Option<Receipt>,
+        /// How many records were erased because of it.
+        erased: u64,
     },
     /// The file could not be read; nothing is collected, sent or erased until it can.
     Held {
@@ -168,7 +169,7 @@ impl Collector {
         if instance.paused {
             spool.close()?;
             target.known = None;
-            return Ok(Looked::Off { name, why: PAUSED.to_owned(), erased: None });
+            return Ok(Looked::Off { name, why: PAUSED.to_owned(), erased: 0 });
         }
         let pin = self.ids.pin_in(&mut instance, report);
         target.early_pin = pin.readable.filter(|_| !pin.fixed);
@@ -209,15 +210,16 @@ impl Collector {
         let found = digest_of(observation, None);
         // Without a spool there is nothing to erase and nobody to tell.
         if target.known == Some(found) || !folder.exists() {
-            return Ok(Looked::Off { name, why, erased: None });
+            return Ok(Looked::Off { name, why, erased: 0 });
         }
         let mut spool = folder.open(clock::now_ms())?;
-        let erased = if withdrawn { erase(&mut spool, &name)? } else { None };
-        let mut instance = spool.instance(&name)?.unwrap_or_default();
-        if erased.is_some() {
-            // What was erased was never reported: given consent again, it is news.
-            instance.last_digest = None;
+        let mut erased = 0;
+        if withdrawn {
+            for key in keys_of(&spool, target, Some(&observation.service))? {
+                erased += erase(&mut spool, &key)?;
+            }
         }
+        let instance = spool.instance(&name)?.unwrap_or_default();
         note(&mut spool, &name, instance, target, observation, false, why.clone());
         spool.close()?;
         target.known = Some(found);
@@ -238,7 +240,7 @@ impl Collector {
             return Ok(held);
         }
         let mut spool = folder.open(clock::now_ms())?;
-        for name in names_in(&spool, target)? {
+        for name in keys_of(&spool, target, None)? {
             let mut instance = spool.instance(&name)?.unwrap_or_default();
             instance.config_files = target.subject.files.clone();
             instance.collecting = false;
@@ -254,21 +256,22 @@ impl Collector {
     pub fn held(&self, folder: &SpoolFolder, targets: &mut [Target]) -> Result<Vec<String>, SpoolError> {
         let mut held = Vec::new();
         for target in targets {
-            match self.settled(target) {
-                Err(_) if folder.exists() => {
-                    let spool = folder.open(clock::now_ms())?;
-                    held.extend(names_in(&spool, target)?);
-                    spool.close()?;
-                }
-                Err(_) => {}
+            let service = match self.settled(target) {
+                Err(_) => None,
                 Ok(observation) => match &observation.state {
                     State::Withdrawn(why) => {
                         let name = target.key(&observation.service);
                         self.off(folder, target, &observation, name, why, true)?;
+                        continue;
                     }
-                    State::Unclear(_) => held.push(target.key(&observation.service)),
-                    State::Reports(_) | State::TooOld(_) => {}
+                    State::Unclear(_) => Some(observation.service),
+                    State::Reports(_) | State::TooOld(_) => continue,
                 },
+            };
+            if folder.exists() {
+                let spool = folder.open(clock::now_ms())?;
+                held.extend(keys_of(&spool, target, service.as_deref())?);
+                spool.close()?;
             }
         }
         Ok(held)
@@ -294,12 +297,18 @@ fn why_collecting(assumed: bool) -> String {
     }
 }
 
-fn erase(spool: &mut Spool, name: &str) -> Result<Option<Receipt>, SpoolError> {
-    let selector = Selector::of_instance(name);
+/// Erases what waits of an instance; tells how many records that were.
+fn erase(spool: &mut Spool, key: &str) -> Result<u64, SpoolError> {
+    let selector = Selector::of_instance(key);
     if spool.would_purge(&selector)?.records == 0 {
-        return Ok(None);
+        return Ok(0);
     }
-    spool.purge(&selector).map(Some)
+    let erased = spool.purge(&selector)?.records;
+    let mut instance = spool.instance(key)?.unwrap_or_default();
+    // What was erased was never reported: given consent again, it is news.
+    instance.last_digest = None;
+    spool.put_instance(key, &instance);
+    Ok(erased)
 }
 
 fn note(
@@ -319,13 +328,15 @@ fn note(
     spool.put_instance(name, &instance);
 }
 
-/// The keys of a target whose service cannot be read: its name, or those that instances of the same files got before.
-fn names_in(spool: &Spool, target: &Target) -> Result<Vec<String>, SpoolError> {
-    if let Some(name) = &target.name {
-        return Ok(vec![name.clone()]);
-    }
-    let known = spool.instances()?.into_iter().filter(|(_, it)| it.config_files == target.subject.files);
-    Ok(known.map(|(name, _)| name).collect())
+/// The keys under which records of a target may wait: the one it has now, and those of instances of the same files, which got
+/// another name since. Without a `service`, since the file cannot be read, those of all services.
+fn keys_of(spool: &Spool, target: &Target, service: Option<&str>) -> Result<BTreeSet<String>, SpoolError> {
+    let same = |it: &Instance| {
+        it.config_files == target.subject.files && service.is_none_or(|service| it.service == service)
+    };
+    let known = spool.instances()?.into_iter().filter(|(_, it)| same(it));
+    let now = service.map(|service| target.key(service)).or_else(|| target.name.clone());
+    Ok(known.map(|(key, _)| key).chain(now).collect())
 }
 
 /// A digest of all that a look found; equal digests lead to the same record.

@@ -242,3 +242,30 @@ fn what_was_collected_of_an_instance_that_left_the_settings_stays_and_is_deliver
     expect(site.salver().arg("flush"), 0);
     assert_eq!(posthog.uuids(), written);
 }
+
+#[test]
+fn a_new_name_does_not_save_what_consent_was_withdrawn_for() {
+    let posthog = PostHog::start();
+    let site = site(&posthog);
+    let lead_to = |instances: &str| {
+        site.settings(&format!(
+            "watch: {{settle: 20ms}}\nposthog: {{host: '{}', apiKey: phc_not_a_real_key}}\ninstances: {instances}\n",
+            posthog.url()
+        ));
+    };
+    for named in ["{configFile: config/sos.yaml}", "{name: before, configFile: config/sos.yaml}"] {
+        lead_to(&format!("[{named}, {{name: butler, configFile: config/butler.yaml}}]"));
+        expect(site.salver().args(["record", "--force"]), 0);
+    }
+    lead_to("[{name: after, configFile: config/sos.yaml}]");
+    let (butler, written) = (waiting(&site, "butler"), site.uuids());
+    assert_eq!((butler.len(), written.len()), (2, 4));
+
+    site.write("config/sos.yaml", "");
+    expect(site.salver().arg("flush"), 0);
+    assert_eq!(posthog.uuids(), butler, "what is held is held under any name");
+    site.write("config/sos.yaml", &without_consent("anonTelemetry: false"));
+    expect(site.salver().arg("flush"), 0);
+    assert_eq!((posthog.uuids(), site.uuids()), (butler, Vec::new()));
+    assert_gone(&site, &written);
+}

@@ -41,8 +41,8 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
             Looked::Off { name, why, erased } => {
                 off += 1;
                 say(context, &format!("{name}: not collected: {why}"));
-                if let Some(receipt) = erased {
-                    say(context, &format!("{name}: {} unsent records were erased", receipt.records));
+                if erased > 0 {
+                    say(context, &format!("{name}: {erased} unsent records were erased"));
                 }
             }
             Looked::Held { name, error } => {

@@ -161,8 +161,8 @@ impl Screen for Terminal {
                 if self.is_news(name, why) {
                     tracing::info!(instance = %name, "not collected: {why}");
                 }
-                if let Some(receipt) = erased {
-                    tracing::warn!(instance = %name, records = receipt.records, "unsent records were erased");
+                if *erased > 0 {
+                    tracing::warn!(instance = %name, records = erased, "unsent records were erased");
                 }
             }
             Looked::Held { name, error } => {
