@@ -6,7 +6,7 @@
 //!
 //! - The decisions are pure functions on text; only thin readers around them touch the system.
 //! - Reading never fails. What cannot be read is `"unknown"`, except a codename, which is empty as in the
-//!   library, since most systems have none.
+//!   library, since most systems have none. A name written as empty (`NAME=""`) stays empty, as there.
 //! - Every source used is readable without privileges, so that a record written by an admin and one written
 //!   by the service account do not differ. For that reason the library's search of the kernel's message
 //!   buffer for traces of a hypervisor, whose answer changes with the user and with time, is left out.
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_has_a_value_on_any_host() {
+    fn every_field_has_a_value_on_an_ordinary_host() {
         let facts = facts();
         for value in [&facts.arch, &facts.platform, &facts.release, &facts.distro] {
             assert!(!value.trim().is_empty(), "{facts:?}");

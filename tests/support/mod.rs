@@ -1,9 +1,15 @@
 //! What the integration tests share: the program under test, folders of their own, and where the test data is.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod dice;
 pub mod drafts;
 pub mod folders;
+pub mod generated;
+pub mod map;
+pub mod mend;
 pub mod posthog;
+pub mod reported;
+pub mod rest;
 pub mod service;
 pub mod site;
 pub mod two;

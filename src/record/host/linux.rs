@@ -3,7 +3,10 @@
 //! The tools' library prints all release files of the system one after another and reads `KEY=value` lines
 //! from the whole, the last one winning. Where `/etc/lsb-release` exists beside `/etc/os-release`, as on
 //! Ubuntu, a record therefore mixes both. Its reading of a line is cruder than `os-release(5)`: double quotes
-//! vanish wherever they stand, single quotes stay, and a second `=` ends the value.
+//! vanish wherever they stand, single quotes stay, a second `=` ends the value, and `NAME=""` is a name, an
+//! empty one. A file without a newline at its end runs into the next one.
+//!
+//! `fixtures/linux/` has the release files of many distributions with what the library says of them.
 
 use std::collections::HashMap;
 use std::fs;
@@ -17,66 +20,79 @@ pub const PLATFORM: &str = "linux";
 const DISK_IDS: &str = "/dev/disk/by-id";
 
 pub fn distribution() -> Distribution {
-    distribution_of(&release_files())
+    distribution_of(&release_files(Path::new("/")))
 }
 
 pub fn is_virtual() -> bool {
     hardware::is_virtual()
-        || file_names(DISK_IDS).any(|name| is_virtual_disk(&name))
+        || file_names(Path::new(DISK_IDS)).any(|name| is_virtual_disk(&name))
         || is_wsl_kernel(&sysinfo::System::kernel_version().unwrap_or_default())
 }
 
 /// The text of all release files, in the order in which later ones overrule.
-fn release_files() -> String {
+fn release_files(root: &Path) -> String {
+    let etc = root.join("etc");
     let mut names: Vec<String> =
-        file_names("/etc").filter(|name| name.ends_with("-release") && !name.starts_with('.')).collect();
+        file_names(&etc).filter(|name| name.ends_with("-release") && !name.starts_with('.')).collect();
     names.sort();
-    let mut paths: Vec<PathBuf> = names.iter().map(|name| Path::new("/etc").join(name)).collect();
-    paths.extend(["/usr/lib/os-release", "/etc/openwrt_release"].map(PathBuf::from));
-    let texts = paths.iter().filter(|path| path.is_file()).filter_map(|path| fs::read(path).ok());
-    texts.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect::<Vec<_>>().join("\n")
+    let mut paths: Vec<PathBuf> = names.iter().map(|name| etc.join(name)).collect();
+    paths.extend([root.join("usr/lib/os-release"), etc.join("openwrt_release")]);
+    let bytes: Vec<u8> =
+        paths.iter().filter(|path| path.is_file()).filter_map(|path| fs::read(path).ok()).flatten().collect();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn file_names(folder: &str) -> impl Iterator<Item = String> {
+fn file_names(folder: &Path) -> impl Iterator<Item = String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned())
 }
 
 fn distribution_of(release_files: &str) -> Distribution {
-    let fields: HashMap<String, &str> = release_files.lines().filter_map(field).collect();
-    let first = |names: &[&str]| -> String {
-        let found = names.iter().filter_map(|name| fields.get(*name)).find(|value| !value.is_empty());
-        found.map(|value| value.replace('"', "")).unwrap_or_default()
+    let fields: HashMap<String, &str> = release_files.split('\n').filter_map(field).collect();
+    let first = |names: &[&str]| -> &str {
+        let mut found = names.iter().filter_map(|name| fields.get(*name).copied());
+        found.find(|value| !value.is_empty()).unwrap_or_default()
     };
 
-    let distro = or_unknown(first(&["DISTRIB_ID", "NAME"]));
-    let pretty = first(&["PRETTY_NAME"]);
-    let version = match pretty.strip_prefix(&format!("{distro} ")) {
-        Some(rest) => rest.trim().to_owned(),
-        None => first(&["VERSION"]),
+    let distro = plain(or_unknown(first(&["DISTRIB_ID", "NAME"])));
+    let version = match plain(first(&["PRETTY_NAME"])).strip_prefix(&format!("{distro} ")) {
+        Some(rest) => trim(rest).to_owned(),
+        None => plain(first(&["VERSION"])),
     };
     let (version, codename) = match version.split_once('(') {
-        Some((version, rest)) => (version.trim().to_owned(), in_parentheses(rest)),
-        None => (version, first(&["DISTRIB_CODENAME", "VERSION_CODENAME"])),
+        Some((version, rest)) => (trim(version).to_owned(), in_parentheses(rest)),
+        None => (version, plain(first(&["DISTRIB_CODENAME", "VERSION_CODENAME"]))),
     };
-    let release = if version.is_empty() { first(&["DISTRIB_RELEASE", "VERSION_ID"]) } else { version };
-    Distribution { distro, release: or_unknown(release), codename }
+    let release = match version.is_empty() {
+        true => plain(or_unknown(first(&["DISTRIB_RELEASE", "VERSION_ID"]))),
+        false => version,
+    };
+    Distribution { distro, release, codename }
 }
 
 fn field(line: &str) -> Option<(String, &str)> {
     let mut parts = line.split('=');
     let (key, value) = (parts.next()?, parts.next()?);
-    Some((key.trim().to_uppercase(), value.trim()))
+    Some((trim(key).to_uppercase(), trim(value)))
+}
+
+/// What JavaScript trims: not quite what Unicode calls white space.
+fn trim(text: &str) -> &str {
+    text.trim_matches(|c: char| c == '\u{feff}' || (c.is_whitespace() && c != '\u{85}'))
+}
+
+fn plain(text: &str) -> String {
+    text.replace('"', "")
 }
 
 /// What stands between an opening parenthesis, already taken off, and the next one or the end.
 fn in_parentheses(rest: &str) -> String {
     let inner = rest.split_once('(').map_or(rest, |(inner, _)| inner);
-    inner.replace(')', "").trim().to_owned()
+    trim(&inner.replace(')', "")).to_owned()
 }
 
-fn or_unknown(value: String) -> String {
-    if value.is_empty() { UNKNOWN.to_owned() } else { value }
+fn or_unknown(value: &str) -> &str {
+    if value.is_empty() { UNKNOWN } else { value }
 }
 
 /// Disks of QEMU and VirtualBox carry the name of the hypervisor in their model.
@@ -92,61 +108,69 @@ fn is_wsl_kernel(release: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
-    /// Asserts distro, release and codename of a system with these release files.
-    fn assert_named(release_files: &str, expected: [&str; 3]) {
-        let Distribution { distro, release, codename } = distribution_of(release_files);
-        assert_eq!([distro, release, codename], expected);
+    /// A system of `fixtures/linux/`.
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+    struct Case {
+        name: String,
+        os_release: Option<String>,
+        #[serde(default)]
+        etc: BTreeMap<String, String>,
+        /// Distro, release and codename.
+        reported: [String; 3],
+    }
+
+    impl Case {
+        fn named(&self) -> [String; 3] {
+            let root = tempfile::tempdir().unwrap();
+            let (etc, lib) = (root.path().join("etc"), root.path().join("usr/lib"));
+            fs::create_dir(&etc).unwrap();
+            fs::create_dir_all(&lib).unwrap();
+            for (name, text) in &self.etc {
+                fs::write(etc.join(name), text).unwrap();
+            }
+            if let Some(text) = &self.os_release {
+                fs::write(lib.join("os-release"), text).unwrap();
+                fs::write(etc.join("os-release"), text).unwrap();
+            }
+            let Distribution { distro, release, codename } = distribution_of(&release_files(root.path()));
+            [distro, release, codename]
+        }
+    }
+
+    fn assert_named_as_in(fixture: &str, at_least: usize) {
+        let cases: Vec<Case> = serde_saphyr::from_str(fixture).unwrap();
+        assert!(cases.len() >= at_least);
+        for case in cases {
+            assert_eq!(case.named(), case.reported, "{}", case.name);
+        }
     }
 
     #[test]
-    fn debian_is_named_by_its_pretty_name() {
-        let text = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=\"Debian GNU/Linux\"\n\
-            VERSION_ID=\"12\"\nVERSION=\"12 (bookworm)\"\nVERSION_CODENAME=bookworm\nID=debian\n";
-        assert_named(text, ["Debian GNU/Linux", "12", "bookworm"]);
+    fn every_distribution_is_named_as_the_tools_library_names_it() {
+        assert_named_as_in(include_str!("../../../fixtures/linux/distributions.yaml"), 40);
     }
 
     #[test]
-    fn ubuntu_mixes_lsb_release_and_os_release() {
-        let text = "DISTRIB_ID=Ubuntu\nDISTRIB_RELEASE=22.04\nDISTRIB_CODENAME=jammy\n\
-            DISTRIB_DESCRIPTION=\"Ubuntu 22.04.3 LTS\"\nPRETTY_NAME=\"Ubuntu 22.04.3 LTS\"\n\
-            NAME=\"Ubuntu\"\nVERSION_ID=\"22.04\"\nVERSION=\"22.04.3 LTS (Jammy Jellyfish)\"\n";
-        assert_named(text, ["Ubuntu", "22.04.3 LTS", "jammy"]);
+    fn release_files_are_read_as_crudely_as_the_tools_library_reads_them() {
+        assert_named_as_in(include_str!("../../../fixtures/linux/oddities.yaml"), 25);
     }
 
     #[test]
-    fn red_hat_and_its_kin_have_the_codename_in_parentheses() {
-        let rocky = "Rocky Linux release 9.3 (Blue Onyx)\nNAME=\"Rocky Linux\"\nVERSION=\"9.3 (Blue Onyx)\"\n\
-            VERSION_ID=\"9.3\"\nPRETTY_NAME=\"Rocky Linux 9.3 (Blue Onyx)\"\n";
-        assert_named(rocky, ["Rocky Linux", "9.3", "Blue Onyx"]);
-        let rhel = "NAME=\"Red Hat Enterprise Linux\"\nVERSION=\"9.4 (Plow)\"\nVERSION_ID=\"9.4\"\n\
-            PRETTY_NAME=\"Red Hat Enterprise Linux 9.4 (Plow)\"\n";
-        assert_named(rhel, ["Red Hat Enterprise Linux", "9.4", "Plow"]);
-    }
-
-    #[test]
-    fn a_pretty_name_that_starts_otherwise_is_ignored() {
-        let sles = "NAME=\"SLES\"\nVERSION=\"15-SP5\"\nVERSION_ID=\"15.5\"\n\
-            PRETTY_NAME=\"SUSE Linux Enterprise Server 15 SP5\"\nID=\"sles\"\n";
-        assert_named(sles, ["SLES", "15-SP5", ""]);
-    }
-
-    #[test]
-    fn systems_without_version_or_codename_still_get_a_release() {
-        let alpine = "3.19.1\nNAME=\"Alpine Linux\"\nID=alpine\nVERSION_ID=3.19.1\n\
-            PRETTY_NAME=\"Alpine Linux v3.19\"\n";
-        assert_named(alpine, ["Alpine Linux", "v3.19", ""]);
-        assert_named("NAME=Void\r\nVERSION_ID=\"7\"\r\n", ["Void", "7", ""]);
-        assert_named("NAME=\"Arch Linux\"\nPRETTY_NAME=\"Arch Linux\"\n", ["Arch Linux", "unknown", ""]);
-        assert_named("no such file", ["unknown", "unknown", ""]);
-    }
-
-    #[test]
-    fn later_files_overrule_and_lines_are_read_as_crudely_as_the_tools_do() {
-        let text = "NAME=first\n name = 'Second' \nVERSION=1=2\nPRETTY_NAME=\"'Second' 3 (a (b) c)\"\n";
-        assert_named(text, ["'Second'", "3", "a"]);
-        assert_named("NAME=x\nVERSION=1=2\n", ["x", "1", ""]);
+    fn hidden_files_folders_and_dangling_links_are_no_release_files() {
+        let root = tempfile::tempdir().unwrap();
+        let etc = root.path().join("etc");
+        fs::create_dir_all(etc.join("folder-release")).unwrap();
+        fs::write(etc.join(".hidden-release"), "NAME=hidden").unwrap();
+        std::os::unix::fs::symlink("nowhere", etc.join("os-release")).unwrap();
+        assert_eq!(release_files(root.path()), "");
+        fs::write(etc.join("a-release"), "NAME=").unwrap();
+        fs::write(etc.join("b-release"), [b'x', 0xff]).unwrap();
+        assert_eq!(release_files(root.path()), "NAME=x\u{fffd}");
     }
 
     #[test]
