@@ -148,7 +148,7 @@ fn several_files_laid_over_each_other_keep_their_values_to_themselves() {
     let two = [FIXTURES[0], FIXTURES[4]];
     for (service, version) in two {
         let text = text_of(service, version);
-        let layers = [Planting::Keys, Planting::Everything, Planting::Texts, Planting::Structures];
+        let layers = [Planting::Keys, Planting::Structures, Planting::Texts, Planting::Everything];
         let name = format!("{service}-{version}");
         let planted: Vec<String> = layers
             .map(|planting| {

@@ -4,7 +4,7 @@
 //! wrong type, tag or layout has to be turned away. A file depends on its seed alone.
 
 use fastrand::Rng;
-use salver::record::catalogue::{Catalogue, Service};
+use salver::record::catalogue::{Catalogue, Field, Rule, Service};
 
 use super::Canaries;
 use super::search::encoded;
@@ -45,6 +45,8 @@ pub fn grow(seed: u64, catalogue: &Catalogue, canaries: &mut Canaries) -> Genera
 /// The shape of a file, before anything is written into its leaves.
 enum Tree {
     Leaf,
+    /// A leaf where a number or a version may leave: one that is neither, but close.
+    Version,
     /// Written as it is.
     Fixed(&'static str),
     Map(Vec<(String, Tree)>),
@@ -59,21 +61,26 @@ fn skeleton(service: &Service, rng: &mut Rng) -> Tree {
     rng.shuffle(&mut paths);
     let mut map = vec![(service.consent.key.clone(), Tree::Fixed("true"))];
     for path in paths {
-        put(&mut map, path);
+        let is_version = |field: &Field| field.rule == Rule::Version && field.paths.contains(path);
+        put(&mut map, path, service.fields.iter().any(is_version));
     }
     rng.shuffle(&mut map);
     Tree::Map(map)
 }
 
-fn put(map: &mut Vec<(String, Tree)>, path: &str) {
+fn put(map: &mut Vec<(String, Tree)>, path: &str, is_version: bool) {
     let (key, rest) = path.split_once('.').map_or((path, None), |(key, rest)| (key, Some(rest)));
     let at = map.iter().position(|(known, _)| known == key).unwrap_or_else(|| {
-        let below = if rest.is_some() { Tree::Map(Vec::new()) } else { Tree::Leaf };
+        let below = match rest {
+            Some(_) => Tree::Map(Vec::new()),
+            None if is_version => Tree::Version,
+            None => Tree::Leaf,
+        };
         map.push((key.to_owned(), below));
         map.len() - 1
     });
     if let (Some(rest), Tree::Map(below)) = (rest, &mut map[at].1) {
-        put(below, rest);
+        put(below, rest, is_version);
     }
 }
 
@@ -107,6 +114,7 @@ impl Writer<'_> {
         match tree {
             Tree::Fixed(text) => format!(" {text}\n"),
             Tree::Leaf => self.block_leaf(indent),
+            Tree::Version => format!(" {}\n", self.version()),
             Tree::Map(map) if indent > 2 && self.rng.u8(..6) == 0 => format!(" {}\n", self.flow_map(map)),
             Tree::Map(map) => {
                 let odd = self.rng.usize(..=map.len() * 2);
@@ -167,6 +175,7 @@ impl Writer<'_> {
             let value = self.below(key, |it| match below {
                 Tree::Fixed(text) => text.to_owned(),
                 Tree::Leaf => it.flow_leaf(),
+                Tree::Version => it.version(),
                 Tree::Map(map) => it.flow_map(map),
             });
             entries.push(format!("{written}: {value}"));
@@ -212,7 +221,7 @@ impl Writer<'_> {
             3 => format!("\"\\x00\\e[31m{}\\u2028\\\"\\\\\"", next()),
             4 => format!("[{}, {{{}: {}}}, [], {}]", next(), next(), next(), self.canaries.number()),
             5 => format!("{{enable: {}, {}: {}}}", next(), next(), self.canaries.number()),
-            12 => format!("1.0.0-{}", next()),
+            12 => self.version(),
             13 => format!("!{} {}", next(), next()),
             14 => format!("!<tag:{}.example,2000:{}> {}", next(), next(), next()),
             15 => {
@@ -225,6 +234,19 @@ impl Writer<'_> {
             }
             18 => format!("!!str {}", next()),
             _ => "true".to_owned(),
+        }
+    }
+
+    fn version(&mut self) -> String {
+        match self.rng.u8(..6) {
+            0 => format!("1.0.0-{}", self.text()),
+            1 => format!("'1.0.0+{}'", self.text()),
+            2 => format!("1.2.3-{}.{}", self.text(), self.canaries.number()),
+            3 => format!("1.{}", self.canaries.number()),
+            _ => {
+                let look = self.rng.u8(6..12);
+                self.number(look)
+            }
         }
     }
 
