@@ -54,16 +54,22 @@ fn planted(canaries: &mut Canaries) -> Vec<String> {
     texts
 }
 
-/// The text cut off at some byte, or with some bytes replaced.
+/// The text cut off at some byte, or with some bytes replaced, or with a line that stands twice.
 fn damaged(text: &str, rng: &mut Rng) -> Vec<u8> {
     let mut bytes = text.as_bytes().to_vec();
-    match rng.bool() {
-        true => bytes.truncate(rng.usize(..bytes.len())),
-        false => {
+    match rng.u8(..3) {
+        0 => bytes.truncate(rng.usize(..bytes.len())),
+        1 => {
             for _ in 0..rng.usize(1..4) {
                 let at = rng.usize(..bytes.len());
                 bytes[at] = CORRUPT[rng.usize(..CORRUPT.len())];
             }
+        }
+        _ => {
+            let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+            let twice = rng.usize(..lines.len());
+            lines.insert(twice, lines[twice]);
+            bytes = lines.concat().into_bytes();
         }
     }
     bytes

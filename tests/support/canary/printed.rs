@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use salver::record::catalogue::Catalogue;
-use salver::record::document;
+use salver::record::document::{self, Node};
 use salver::record::observe::{Observation, ObserveError, State, Subject, observe};
 
 use super::heard::Heard;
@@ -19,7 +19,7 @@ pub fn observed(
     files: &[PathBuf],
 ) -> Result<Observation, ObserveError> {
     match document::read(files) {
-        Ok(document) => heard.debug(PRINTED, &document),
+        Ok(document) => nodes(heard, &document),
         Err(error) => heard.error(PRINTED, &error),
     }
     let subject = Subject { files: files.to_vec(), service: None, service_version: None, node_version: None };
@@ -30,6 +30,14 @@ pub fn observed(
         Err(error) => heard.error(PRINTED, error),
     }
     observed
+}
+
+/// Hears each place of a document by itself.
+fn nodes(heard: &mut Heard, node: &Node) {
+    heard.debug(PRINTED, node);
+    if let Node::Map(map) = node {
+        map.values().for_each(|below| nodes(heard, below));
+    }
 }
 
 /// Whether something is reported.
