@@ -99,7 +99,8 @@ fn no_error_about_a_damaged_file_holds_a_part_of_it() {
 fn no_command_says_anything_of_a_damaged_file() {
     let mut aviary = Aviary::new();
     let mut rng = Rng::with_seed(7);
-    for (number, text) in planted(&mut aviary.canaries).iter().enumerate() {
+    let texts = planted(&mut aviary.canaries);
+    for (number, text) in texts.iter().cycle().take(3 * texts.len()).enumerate() {
         let name = format!("damaged-{number}");
         aviary.add(&name, &[SOS, text], "");
         fs::write(&aviary.instances[number].1[1], damaged(text, &mut rng)).unwrap();
