@@ -79,11 +79,18 @@ fn decide<'f>(field: &'f Field, block: &Node) -> (Value, Option<&'f str>) {
 }
 
 /// No version has a larger number; a phone number or a PIN would not fit.
-const VERSION_NUMBERS: std::ops::RangeInclusive<i64> = 0..=9999;
+const LARGEST: u64 = 9999;
 
 /// Three numbers. What may follow them in a semantic version is free text, which nothing here lets through.
 fn is_plain_version(text: &str) -> bool {
-    Version::parse(text).is_ok_and(|version| version.pre.is_empty() && version.build.is_empty())
+    Version::parse(text).is_ok_and(|version| {
+        let numbers = [version.major, version.minor, version.patch];
+        version.pre.is_empty() && version.build.is_empty() && numbers.iter().all(|number| *number <= LARGEST)
+    })
+}
+
+fn is_small(number: i64) -> bool {
+    u64::try_from(number).is_ok_and(|number| number <= LARGEST)
 }
 
 /// What a rule sees in a node of the document.
@@ -93,7 +100,7 @@ fn read(rule: Rule, node: &Node) -> Value {
         (Rule::OnlyTrue, Node::Bool(true)) => Value::Bool(true),
         (Rule::Length, Node::List(length)) => Value::Int(i64::try_from(*length).unwrap_or(i64::MAX)),
         (Rule::NonEmpty, Node::List(length)) => Value::Bool(*length > 0),
-        (Rule::Version, Node::Int(number)) if VERSION_NUMBERS.contains(number) => Value::Int(*number),
+        (Rule::Version, Node::Int(number)) if is_small(*number) => Value::Int(*number),
         (Rule::Version, Node::Text(text)) if is_plain_version(text) => Value::Text(text.clone()),
         (Rule::Object, Node::Map(_)) => Value::Object,
         (Rule::Object, Node::Null) => Value::Null,
@@ -137,7 +144,16 @@ mod tests {
         };
         assert_eq!(version("3"), Value::Int(3));
         assert_eq!(version("2.7.1"), Value::Text("2.7.1".into()));
-        for odd in ["1.0.0-hunter2", "1.0.0+hunter2", "hunter2", "4915123456789", "-1", "2.7", "true"] {
+        for odd in [
+            "1.0.0-hunter2",
+            "1.0.0+hunter2",
+            "hunter2",
+            "4915123456789",
+            "4915123456789.1.1",
+            "-1",
+            "2.7",
+            "true",
+        ] {
             assert_eq!(version(odd), Value::Missing, "{odd}");
         }
     }

@@ -1,6 +1,7 @@
 //! What the integration tests share: the program under test, folders of their own, and where the test data is.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod canary;
 pub mod dice;
 pub mod drafts;
 pub mod folders;

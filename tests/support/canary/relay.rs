@@ -1,0 +1,122 @@
+//! A wire that is tapped: it hands on what comes to a server, and keeps every byte that was sent.
+//!
+//! Why not ask the recording PostHog: it keeps what it understood. A leak may as well stand in a header, or under a key that
+//! stands twice in one object.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use flate2::read::GzDecoder;
+
+/// What was sent, one entry a connection.
+type Sent = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// Stops when dropped.
+pub struct Relay {
+    address: SocketAddr,
+    sent: Sent,
+    stop: Arc<AtomicBool>,
+    listener: Option<JoinHandle<()>>,
+}
+
+impl Relay {
+    /// Hands on to this server.
+    pub fn to(server: SocketAddr) -> Relay {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sent, stop) = (Sent::default(), Arc::new(AtomicBool::new(false)));
+        let (kept, stopped) = (Arc::clone(&sent), Arc::clone(&stop));
+        let listener = thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                hand_on(client, server, &kept).unwrap();
+            }
+        });
+        Relay { address, sent, stop, listener: Some(listener) }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What to write in `posthog.host`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Every byte that was sent.
+    pub fn raw(&self) -> Vec<u8> {
+        self.sent.lock().unwrap().concat()
+    }
+
+    /// The body of every request, without gzip.
+    pub fn bodies(&self) -> Vec<Vec<u8>> {
+        self.sent.lock().unwrap().iter().flat_map(|sent| bodies(sent)).collect()
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        _ = TcpStream::connect(self.address); // wakes the listener
+        if let Some(listener) = self.listener.take() {
+            _ = listener.join();
+        }
+    }
+}
+
+/// Joins a client and the server, in both directions, until one of them hangs up.
+fn hand_on(mut client: TcpStream, server: SocketAddr, sent: &Sent) -> io::Result<()> {
+    let mut server = TcpStream::connect(server)?;
+    let (mut answers, mut back) = (server.try_clone()?, client.try_clone()?);
+    thread::spawn(move || {
+        _ = io::copy(&mut answers, &mut back);
+        _ = back.shutdown(Shutdown::Both);
+    });
+    let sent = Arc::clone(sent);
+    let number = {
+        let mut sent = sent.lock().unwrap();
+        sent.push(Vec::new());
+        sent.len() - 1
+    };
+    thread::spawn(move || {
+        let mut chunk = [0; 64 * 1024];
+        while let Ok(length @ 1..) = client.read(&mut chunk) {
+            // Kept before it is handed on: whoever has the answer finds the request here.
+            sent.lock().unwrap()[number].extend_from_slice(&chunk[..length]);
+            if server.write_all(&chunk[..length]).is_err() {
+                break;
+            }
+        }
+        _ = server.shutdown(Shutdown::Both);
+    });
+    Ok(())
+}
+
+/// The bodies of the requests of one connection; panics if there is anything else on it.
+fn bodies(mut sent: &[u8]) -> Vec<Vec<u8>> {
+    let mut bodies = Vec::new();
+    while !sent.is_empty() {
+        let end = sent.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("the head of a request") + 4;
+        let head = String::from_utf8_lossy(&sent[..end]).to_lowercase();
+        let length = head.split("content-length:").nth(1).expect("a body's length").lines().next().unwrap();
+        let length: usize = length.trim().parse().unwrap();
+        let body = &sent[end..end + length];
+        bodies.push(match body.starts_with(&[0x1f, 0x8b]) {
+            true => {
+                let mut plain = Vec::new();
+                GzDecoder::new(body).read_to_end(&mut plain).unwrap();
+                plain
+            }
+            false => body.to_vec(),
+        });
+        sent = &sent[end + length..];
+    }
+    bodies
+}
