@@ -19,7 +19,7 @@ pub fn observed(
     files: &[PathBuf],
 ) -> Result<Observation, ObserveError> {
     match document::read(files) {
-        Ok(document) => nodes(heard, &document),
+        Ok(document) => nodes(heard, &document.root),
         Err(error) => heard.error(PRINTED, &error),
     }
     let subject = Subject { files: files.to_vec(), service: None, service_version: None, node_version: None };

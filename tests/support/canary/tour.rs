@@ -1,6 +1,7 @@
 //! All that salver can do with its instances, heard from beginning to end.
 
 use std::fs;
+use std::path::PathBuf;
 
 use super::aviary::Aviary;
 use super::heard::Heard;
@@ -12,7 +13,7 @@ const PREVIEWS: [&[&str]; 4] =
     [&["--as", "record"], &["--as", "event"], &["--as", "request"], &["--explain"]];
 
 impl Aviary {
-    /// Records, watches, shows, sends and erases. The first instance must report: its file is edited while it is watched.
+    /// Records, watches, shows, sends and erases. The file of one that reports is edited while it is watched.
     pub fn tour(&self) -> Heard {
         let mut heard = Heard::default();
         self.ask(&mut heard, &["record"]);
@@ -57,8 +58,11 @@ impl Aviary {
     /// A running service sees a file that says the same, is cut off, takes its consent back and gives it again.
     fn watch(&self, heard: &mut Heard) {
         let reporting = self.site.dump().len();
-        // Of several files the last one decides.
-        let file = self.instances[0].1.last().unwrap();
+        // Of several files the last one decides. Some generated files write the consent in another style.
+        let mut files = self.instances.iter().map(|(_, files)| files.last().unwrap());
+        let gives_consent =
+            |file: &&PathBuf| fs::read_to_string(file).unwrap().contains("anonTelemetry: true");
+        let file = files.find(gives_consent).unwrap();
         let text = fs::read_to_string(file).unwrap();
         let write = |text: &str| fs::write(file, text).unwrap();
         let mut service = Service::start(self.loud().arg("run"));
