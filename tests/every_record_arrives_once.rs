@@ -19,6 +19,7 @@ use support::drafts::draft;
 use support::posthog::{PostHog, Scripted};
 use support::service::{Service, until};
 use support::site::{BUTLER, SOS, SWITCHES, Site, flip};
+use support::two::record;
 use support::{err, expect, json as stdout_json, out};
 
 const KEY: &str = "phc_test";
@@ -36,17 +37,6 @@ fn lead_to(site: &Site, url: &str, flush: &str) {
         "watch: {{settle: 50ms}}\nflush: {{{flush}}}\nposthog: {{host: '{url}', apiKey: {KEY}}}\ninstances:\n  \
          - {{name: butler, configFile: config/butler.yaml}}\n  - {{name: sos, configFile: config/sos.yaml}}\n"
     ));
-}
-
-/// Records both instances as they are and then so many changes of Butler SOS.
-fn record(site: &Site, changes: usize) {
-    let mut config = SOS.to_owned();
-    expect(site.salver().arg("record"), 0);
-    for change in 0..changes {
-        config = flip(&config, SWITCHES[change % SWITCHES.len()].0);
-        site.write("config/sos.yaml", &config);
-        expect(site.salver().args(["record", "sos"]), 0);
-    }
 }
 
 /// Writes so many records of two instances with one id, as fast as it goes; tells their uuids.

@@ -12,7 +12,8 @@ use serde_json::{Value as Json, json};
 
 use support::posthog::{PostHog, Scripted};
 use support::service::{Service, said, until};
-use support::site::{BUTLER, SOS, SWITCHES, Site, flip};
+use support::site::{BUTLER, SOS, Site, flip};
+use support::two::{record, waiting};
 use support::{err, expect};
 
 /// A site with a Butler and a Butler SOS that forwards to this server, one record in a request.
@@ -35,24 +36,6 @@ fn settings(site: &Site, posthog: &PostHog, names: &[&str]) {
         posthog.url(),
         json!(instances)
     ));
-}
-
-/// Records both instances as they are and then so many changes of Butler SOS.
-fn record(site: &Site, changes: usize) {
-    let mut config = SOS.to_owned();
-    expect(site.salver().arg("record"), 0);
-    for change in 0..changes {
-        config = flip(&config, SWITCHES[change % SWITCHES.len()].0);
-        site.write("config/sos.yaml", &config);
-        expect(site.salver().args(["record", "sos"]), 0);
-    }
-}
-
-/// The uuids of an instance's records in the queue.
-fn waiting(site: &Site, instance: &str) -> Vec<String> {
-    let of_it = |record: &&Json| record["spool"]["instance"] == instance;
-    let uuid = |record: &Json| record["spool"]["uuid"].as_str().unwrap().to_owned();
-    site.dump().iter().filter(of_it).map(uuid).collect()
 }
 
 /// The config file of Butler SOS with something else in the place of its consent.

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::posthog::PostHog;
-use super::site::{BUTLER, SOS, Site, flip};
+use super::site::{BUTLER, SOS, SWITCHES, Site, flip};
 use super::{expect, json, out};
 
 /// A site with one instance of each service, which forwards nowhere.
@@ -35,6 +35,24 @@ pub fn settings(site: &Site, posthog: &str) {
          - {{name: sos, configFile: config/sos.yaml, serviceVersion: 15.0.0}}\n"
     );
     site.write("salver.yaml", &text);
+}
+
+/// Records both instances as they are and then so many changes of Butler SOS.
+pub fn record(site: &Site, changes: usize) {
+    let mut config = SOS.to_owned();
+    expect(site.salver().arg("record"), 0);
+    for change in 0..changes {
+        config = flip(&config, SWITCHES[change % SWITCHES.len()].0);
+        site.write("config/sos.yaml", &config);
+        expect(site.salver().args(["record", "sos"]), 0);
+    }
+}
+
+/// The uuids of an instance's records in the queue.
+pub fn waiting(site: &Site, instance: &str) -> Vec<String> {
+    let of_it = |record: &&Json| record["spool"]["instance"] == instance;
+    let uuid = |record: &Json| record["spool"]["uuid"].as_str().unwrap().to_owned();
+    site.dump().iter().filter(of_it).map(uuid).collect()
 }
 
 /// Five records of two instances: butler, sos, sos, sos, butler.
