@@ -3,6 +3,8 @@
 
 pub mod drafts;
 pub mod folders;
+#[cfg(target_os = "linux")]
+pub mod host;
 pub mod posthog;
 pub mod service;
 pub mod site;
