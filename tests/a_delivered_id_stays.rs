@@ -35,15 +35,19 @@ struct Case {
 
 impl Case {
     fn new(source: &str) -> Option<Case> {
-        let host = Host::new()?;
-        let posthog = PostHog::start();
         let site = Site::of_sos("Butler-SOS: {anonTelemetry: true}\n");
-        site.settings(&format!(
+        let case = Case { host: Host::new()?, site, posthog: PostHog::start() };
+        case.use_source(source);
+        Some(case)
+    }
+
+    /// Has the settings name this source of the system id.
+    fn use_source(&self, source: &str) {
+        self.site.settings(&format!(
             "identity: {{systemId: {source}}}\nposthog: {{host: '{}', apiKey: phc_not_a_real_key}}\n\
              instances: [{{name: sos, configFile: config/sos.yaml, serviceVersion: 15.0.0}}]\n",
-            posthog.url()
+            self.posthog.url()
         ));
-        Some(Case { host, site, posthog })
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -185,6 +189,35 @@ fn one_that_replaced_a_delivered_record_s_before_its_delivery_stays() {
     case.deliver();
     case.host.remove_interface("eth0");
     case.assert_id(&good, &poor, "both were delivered, and the later one is the instance's");
+}
+
+#[test]
+fn the_delivery_of_a_record_with_an_earlier_id_does_not_fix_the_present_one() {
+    let Some(case) = Case::new("none") else { return };
+    case.record();
+    case.host.interface("eth0", MAC, &[]);
+    case.host.sh("ip route add default dev eth0");
+    assert_eq!(case.record(), without_system_id(MAC, ""));
+    expect(&mut case.host.at_on_our_network(&case.command(&["flush", "--limit", "1"])), 0);
+    assert_eq!(case.posthog.events().len(), 1);
+    case.host.sh("ip addr add 192.0.2.2/24 dev eth0");
+    let good = without_system_id(MAC, "192.0.2.2");
+    case.assert_id(&good, &good, "with an address before the present id was delivered");
+}
+
+#[test]
+fn another_source_in_the_settings_replaces_it_until_it_was_delivered() {
+    let Some(case) = Case::new("machine") else { return };
+    case.host.interface("eth0", MAC, &["192.0.2.2/24"]);
+    case.host.machine_id(MACHINE);
+    case.host.firmware(FIRMWARE);
+    let with = |system_id| id_of(MAC, "192.0.2.2", "", system_id);
+    case.assert_id(&with(MACHINE), &with(MACHINE), "with the source `machine`");
+    case.use_source("none");
+    case.assert_id(&with(""), &with(""), "with the source `none`");
+    case.deliver();
+    case.use_source("dmi");
+    case.assert_id(&with(""), &with(FIRMWARE), "delivered, and with the source `dmi`");
 }
 
 #[test]
