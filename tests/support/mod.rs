@@ -6,6 +6,8 @@ pub mod dice;
 pub mod drafts;
 pub mod folders;
 pub mod generated;
+#[cfg(target_os = "linux")]
+pub mod host;
 pub mod map;
 pub mod mend;
 pub mod posthog;
