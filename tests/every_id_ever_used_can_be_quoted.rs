@@ -81,6 +81,21 @@ fn an_id_outlives_records_that_were_erased_with_the_consent() {
 }
 
 #[test]
+fn the_history_of_one_instance_holds_its_ids_alone_and_one_that_waits_for_its_first_record() {
+    let site = site();
+    adopt_and_record(&site, "sos", &an_id('1'));
+    adopt_and_record(&site, "butler", &an_id('2'));
+    expect(site.salver().args(["id", "sos", "--adopt", &an_id('3')]), 0);
+    let file = site.sos();
+    for name in ["sos", file.to_str().unwrap()] {
+        let listed = out(&expect(site.salver().args(["id", name, "--history"]), 0)).to_uppercase();
+        let holds = ['1', '2', '3'].map(|digit| listed.contains(&an_id(digit)));
+        assert_eq!(holds, [true, false, true], "{listed}");
+    }
+    expect(site.salver().args(["id", "sos", "--history", "--adopt", &an_id('4')]), 2);
+}
+
+#[test]
 fn one_id_of_two_instances_is_listed_with_both() {
     let site = site();
     for instance in ["sos", "butler"] {
@@ -123,7 +138,7 @@ fn an_adopted_id_is_in_every_later_record_whoever_writes_it() {
 
     let shown = expect(site.salver().args(["id", "sos"]), 0);
     assert_eq!(out(&shown), format!("Instance ID : {adopted}  (sos)\n"));
-    assert!(err(&shown).starts_with("sos: worked out anew it would be "), "{}", err(&shown));
+    assert!(err(&shown).contains("sos: worked out anew, from "), "{}", err(&shown));
 }
 
 #[test]

@@ -357,7 +357,10 @@ fn generated_files_are_merged_like_those_of_a_second_merge() {
         let should = merged(&files);
         replaced += u32::from(should != *files.last().unwrap());
         let found = document::read(&paths).unwrap();
-        assert!(found == document::parse(&should.to_string()).unwrap(), "seed {seed}: {files:?}\n{should}");
+        assert!(
+            found.root == document::parse(&should.to_string()).unwrap(),
+            "seed {seed}: {files:?}\n{should}"
+        );
     }
     assert!(replaced > 300, "only {replaced} of the merges had anything to do");
 }

@@ -3,7 +3,7 @@
 //! The ids go to stdout, in the words in which the tools print theirs. What an admin may want to know of one (from what it
 //! was worked out, what it would be now, what the tool itself would print) goes to stderr.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use anyhow::Result;
@@ -26,21 +26,23 @@ pub struct Arguments {
     #[arg(value_name = "NAME|FILE")]
     name: Option<String>,
 
-    /// Every id that was ever used here
+    /// Every id that was ever used here, or by that instance
     #[arg(long)]
     history: bool,
 
     /// Take this id, as the tool printed it in its log
-    #[arg(long, value_name = "HEX", requires = "name")]
+    #[arg(long, value_name = "HEX", requires = "name", conflicts_with = "history")]
     adopt: Option<String>,
 }
 
 pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     let names: Vec<String> = arguments.name.clone().into_iter().collect();
     if arguments.history {
-        let settings =
-            if names.is_empty() { context.settings()? } else { context.targets(&names)?.0.settings };
-        return history(&Context::folder(&settings));
+        let (settings, targets) = match names.as_slice() {
+            [] => (context.settings()?, None),
+            names => context.targets(names).map(|(resolved, targets)| (resolved.settings, Some(targets)))?,
+        };
+        return history(&Context::folder(&settings), targets.as_deref());
     }
     let (resolved, targets) = context.targets(&names)?;
     let settings = &resolved.settings;
@@ -94,11 +96,8 @@ fn notes(ids: Ids, report: &Report, pin: &Pin) -> Vec<String> {
     };
     let mut notes = vec![from.into_iter().chain([stays.to_owned()]).collect::<Vec<_>>().join("; ")];
     if now.id != pin.id {
-        notes.push(format!(
-            "worked out anew it would be {}, from {}; the pinned one is kept",
-            now.id,
-            inputs(&now.readable)
-        ));
+        let from = inputs(&now.readable);
+        notes.push(format!("worked out anew, from {from}, it would be {}; the pinned one is kept", now.id));
     }
     // The tools know of no machine id; where they cannot read the firmware's UUID they hash nothing in its place.
     let tools = Ids { source: SystemIdSource::None }.worked_out(report).id;
@@ -136,29 +135,36 @@ fn adopt(collector: &Collector, folder: &SpoolFolder, target: &Target, id: &str)
     Ok(collector.ids.adopt(folder, &name, id)?)
 }
 
-/// Prints every id that records carried, and those that are pinned and were not used yet.
-fn history(folder: &SpoolFolder) -> Result<Ended> {
+/// Prints every id that records carried, and those that are pinned and were not used yet; of these targets, or of all.
+fn history(folder: &SpoolFolder, targets: Option<&[Target]>) -> Result<Ended> {
     let spool = folder.open_existing(clock::now_ms())?;
-    let mut ids: BTreeMap<String, Option<IdHistory>> =
-        spool.ids()?.into_iter().map(|(id, history)| (id, Some(history))).collect();
-    let mut holders: BTreeMap<String, String> = BTreeMap::new();
+    let mut ids: BTreeMap<String, IdHistory> = spool.ids()?.into_iter().collect();
+    let mut wanted = BTreeSet::new();
     for (name, instance) in spool.instances()? {
+        let is = |target: &Target| {
+            target.name.as_ref() == Some(&name) || target.subject.files == instance.config_files
+        };
+        if targets.is_none_or(|targets| targets.iter().any(is)) {
+            wanted.insert(name.clone());
+        }
         if let Some(pin) = instance.pin {
-            ids.entry(pin.id.clone()).or_default();
-            holders.entry(pin.id).and_modify(|names| *names = format!("{names}, {name}")).or_insert(name);
+            ids.entry(pin.id).or_default().instances.insert(name);
         }
     }
     spool.close()?;
+    ids.retain(|_, used| targets.is_none() || !used.instances.is_disjoint(&wanted));
     let mut table = output::table(&["id", "instances", "first record", "last record", "last delivered"]);
     for (id, used) in ids {
-        let instances = match &used {
-            Some(used) => used.instances.iter().cloned().collect::<Vec<_>>().join(", "),
-            None => holders.remove(&id).unwrap_or_default(),
-        };
-        let first = used.as_ref().map(|used| used.first_ms);
-        let last = used.as_ref().map(|used| used.last_ms);
-        let delivered = used.and_then(|used| used.delivered_ms);
-        table.add_row([id, instances, shown(first), shown(last), shown(delivered)]);
+        let instances = used.instances.iter().cloned().collect::<Vec<_>>().join(", ");
+        // Pinned or adopted, and in no record yet.
+        let recorded = |time_ms| shown(Some(time_ms).filter(|time_ms| *time_ms > 0));
+        table.add_row([
+            id,
+            instances,
+            recorded(used.first_ms),
+            recorded(used.last_ms),
+            shown(used.delivered_ms),
+        ]);
     }
     let mut out = output::stdout();
     writeln!(out, "{table}")?;
