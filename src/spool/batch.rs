@@ -11,6 +11,10 @@ use super::queue::{Queued, Span, Spool};
 use super::state::DeadLetter;
 use crate::record::Record;
 
+/// PostHog moves an event that is more than 23 hours ahead of its clock to its own now, which would be another time than the one
+/// recorded. So records stamped further ahead, by a clock that was wrong, are held until their time comes, and never restamped.
+pub(super) const MOST_AHEAD_MS: i64 = 23 * 3600 * 1000;
+
 /// What became of a record that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settled {
@@ -26,11 +30,13 @@ impl Spool {
     pub fn next_batch(&mut self, max: usize, skip: &BTreeSet<String>) -> Result<Vec<Queued>, SpoolError> {
         let unsettled = self.state.meta.in_flight.clone();
         let (first, last) = (unsettled.first().unwrap_or(0), unsettled.last().unwrap_or(u64::MAX));
+        let newest_ms = self.now_ms.saturating_add(MOST_AHEAD_MS);
         let mut batch = Vec::new();
         self.each(first, |queued| {
             let further = queued.seq < last;
             let wanted = unsettled.is_empty() || unsettled.contains(queued.seq);
-            if wanted && queued.dead.is_none() && !skip.contains(&queued.record.instance) {
+            let ahead = queued.record.timestamp_ms > newest_ms;
+            if wanted && !ahead && queued.dead.is_none() && !skip.contains(&queued.record.instance) {
                 batch.push(queued);
             }
             further && batch.len() < max

@@ -130,16 +130,22 @@ impl Spool {
             self.state.meta.attempts.remove(seq);
         }
         keep.retain(|(seq, _)| old.is_live(*seq));
+        self.replace_segment(at, &keep)
+    }
+
+    /// Puts a segment with these records in the place of another, whose files are gone when this returns.
+    pub(super) fn replace_segment(&mut self, at: usize, keep: &[(u64, Record)]) -> Result<(), SpoolError> {
+        let old = self.witness.segments[at].number;
         self.close_segment()?;
-        self.state.meta.done.remove(&old.number);
-        self.doomed.push(old.number);
+        self.state.meta.done.remove(&old);
+        self.doomed.push(old);
         if keep.is_empty() {
             self.witness.segments.remove(at);
         } else {
             let mut fresh = Entry { number: self.witness.next_segment, ..Entry::default() };
             self.witness.next_segment += 1;
             let records = keep.iter().map(|(seq, record)| (*seq, record));
-            check::write_segment(&self.folder, &mut fresh, Some(old.number), records)?;
+            check::write_segment(&self.folder, &mut fresh, Some(old), records)?;
             self.witness.segments[at] = fresh;
         }
         self.checkpoint()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::batch::MOST_AHEAD_MS;
 use super::error::SpoolError;
 use super::ledger::LedgerEntry;
 use super::queue::Spool;
@@ -113,6 +114,24 @@ impl Spool {
             })?;
         }
         Ok(counts)
+    }
+
+    /// How many records were stamped too far in the future to be sent now, and when the first of them may be.
+    pub fn ahead(&mut self) -> Result<(u64, Option<i64>), SpoolError> {
+        let newest_ms = self.now_ms.saturating_add(MOST_AHEAD_MS);
+        let mut first = None::<i64>;
+        let mut ahead = 0;
+        if self.witness.segments.iter().any(|entry| entry.newest_ms > newest_ms) {
+            self.each(0, |queued| {
+                let time_ms = queued.record.timestamp_ms;
+                if queued.dead.is_none() && time_ms > newest_ms {
+                    ahead += 1;
+                    first = Some(first.map_or(time_ms, |first| first.min(time_ms)));
+                }
+                true
+            })?;
+        }
+        Ok((ahead, first.map(|time_ms| time_ms - MOST_AHEAD_MS)))
     }
 
     /// How many records of each instance wait.

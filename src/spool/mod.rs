@@ -44,6 +44,7 @@
 mod batch;
 mod check;
 mod codec;
+mod era;
 mod erase;
 mod error;
 mod folder;
@@ -71,7 +72,7 @@ pub use folder::{FlushTurn, SpoolFolder};
 pub use ledger::{Fate, LedgerEntry};
 pub use memory::Counts;
 pub use queue::{Queued, Spool};
-pub use retention::Limits;
+pub use retention::{Limits, Step};
 pub use selector::Selector;
 pub use state::{DeadLetter, FlushMemory, IdHistory, Instance, Pin, Problem};
 

@@ -1,7 +1,8 @@
 //! What has to go: a pure function of what is there, the limits and the clock.
 //!
-//! Why pure: the plan can be tested and shown before it is carried out. Oldest first, and segments whole where that is
-//! enough; only the limit on the number of records trims a segment from its front.
+//! Why pure: the plan can be tested and shown before it is carried out. The oldest leave first, and of each instance the newest
+//! record last, so that a server that was cut off for years still tells its latest state. Whole segments where that is
+//! enough: they cost nothing to delete.
 
 use std::time::Duration;
 
@@ -25,13 +26,17 @@ pub struct Part {
     pub number: u64,
     /// Records still in the queue.
     pub live: u64,
+    /// How many of them are the newest of their instance.
+    pub newest_of_instance: u64,
     /// Bytes of its files.
     pub bytes: u64,
-    /// Time of its newest record, in milliseconds since 1970.
+    /// Times of its oldest and its newest record, in milliseconds since 1970. The oldest may have left already.
+    pub oldest_ms: i64,
+    /// See `oldest_ms`.
     pub newest_ms: i64,
 }
 
-/// One step of a plan.
+/// One step of a plan. The records that leave are the oldest of the segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// All that is left of the segment leaves.
@@ -41,8 +46,27 @@ pub enum Step {
         /// Why.
         fate: Fate,
     },
-    /// The oldest `records` of the segment leave.
+    /// Those from before this time leave. How many they are shows only then, so the plan ends here, and another follows.
+    Expire {
+        /// The segment.
+        number: u64,
+        /// In milliseconds since 1970.
+        before_ms: i64,
+    },
+    /// So many leave, none of which is the newest of its instance.
     Trim {
+        /// The segment.
+        number: u64,
+        /// How many.
+        records: u64,
+    },
+    /// All leave but the newest of their instances, and the segment is rewritten to the size of those.
+    Shrink {
+        /// The segment.
+        number: u64,
+    },
+    /// So many leave, although they are the newest of their instances.
+    TrimNewest {
         /// The segment.
         number: u64,
         /// How many.
@@ -50,29 +74,90 @@ pub enum Step {
     },
 }
 
-/// What has to leave so that the limits hold. `other_bytes` are the folder's bytes outside of segments.
-pub fn plan(parts: &[Part], other_bytes: u64, limits: &Limits, now_ms: i64) -> Vec<Step> {
-    let oldest_ms = now_ms.saturating_sub(i64::try_from(limits.retention.as_millis()).unwrap_or(i64::MAX));
-    let mut steps = Vec::new();
-    let mut bytes = other_bytes + parts.iter().map(|part| part.bytes).sum::<u64>();
-    let mut records: u64 = parts.iter().map(|part| part.live).sum();
-    for (at, part) in parts.iter().enumerate() {
-        let last = at + 1 == parts.len();
-        let excess = records.saturating_sub(limits.max_records);
-        if part.newest_ms < oldest_ms {
-            steps.push(Step::Drop { number: part.number, fate: Fate::Expired });
-        } else if excess >= part.live && part.live > 0 || bytes > limits.max_bytes && !last {
-            steps.push(Step::Drop { number: part.number, fate: Fate::Evicted });
-        } else {
-            if excess > 0 {
-                steps.push(Step::Trim { number: part.number, records: excess });
-            }
-            break;
-        }
-        bytes -= part.bytes;
-        records -= part.live;
+/// A segment with a few records has about this size, in bytes: sled's smallest file.
+const SMALL: u64 = 640 * 1024;
+
+/// What has to leave so that the limits hold. `other_bytes` are the folder's bytes outside of segments; `expire` is false
+/// while the clock is in doubt.
+pub fn plan(parts: &[Part], other_bytes: u64, limits: &Limits, now_ms: i64, expire: bool) -> Vec<Step> {
+    let mut plan = Plan { parts: parts.to_vec(), other_bytes, steps: Vec::new() };
+    let before_ms = now_ms.saturating_sub(i64::try_from(limits.retention.as_millis()).unwrap_or(i64::MAX));
+    if expire && plan.expire(before_ms) {
+        return plan.steps;
     }
-    steps
+    plan.keep_records(limits.max_records);
+    plan.keep_bytes(limits.max_bytes);
+    plan.steps
+}
+
+struct Plan {
+    /// What is left after the steps so far, oldest first.
+    parts: Vec<Part>,
+    other_bytes: u64,
+    steps: Vec<Step>,
+}
+
+impl Plan {
+    /// Tells whether the plan ends here.
+    fn expire(&mut self, before_ms: i64) -> bool {
+        let expired = self.parts.iter().take_while(|part| part.newest_ms < before_ms).count();
+        for part in self.parts.drain(..expired) {
+            self.steps.push(Step::Drop { number: part.number, fate: Fate::Expired });
+        }
+        let partly = self.parts.first().filter(|part| part.oldest_ms < before_ms).map(|part| part.number);
+        self.steps.extend(partly.map(|number| Step::Expire { number, before_ms }));
+        partly.is_some()
+    }
+
+    fn keep_records(&mut self, most: u64) {
+        let mut excess = self.parts.iter().map(|part| part.live).sum::<u64>().saturating_sub(most);
+        for part in &mut self.parts {
+            let records = excess.min(part.live - part.newest_of_instance);
+            if records > 0 {
+                self.steps.push(Step::Trim { number: part.number, records });
+                part.live -= records;
+                excess -= records;
+            }
+        }
+        for part in &mut self.parts {
+            let records = excess.min(part.live);
+            if records > 0 {
+                self.steps.push(Step::TrimNewest { number: part.number, records });
+                part.live -= records;
+                part.newest_of_instance = part.live.min(part.newest_of_instance);
+                excess -= records;
+            }
+        }
+        self.parts.retain(|part| part.live > 0);
+    }
+
+    /// The last segment stays for bytes: it is the one that is written to, and small beside any limit.
+    fn keep_bytes(&mut self, most: u64) {
+        let mut excess =
+            (self.other_bytes + self.parts.iter().map(|part| part.bytes).sum::<u64>()).saturating_sub(most);
+        let sealed = self.parts.len().saturating_sub(1);
+        for part in &mut self.parts[..sealed] {
+            if excess == 0 {
+                return;
+            }
+            if part.newest_of_instance == 0 {
+                self.steps.push(Step::Drop { number: part.number, fate: Fate::Evicted });
+                excess = excess.saturating_sub(part.bytes);
+                (part.live, part.bytes) = (0, 0);
+            } else if part.bytes > SMALL && part.live > part.newest_of_instance {
+                self.steps.push(Step::Shrink { number: part.number });
+                excess = excess.saturating_sub(part.bytes - SMALL);
+                (part.live, part.bytes) = (part.newest_of_instance, SMALL);
+            }
+        }
+        for part in self.parts[..sealed].iter().filter(|part| part.live > 0) {
+            if excess == 0 {
+                return;
+            }
+            self.steps.push(Step::Drop { number: part.number, fate: Fate::Evicted });
+            excess = excess.saturating_sub(part.bytes);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -80,36 +165,90 @@ mod tests {
     use super::*;
 
     const DAY: i64 = 24 * 3600 * 1000;
+    const MIB: u64 = 1024 * 1024;
 
     fn limits(max_records: u64, max_bytes: u64) -> Limits {
         Limits { max_bytes, max_records, retention: Duration::from_secs(10 * 24 * 3600) }
     }
 
-    fn parts(sizes: &[u64]) -> Vec<Part> {
-        let part =
-            |(i, live)| Part { number: i as u64 + 1, live, bytes: 100, newest_ms: 90 * DAY + i as i64 };
+    /// Segments of 4 MiB with so many records, of which so many are the newest of their instances.
+    fn parts(sizes: &[(u64, u64)]) -> Vec<Part> {
+        let part = |(at, (live, newest_of_instance))| Part {
+            number: at as u64 + 1,
+            live,
+            newest_of_instance,
+            bytes: 4 * MIB,
+            oldest_ms: 89 * DAY + at as i64,
+            newest_ms: 90 * DAY + at as i64,
+        };
         sizes.iter().copied().enumerate().map(part).collect()
+    }
+
+    fn planned(sizes: &[(u64, u64)], limits: &Limits) -> Vec<Step> {
+        plan(&parts(sizes), 0, limits, 91 * DAY, true)
+    }
+
+    fn evicted(number: u64) -> Step {
+        Step::Drop { number, fate: Fate::Evicted }
     }
 
     #[test]
     fn nothing_leaves_within_the_limits() {
-        assert_eq!(plan(&parts(&[10, 10]), 50, &limits(20, 250), 91 * DAY), []);
+        assert_eq!(planned(&[(10, 0), (10, 1)], &limits(20, 8 * MIB)), []);
     }
 
     #[test]
     fn the_oldest_leave_first_and_no_more_than_needed() {
-        let evicted = |number| Step::Drop { number, fate: Fate::Evicted };
-        assert_eq!(
-            plan(&parts(&[10, 10, 5]), 0, &limits(12, 1000), 91 * DAY),
-            [evicted(1), Step::Trim { number: 2, records: 3 }]
-        );
-        assert_eq!(plan(&parts(&[10, 10, 5]), 0, &limits(100, 250), 91 * DAY), [evicted(1)]);
-        assert_eq!(plan(&parts(&[10]), 0, &limits(100, 50), 91 * DAY), [], "the last one stays for bytes");
+        let trim = |number, records| Step::Trim { number, records };
+        assert_eq!(planned(&[(10, 0), (10, 0), (5, 1)], &limits(12, u64::MAX)), [trim(1, 10), trim(2, 3)]);
+        assert_eq!(planned(&[(10, 0), (10, 0), (5, 1)], &limits(100, 8 * MIB)), [evicted(1)]);
+        assert_eq!(planned(&[(10, 1)], &limits(100, 50)), [], "the last one stays for bytes");
     }
 
     #[test]
-    fn what_is_older_than_the_retention_expires() {
+    fn the_newest_record_of_each_instance_leaves_last() {
+        let steps = planned(&[(10, 2), (10, 1)], &limits(5, u64::MAX));
+        assert_eq!(steps, [Step::Trim { number: 1, records: 8 }, Step::Trim { number: 2, records: 7 }]);
+        let steps = planned(&[(2, 2), (1, 1)], &limits(1, u64::MAX));
+        assert_eq!(steps, [Step::TrimNewest { number: 1, records: 2 }], "when nothing else is left");
+        let steps = planned(&[(10, 1), (10, 0), (10, 1)], &limits(100, 5 * MIB));
+        assert_eq!(steps, [Step::Shrink { number: 1 }, evicted(2)], "bytes as well");
+        let steps = planned(&[(10, 1), (10, 1), (10, 1)], &limits(100, 5 * MIB));
+        let shrink = |number| Step::Shrink { number };
+        assert_eq!(steps, [shrink(1), shrink(2), evicted(1)], "when nothing else is left");
+    }
+
+    #[test]
+    fn what_is_older_than_the_retention_expires_unless_the_clock_is_in_doubt() {
         let expired = |number| Step::Drop { number, fate: Fate::Expired };
-        assert_eq!(plan(&parts(&[1, 1]), 0, &limits(9, 999), 101 * DAY), [expired(1), expired(2)]);
+        let limits = limits(9, u64::MAX);
+        let old = parts(&[(1, 0), (1, 1)]);
+        assert_eq!(plan(&old, 0, &limits, 101 * DAY, true), [expired(1), expired(2)]);
+        assert_eq!(plan(&old, 0, &limits, 101 * DAY, false), []);
+        let front = Step::Expire { number: 1, before_ms: 90 * DAY };
+        assert_eq!(
+            plan(&old, 0, &limits, 100 * DAY, true),
+            [front],
+            "a segment in which some are old enough"
+        );
+    }
+
+    /// Whatever the sizes, what is left after the plan is within the limit on records, and no more has left than needed.
+    #[test]
+    fn a_plan_leaves_as_many_records_as_may_stay() {
+        for number in 0..500u64 {
+            let sizes: Vec<(u64, u64)> = (0..number % 7)
+                .map(|at| (1 + (number * 7 + at * 13) % 10, (number + at * 5) % 3))
+                .map(|(live, newest)| (live, newest.min(live)))
+                .collect();
+            let all: u64 = sizes.iter().map(|(live, _)| live).sum();
+            let most = number % 23;
+            let left: u64 =
+                planned(&sizes, &limits(most, u64::MAX)).iter().fold(all, |left, step| match step {
+                    Step::Trim { records, .. } | Step::TrimNewest { records, .. } => left - records,
+                    other => panic!("{other:?}"),
+                });
+            assert_eq!(left, all.min(most), "{sizes:?}");
+        }
     }
 }

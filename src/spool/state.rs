@@ -6,7 +6,7 @@
 //!
 //! Changes collect in memory and become durable together in [`State::commit`].
 //!
-//! Keys: `m` the [`Meta`], `h` the host's [`Fingerprint`], `i` + name an [`Instance`], `d` + hex id an [`IdHistory`], `x` + sequence number a [`DeadLetter`],
+//! Keys: `m` the [`Meta`], `c` the clock's [`Era`], `h` the host's [`Fingerprint`], `i` + name an [`Instance`], `d` + hex id an [`IdHistory`], `x` + sequence number a [`DeadLetter`],
 //! `l` + number a ledger entry.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::codec;
+use super::era::Era;
 use super::error::{Doing, SpoolError};
 use super::ledger::{self, LedgerEntry};
 use super::ranges::Ranges;
@@ -27,6 +28,7 @@ use crate::record::identity::{Fingerprint, Readable};
 const VERSION: u8 = 1;
 const META: &[u8] = b"m";
 const HOST: &[u8] = b"h";
+const CLOCK: &[u8] = b"c";
 
 /// The folder's name.
 pub(super) const FOLDER: &str = "state";
@@ -52,6 +54,8 @@ pub struct Instance {
     pub last_digest: Option<[u8; 32]>,
     /// When it was last recorded, in milliseconds since 1970.
     pub last_record_ms: Option<i64>,
+    /// The sequence number of its newest record: the last of its records to be evicted.
+    pub last_seq: Option<u64>,
 }
 
 /// An anonymous id that an instance keeps.
@@ -148,6 +152,8 @@ pub(super) struct State {
     pub meta: Meta,
     saved: Meta,
     changed: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// What is known of the clock, once it was looked at.
+    clock: Option<Era>,
     /// Ids, pins or the host differ from what was last copied beside the summary.
     pub identities_changed: bool,
 }
@@ -164,7 +170,14 @@ impl State {
             None => Meta::default(),
             Some(bytes) => decode(path, &bytes)?,
         };
-        Ok(State { store, saved: meta.clone(), meta, changed: BTreeMap::new(), identities_changed: false })
+        Ok(State {
+            store,
+            saved: meta.clone(),
+            meta,
+            changed: BTreeMap::new(),
+            clock: None,
+            identities_changed: false,
+        })
     }
 
     /// Makes all changes durable.
@@ -239,6 +252,22 @@ impl State {
     pub(super) fn instances(&self) -> Result<Vec<(String, Instance)>, SpoolError> {
         let all = self.all(b"i")?;
         Ok(all.into_iter().map(|(name, it)| (String::from_utf8_lossy(&name).into_owned(), it)).collect())
+    }
+
+    // The clock ------------------------------------------------------------------------------------------------------
+
+    /// Looks at the clock, once while the summary is open, and tells what is known of it since.
+    pub(super) fn see_clock(&mut self, now_ms: i64) -> Result<Era, SpoolError> {
+        if let Some(seen) = self.clock {
+            return Ok(seen);
+        }
+        let known: Option<Era> = self.get(CLOCK)?;
+        let seen = known.map_or_else(|| Era::new(now_ms), |known| known.see(now_ms));
+        if known != Some(seen) {
+            self.put(CLOCK.to_vec(), &seen);
+        }
+        self.clock = Some(seen);
+        Ok(seen)
     }
 
     // The host -------------------------------------------------------------------------------------------------------
@@ -331,6 +360,7 @@ impl State {
         instance.pin.get_or_insert_with(|| Pin { id: draft.id.clone(), readable: None, fixed: true });
         instance.last_digest = Some(draft.digest());
         instance.last_record_ms = Some(record.timestamp_ms);
+        instance.last_seq = Some(seq);
         self.put_instance(&record.instance, &instance);
 
         self.meta.applied = self.meta.applied.max(seq + 1);

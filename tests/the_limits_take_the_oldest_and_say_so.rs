@@ -1,0 +1,178 @@
+//! Promise 9: the spool is bounded. The oldest records leave first and the newest of each instance last, always with an entry in
+//! the ledger; and no jump of a clock makes any of them leave, or be sent with another time than its own.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use salver::record::Reason;
+use salver::spool::{Fate, Settled, SpoolFolder};
+use support::drafts::draft;
+use support::folders::{NOW, files, spool_folder};
+
+const HOUR: i64 = 3600 * 1000;
+const DAY: i64 = 24 * HOUR;
+
+/// A spool that may hold so many records and bytes.
+fn bounded(place: &tempfile::TempDir, max_records: u64, max_bytes: u64) -> SpoolFolder {
+    let mut folder = spool_folder(&place.path().join("spool"));
+    folder.limits.max_records = max_records;
+    folder.limits.max_bytes = max_bytes;
+    folder
+}
+
+/// Records so many drafts of an instance at a time.
+fn record(folder: &SpoolFolder, now_ms: i64, instance: &str, numbers: std::ops::Range<u64>) {
+    let mut spool = folder.open(now_ms).unwrap();
+    spool.record_all(instance, numbers.map(draft).collect(), Reason::Changed).unwrap();
+    spool.close().unwrap();
+}
+
+/// Instance and number of each record that waits, in order.
+fn waiting(folder: &SpoolFolder) -> Vec<(String, u64)> {
+    let mut spool = folder.open(NOW).unwrap();
+    let mut found = Vec::new();
+    spool
+        .each(0, |queued| {
+            found.push((queued.record.instance, queued.seq));
+            true
+        })
+        .unwrap();
+    spool.close().unwrap();
+    found
+}
+
+/// What the ledger says has left, by fate.
+fn left(folder: &SpoolFolder, fate: Fate) -> u64 {
+    let spool = folder.open(NOW).unwrap();
+    let left =
+        spool.ledger().unwrap().iter().filter(|entry| entry.fate == fate).map(|entry| entry.records).sum();
+    spool.close().unwrap();
+    left
+}
+
+fn bytes_on_disk(folder: &SpoolFolder) -> u64 {
+    files(&folder.path).iter().map(|path| path.metadata().unwrap().len()).sum()
+}
+
+#[test]
+fn beyond_the_limit_on_records_the_oldest_leave_and_the_newest_of_an_instance_stays() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = bounded(&place, 20, 1 << 30);
+    record(&folder, NOW, "quiet", 0..3);
+    for round in 0..10 {
+        record(&folder, NOW + 1000 * round, "busy", round as u64 * 7..round as u64 * 7 + 7);
+        assert!(waiting(&folder).len() <= 20);
+    }
+    let left_over = waiting(&folder);
+    assert_eq!(left_over[0], ("quiet".to_owned(), 3), "the last word of an instance outlives what is newer");
+    let busy: Vec<u64> = left_over[1..].iter().map(|(_, seq)| *seq).collect();
+    assert_eq!(busy, (55..=73).collect::<Vec<_>>(), "of the others the newest stay");
+    assert_eq!(left(&folder, Fate::Evicted), 73 - 20, "each of the others is in the ledger");
+}
+
+#[test]
+fn when_there_are_more_instances_than_records_may_stay_even_the_newest_leave_oldest_first() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = bounded(&place, 3, 1 << 30);
+    for (number, name) in ["a", "b", "c", "d", "e"].into_iter().enumerate() {
+        record(&folder, NOW + number as i64, name, 0..1);
+    }
+    let names: Vec<String> = waiting(&folder).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["c", "d", "e"]);
+}
+
+#[test]
+fn beyond_the_limit_on_bytes_the_folder_shrinks_and_the_newest_of_an_instance_stays() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = bounded(&place, 1_000_000, 1 << 30);
+    record(&folder, NOW, "quiet", 0..1);
+    record(&folder, NOW + 1, "busy", 0..30_000);
+    let before = bytes_on_disk(&folder);
+    let most = before / 2;
+    let folder = bounded(&place, 1_000_000, most);
+    record(&folder, NOW + 2, "busy", 30_000..30_001);
+    let after = bytes_on_disk(&folder);
+    assert!(after <= most, "{after} of {before} bytes, and {most} were allowed");
+    let left_over = waiting(&folder);
+    assert_eq!(left_over[0].0, "quiet");
+    let busy: Vec<u64> = left_over[1..].iter().map(|(_, seq)| *seq).collect();
+    assert!(
+        busy.windows(2).all(|pair| pair[0] + 1 == pair[1]) && *busy.last().unwrap() == 30_002,
+        "the newest stay"
+    );
+    assert_eq!(left(&folder, Fate::Evicted) + left_over.len() as u64, 30_002);
+}
+
+#[test]
+fn what_is_older_than_the_retention_expires_but_not_across_a_jump_of_the_clock() {
+    let place = tempfile::tempdir().unwrap();
+    let mut folder = bounded(&place, 1000, 1 << 30);
+    folder.limits.retention = Duration::from_secs(100 * 24 * 3600);
+    record(&folder, NOW, "a", 0..5);
+
+    let far = NOW + 20_000 * DAY;
+    for now_ms in [far, far + HOUR, far + 23 * HOUR] {
+        record(&folder, now_ms, "b", 0..1);
+        assert_eq!(left(&folder, Fate::Expired), 0, "{now_ms}");
+    }
+    let mut spool = folder.open(far + 23 * HOUR).unwrap();
+    let problems: Vec<String> = spool.problems().iter().map(|problem| problem.text.clone()).collect();
+    assert!(
+        problems.len() == 1 && problems[0].contains("the clock of this server has jumped"),
+        "{problems:?}"
+    );
+    assert_eq!(spool.counts().unwrap().queued, 8);
+    spool.close().unwrap();
+
+    // Back in the present, which is a jump as well, and on from there: nothing is old, and then the first are.
+    let of_a = || waiting(&folder).iter().filter(|(name, _)| name == "a").count();
+    for days in 0..=100 {
+        record(&folder, NOW + days * DAY, "c", 0..1);
+        assert_eq!(of_a(), 5, "day {days}");
+    }
+    record(&folder, NOW + 101 * DAY, "c", 0..1);
+    assert_eq!((of_a(), left(&folder, Fate::Expired)), (0, 6), "they, and the first of the others");
+}
+
+#[test]
+fn whole_segments_expire_when_the_clock_went_on_to_their_end() {
+    let place = tempfile::tempdir().unwrap();
+    let mut folder = bounded(&place, 100_000, 1 << 30);
+    folder.limits.retention = Duration::from_secs(100 * 24 * 3600);
+    record(&folder, NOW, "a", 0..5000);
+    for days in (20..=120).step_by(20) {
+        record(&folder, NOW + days * DAY, "b", 0..1);
+    }
+    let expired = left(&folder, Fate::Expired);
+    assert!(expired >= 4096, "{expired}");
+    assert_eq!(expired + waiting(&folder).len() as u64, 5006);
+}
+
+#[test]
+fn what_was_stamped_far_in_the_future_is_held_until_its_time_and_never_restamped() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = bounded(&place, 1000, 1 << 30);
+    record(&folder, NOW + 10 * DAY, "a", 0..2);
+    record(&folder, NOW, "b", 0..1);
+    let nobody = BTreeSet::new();
+    let mut spool = folder.open(NOW).unwrap();
+    let batch = spool.next_batch(10, &nobody).unwrap();
+    assert_eq!(batch.iter().map(|queued| queued.record.instance.as_str()).collect::<Vec<_>>(), ["b"]);
+    let (ahead, first_ms) = spool.ahead().unwrap();
+    assert_eq!((ahead, first_ms), (2, Some(NOW + 10 * DAY - 23 * HOUR)));
+    spool.begin(&batch).unwrap();
+    spool.settle(&batch.into_iter().map(|it| (it, Settled::Delivered)).collect::<Vec<_>>()).unwrap();
+    assert_eq!(spool.next_batch(10, &nobody).unwrap(), []);
+    spool.close().unwrap();
+
+    let mut spool = folder.open(first_ms.unwrap()).unwrap();
+    let times: Vec<i64> =
+        spool.next_batch(10, &nobody).unwrap().iter().map(|queued| queued.record.timestamp_ms).collect();
+    spool.close().unwrap();
+    assert_eq!(times[0], NOW + 10 * DAY, "as it was stamped");
+    assert_eq!(waiting(&folder).len(), 2);
+}
