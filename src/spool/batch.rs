@@ -28,6 +28,7 @@ impl Spool {
     /// The next records to send, oldest first: at most `max`, none of the instances in `skip`. A batch that was on the wire
     /// when its sender died comes first and alone, so that the same uuids go out again together.
     pub fn next_batch(&mut self, max: usize, skip: &BTreeSet<String>) -> Result<Vec<Queued>, SpoolError> {
+        self.keep_limits()?;
         let unsettled = self.state.meta.in_flight.clone();
         let (first, last) = (unsettled.first().unwrap_or(0), unsettled.last().unwrap_or(u64::MAX));
         let newest_ms = self.now_ms.saturating_add(MOST_AHEAD_MS);
