@@ -62,6 +62,7 @@ mod segment;
 mod selector;
 mod state;
 mod store;
+mod view;
 mod witness;
 
 pub use batch::Settled;
@@ -74,6 +75,7 @@ pub use queue::{Queued, Spool};
 pub use retention::Limits;
 pub use selector::Selector;
 pub use state::{DeadLetter, FlushMemory, IdHistory, Instance, Pin, Problem};
+pub use view::SpoolView;
 
 /// The format of the spool folder that this version writes.
 pub const FORMAT: u32 = 1;
