@@ -10,7 +10,7 @@ use crate::forward::transport::{Endpoint, EndpointSettings};
 use crate::forward::wire::Shape;
 use crate::record::catalogue::Catalogue;
 use crate::settings::{self, FlushMode, Instance, Overrides, Resolved, Settings};
-use crate::spool::{Limits, SpoolFolder};
+use crate::spool::{Limits, SpoolFolder, SpoolView};
 use crate::target::Target;
 
 /// The arguments that all commands share.
@@ -76,6 +76,13 @@ impl Context {
         }
     }
 
+    /// Says that a spool is shown which cannot be written to, and what is not known of it.
+    pub fn say_read_only(&self, settings: &Settings, view: &SpoolView) {
+        if !self.quiet {
+            eprintln!("salver: {}: {}", settings.spool.directory.display(), read_only(view));
+        }
+    }
+
     /// Looks and records.
     pub fn collector(settings: &Settings) -> Result<Collector> {
         Ok(Collector::new(Catalogue::load(&settings.catalogues)?, settings))
@@ -109,6 +116,15 @@ pub fn shape(settings: &Settings, api_key: &str) -> Shape {
         historical_after: settings.flush.historical_after,
         geoip: settings.posthog.geoip,
     }
+}
+
+/// What is to be known of a spool that cannot be written to, before anything is read from it.
+pub fn read_only(view: &SpoolView) -> String {
+    format!(
+        "the spool is read-only ({}) and shown as its witness knows it; which records are dead letters, how often each was \
+         sent and how the last flush ended is not known",
+        view.cause()
+    )
 }
 
 /// Whether an argument names a file and not an instance: it looks like a path, or there is such a file.

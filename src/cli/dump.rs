@@ -3,12 +3,14 @@
 //! The spool is opened for a portion at a time and closed while the portion is written, so a long dump (or a reader that
 //! pauses) never holds up a record, and a million records need no more memory than ten. What is recorded after the dump
 //! began is not part of it.
+//!
+//! A spool that cannot be written to is shown as its witness knows it, without opening it.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use serde_json::{Map, Value as Json, json};
 
@@ -19,7 +21,7 @@ use super::times::{self, Time};
 use crate::clock;
 use crate::forward::wire;
 use crate::record::message;
-use crate::spool::{Queued, SpoolFolder};
+use crate::spool::{Queued, Spool, SpoolError, SpoolFolder, SpoolView};
 
 /// So many records are read at a time.
 const PORTION: usize = 500;
@@ -85,43 +87,72 @@ enum Shape {
     Event,
 }
 
+/// Where the records come from.
+enum Source {
+    /// A spool that is opened for each portion.
+    Folder(SpoolFolder),
+    /// One that cannot be written to.
+    View(Box<SpoolView>),
+}
+
+impl Source {
+    /// Finds out before the first byte of output: a spool that cannot be read never empties a file that was there.
+    fn of(folder: SpoolFolder) -> Result<Source, SpoolError> {
+        Ok(match folder.open_existing(clock::now_ms()).and_then(Spool::close) {
+            Ok(()) => Source::Folder(folder),
+            Err(error) => Source::View(Box::new(SpoolView::instead_of(&folder, error)?)),
+        })
+    }
+}
+
 pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
     let settings = context.settings()?;
-    let folder = Context::folder(&settings);
+    let mut source = Source::of(Context::folder(&settings))?;
+    if let Source::View(view) = &source {
+        if arguments.state == Wanted::Dead {
+            bail!(
+                "the spool is read-only ({}), and which of its records are dead letters is not known without writing; \
+                 `dump --state all` shows them among the others",
+                view.cause()
+            );
+        }
+        context.say_read_only(&settings, view);
+    }
     let render = |queued: &Queued| match arguments.shape {
         Shape::Record => with_spool(queued),
         Shape::Event => wire::event(&queued.record, settings.posthog.geoip),
     };
-    // Before the first byte of output: a spool that cannot be read never empties a file that was there.
-    folder.open_existing(clock::now_ms())?.close()?;
     match &arguments.file {
         Some(path) => {
             let named = || format!("cannot write {}", path.display());
             let mut file = BufWriter::new(File::create(path).with_context(named)?);
-            write_all(&folder, &arguments, &render, &mut file)?;
+            write_all(&mut source, &arguments, &render, &mut file)?;
             file.flush().with_context(named)?;
         }
         None => {
             let mut out = output::stdout();
-            write_all(&folder, &arguments, &render, &mut out)?;
+            write_all(&mut source, &arguments, &render, &mut out)?;
             out.flush()?;
         }
+    }
+    if let Source::View(view) = &source {
+        view.doubts().iter().for_each(|doubt| eprintln!("salver: {doubt}"));
     }
     Ok(Ended::Done)
 }
 
 fn write_all(
-    folder: &SpoolFolder,
+    source: &mut Source,
     arguments: &Arguments,
     render: &dyn Fn(&Queued) -> Json,
     out: &mut dyn Write,
 ) -> Result<()> {
     match arguments.format {
-        Format::Ndjson => each(folder, arguments, &mut |queued| Ok(writeln!(out, "{}", render(queued))?)),
+        Format::Ndjson => each(source, arguments, &mut |queued| Ok(writeln!(out, "{}", render(queued))?)),
         Format::Json => {
             let mut first = true;
             out.write_all(b"[")?;
-            each(folder, arguments, &mut |queued| {
+            each(source, arguments, &mut |queued| {
                 let comma = if std::mem::take(&mut first) { "\n" } else { ",\n" };
                 Ok(write!(out, "{comma}{}", render(queued))?)
             })?;
@@ -130,7 +161,7 @@ fn write_all(
         Format::Csv => {
             let mut csv = csv::Writer::from_writer(out);
             csv.write_record(COLUMNS.iter().chain(&["data"]))?;
-            each(folder, arguments, &mut |queued| {
+            each(source, arguments, &mut |queued| {
                 let data = match arguments.shape {
                     Shape::Record => message::data(&queued.record.draft),
                     Shape::Event => render(queued),
@@ -148,7 +179,7 @@ fn write_all(
                 )
             };
             writeln!(out, "{}", line(["seq", "ts", "instance", "service", "version", "reason", "state"]))?;
-            each(folder, arguments, &mut |queued| {
+            each(source, arguments, &mut |queued| {
                 let cells = columns(queued);
                 let [seq, time, _, _, instance, service, version, reason, state, _] = &cells;
                 Ok(writeln!(out, "{}", line([seq, time, instance, service, version, reason, state]))?)
@@ -199,8 +230,29 @@ fn with_spool(queued: &Queued) -> Json {
     object
 }
 
-/// All records that are wanted, portion by portion.
+/// All records that are wanted.
 fn each(
+    source: &mut Source,
+    arguments: &Arguments,
+    write: &mut dyn FnMut(&Queued) -> Result<()>,
+) -> Result<()> {
+    match source {
+        Source::Folder(folder) => each_portion(folder, arguments, write),
+        Source::View(view) => {
+            let mut left = arguments.limit.unwrap_or(u64::MAX);
+            view.each(|queued| {
+                if left > 0 && arguments.wants(&queued) {
+                    write(&queued)?;
+                    left -= 1;
+                }
+                Ok(left > 0)
+            })
+        }
+    }
+}
+
+/// As above, portion by portion: the spool is open while one is read, and closed while it is written.
+fn each_portion(
     folder: &SpoolFolder,
     arguments: &Arguments,
     write: &mut dyn FnMut(&Queued) -> Result<()>,
@@ -209,9 +261,10 @@ fn each(
     let mut until_seq = None;
     let mut left = arguments.limit.unwrap_or(u64::MAX);
     while left > 0 {
+        let most = usize::try_from(left).unwrap_or(PORTION).min(PORTION);
         let mut spool = folder.open_existing(clock::now_ms())?;
         let end = *until_seq.get_or_insert(spool.next_seq());
-        let mut portion = Vec::new();
+        let mut portion = Vec::with_capacity(most);
         let mut read = 0;
         spool.each(from, |queued| {
             if queued.seq >= end {
@@ -222,16 +275,13 @@ fn each(
             if arguments.wants(&queued) {
                 portion.push(queued);
             }
-            portion.len() < PORTION && read < PORTION * 8
+            portion.len() < most && read < PORTION * 8
         })?;
         spool.close()?;
         if read == 0 {
             break;
         }
         for queued in &portion {
-            if left == 0 {
-                break;
-            }
             write(queued)?;
             left -= 1;
         }

@@ -16,7 +16,8 @@ use crate::clock;
 use crate::collect::{Collector, Ids};
 use crate::record::identity::{Origin, Readable, SystemIdSource};
 use crate::record::observe::{Report, State};
-use crate::spool::{IdHistory, Pin, SpoolFolder};
+use crate::settings::{Settings, default_name};
+use crate::spool::{IdHistory, Instance, Pin, SpoolFolder, SpoolView};
 use crate::target::Target;
 
 /// Whose ids, and what to do with them.
@@ -42,7 +43,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
             [] => (context.settings()?, None),
             names => context.targets(names).map(|(resolved, targets)| (resolved.settings, Some(targets)))?,
         };
-        return history(&Context::folder(&settings), targets.as_deref());
+        return history(context, &settings, targets.as_deref());
     }
     let (resolved, targets) = context.targets(&names)?;
     let settings = &resolved.settings;
@@ -136,13 +137,16 @@ fn adopt(collector: &Collector, folder: &SpoolFolder, target: &Target, id: &str)
 }
 
 /// Prints every id that records carried, and those that are pinned and were not used yet; of these targets, or of all.
-fn history(folder: &SpoolFolder, targets: Option<&[Target]>) -> Result<Ended> {
-    let spool = folder.open_existing(clock::now_ms())?;
-    let mut ids: BTreeMap<String, IdHistory> = spool.ids()?.into_iter().collect();
+fn history(context: &Context, settings: &Settings, targets: Option<&[Target]>) -> Result<Ended> {
+    let (used, instances) = known(context, settings)?;
+    let mut ids: BTreeMap<String, IdHistory> = used.into_iter().collect();
     let mut wanted = BTreeSet::new();
-    for (name, instance) in spool.instances()? {
-        let is = |target: &Target| {
-            target.name.as_ref() == Some(&name) || target.subject.files == instance.config_files
+    for (name, instance) in instances {
+        let is = |target: &Target| match (&target.name, instance.config_files.as_slice()) {
+            (Some(given), _) if *given == name => true,
+            // A summary that was lost or cannot be read no longer tells the files, but the name that stands for one does.
+            (None, []) => name.ends_with(&default_name("", &target.first_file())),
+            (_, files) => target.subject.files == files,
         };
         if targets.is_none_or(|targets| targets.iter().any(is)) {
             wanted.insert(name.clone());
@@ -151,7 +155,6 @@ fn history(folder: &SpoolFolder, targets: Option<&[Target]>) -> Result<Ended> {
             ids.entry(pin.id).or_default().instances.insert(name);
         }
     }
-    spool.close()?;
     ids.retain(|_, used| targets.is_none() || !used.instances.is_disjoint(&wanted));
     let mut table = output::table(&["id", "instances", "first record", "last record", "last delivered"]);
     for (id, used) in ids {
@@ -170,4 +173,24 @@ fn history(folder: &SpoolFolder, targets: Option<&[Target]>) -> Result<Ended> {
     writeln!(out, "{table}")?;
     out.flush()?;
     Ok(Ended::Done)
+}
+
+/// The ids and the instances of the spool, also of one that cannot be written to.
+#[expect(clippy::type_complexity, reason = "two lists of what the spool names")]
+fn known(
+    context: &Context,
+    settings: &Settings,
+) -> Result<(Vec<(String, IdHistory)>, Vec<(String, Instance)>)> {
+    let folder = Context::folder(settings);
+    let read = || {
+        let spool = folder.open_existing(clock::now_ms())?;
+        let known = (spool.ids()?, spool.instances()?);
+        spool.close()?;
+        Ok(known)
+    };
+    read().or_else(|error| {
+        let view = SpoolView::instead_of(&folder, error)?;
+        context.say_read_only(settings, &view);
+        Ok((view.ids(), view.instances()))
+    })
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 use serde_json::{Value as Json, json};
 
-use super::context::Context;
+use super::context::{self, Context};
 use super::exit::Ended;
 use super::output::{self, Format};
 use super::times::shown;
@@ -13,7 +13,7 @@ use crate::clock;
 use crate::collect::PAUSED;
 use crate::record::message::rfc3339;
 use crate::settings::{FlushMode, Settings};
-use crate::spool::{Counts, FlushMemory, Instance, Problem, SpoolError, SpoolFolder};
+use crate::spool::{Counts, FlushMemory, Instance, Problem, SpoolError, SpoolFolder, SpoolView};
 
 /// How to show it, and what to do about problems.
 #[derive(Debug, clap::Args)]
@@ -38,11 +38,16 @@ struct Status {
     instances: Vec<(String, Instance)>,
     memory: FlushMemory,
     problems: Vec<Problem>,
+    /// The spool cannot be written to, so only its witness was asked.
+    read_only: bool,
 }
+
+const NOT_LOOKED_AT: &str = "not looked at yet; `salver record` or `salver run` does";
+const NOT_KNOWN: &str = "not known while the spool is read-only";
 
 pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     let settings = context.settings()?;
-    let status = read(&settings, arguments.acknowledge)?;
+    let status = read(context, &settings, arguments.acknowledge)?;
     match arguments.format {
         Format::Json => output::print_json(&status.json(&settings))?,
         Format::Text => status.print(&settings)?,
@@ -50,28 +55,24 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     Ok(if arguments.check && !status.problems.is_empty() { Ended::Failed } else { Ended::Done })
 }
 
-fn read(settings: &Settings, acknowledge: bool) -> Result<Status> {
+fn read(context: &Context, settings: &Settings, acknowledge: bool) -> Result<Status> {
     let folder = Context::folder(settings);
     let mut status = Status {
         counts: Counts::default(),
         instances: Vec::new(),
         memory: FlushMemory::default(),
         problems: Vec::new(),
+        read_only: false,
         folder,
     };
-    match status.folder.open_existing(clock::now_ms()) {
+    match status.ask_spool(acknowledge) {
         // Nothing was recorded yet, which is no reason not to say what the settings say.
-        Err(SpoolError::Absent { .. }) => {}
-        Err(error) => return Err(error.into()),
-        Ok(mut spool) => {
-            status.counts = spool.counts()?;
-            status.instances = spool.instances()?;
-            status.memory = spool.flush_memory().clone();
-            status.problems = spool.problems().to_vec();
-            if acknowledge {
-                spool.acknowledge_problems();
-            }
-            spool.close()?;
+        Ok(()) | Err(SpoolError::Absent { .. }) => {}
+        Err(error) if acknowledge => return Err(error.into()),
+        Err(error) => {
+            let mut view = SpoolView::instead_of(&status.folder, error)?;
+            context.say_read_only(settings, &view);
+            status.ask_view(&mut view);
         }
     }
     status.add_from(settings);
@@ -79,13 +80,38 @@ fn read(settings: &Settings, acknowledge: bool) -> Result<Status> {
 }
 
 impl Status {
+    fn ask_spool(&mut self, acknowledge: bool) -> Result<(), SpoolError> {
+        let mut spool = self.folder.open_existing(clock::now_ms())?;
+        self.counts = spool.counts()?;
+        self.instances = spool.instances()?;
+        self.memory = spool.flush_memory().clone();
+        self.problems = spool.problems().to_vec();
+        if acknowledge {
+            spool.acknowledge_problems();
+        }
+        spool.close()
+    }
+
+    fn ask_view(&mut self, view: &mut SpoolView) {
+        self.read_only = true;
+        self.counts = view.counts();
+        self.instances = view.instances();
+        for (_, instance) in &mut self.instances {
+            instance.why = NOT_KNOWN.into();
+        }
+        // A spool that takes no record is a problem by itself, whatever else it may know of.
+        let problem = |text| Problem { at_ms: clock::now_ms(), text };
+        self.problems = vec![problem(context::read_only(view))];
+        self.problems.extend(view.doubts().iter().cloned().map(problem));
+    }
+
     /// Adds what the settings say: instances that were never looked at, and that others are no longer in them.
     fn add_from(&mut self, settings: &Settings) {
         let names: Vec<&str> = settings.instances.iter().filter_map(|it| it.name.as_deref()).collect();
         for (name, instance) in &mut self.instances {
             let listed = names.contains(&name.as_str())
                 || settings.instances.iter().any(|it| it.config_files == instance.config_files);
-            if !listed && !settings.instances.is_empty() {
+            if !listed && !self.read_only && !settings.instances.is_empty() {
                 instance.collecting = false;
                 instance.why = "no longer in the settings; its records stay and are delivered".into();
             }
@@ -93,11 +119,17 @@ impl Status {
         for instance in &settings.instances {
             let Some(name) = &instance.name else { continue };
             if !self.instances.iter().any(|(known, _)| known == name) {
-                let why = "not looked at yet; `salver record` or `salver run` does".to_owned();
+                let why = if self.read_only { NOT_KNOWN } else { NOT_LOOKED_AT }.to_owned();
                 let config_files = instance.config_files.clone();
                 self.instances.push((name.clone(), Instance { why, config_files, ..Instance::default() }));
             }
         }
+    }
+
+    /// Nothing where it is not known.
+    fn collecting(&self, instance: &Instance) -> Option<bool> {
+        let known = !self.read_only || instance.paused;
+        known.then_some(instance.collecting && !instance.paused)
     }
 
     fn json(&self, settings: &Settings) -> Json {
@@ -108,7 +140,7 @@ impl Status {
             "spool": {
                 "path": self.folder.path,
                 "records": counts.queued,
-                "dead": counts.dead,
+                "dead": Some(counts.dead).filter(|_| !self.read_only),
                 "bytes": counts.bytes,
                 "oldest": counts.oldest_ms.map(rfc3339),
                 "newest": counts.newest_ms.map(rfc3339),
@@ -118,7 +150,7 @@ impl Status {
                 "service": known(&it.service),
                 "serviceVersion": known(&it.service_version),
                 "configFile": config_file(it),
-                "collecting": it.collecting && !it.paused,
+                "collecting": self.collecting(it),
                 "why": why(it),
                 "id": it.pin.as_ref().map(|pin| &pin.id),
                 "lastRecord": it.last_record_ms.map(rfc3339),
@@ -139,16 +171,17 @@ impl Status {
         let mut out = output::stdout();
         let counts = &self.counts;
         writeln!(out, "spool      {}", self.folder.path.display())?;
-        writeln!(
-            out,
-            "waiting    {} records, {} dead letters, {} bytes on disk",
-            counts.queued, counts.dead, counts.bytes
-        )?;
+        let dead = match self.read_only {
+            true => "dead letters not told apart".to_owned(),
+            false => format!("{} dead letters", counts.dead),
+        };
+        writeln!(out, "waiting    {} records, {dead}, {} bytes on disk", counts.queued, counts.bytes)?;
         writeln!(out, "from, to   {}  {}", shown(counts.oldest_ms), shown(counts.newest_ms))?;
         let host = settings.posthog.host.as_deref().unwrap_or("no host set, nothing is sent");
         writeln!(out, "flush      {}, {host}", mode(settings))?;
         let memory = &self.memory;
-        let outcome = memory.last_outcome.as_deref().unwrap_or("never tried");
+        let untold = if self.read_only { "not known" } else { "never tried" };
+        let outcome = memory.last_outcome.as_deref().unwrap_or(untold);
         writeln!(
             out,
             "last       {outcome} at {}, last delivery {}",
@@ -159,7 +192,11 @@ impl Status {
         let mut table =
             output::table(&["instance", "service", "version", "collecting", "last record", "why"]);
         for (name, it) in &self.instances {
-            let collecting = if it.collecting && !it.paused { "yes" } else { "no" };
+            let collecting = match self.collecting(it) {
+                Some(true) => "yes",
+                Some(false) => "no",
+                None => "-",
+            };
             table.add_row([
                 name,
                 &it.service,

@@ -147,7 +147,7 @@ fn unfinished(
 pub(super) struct Raw {
     pub header: Option<Header>,
     layouts: HashMap<u64, Layout>,
-    records: BTreeMap<u64, RecordFrame>,
+    pub records: BTreeMap<u64, RecordFrame>,
 }
 
 impl Raw {
@@ -165,16 +165,25 @@ impl Raw {
         Ok(raw)
     }
 
-    /// The records whose layout was found as well.
-    fn into_records(self) -> BTreeMap<u64, Record> {
+    /// The records whose layout was found as well, ascending. Made one at a time, since each has a copy of the layout and is
+    /// many times as large as its frame.
+    pub(super) fn each_record(self) -> impl Iterator<Item = (u64, Record)> {
         let layouts = self.layouts;
-        self.records
-            .into_iter()
-            .filter_map(|(seq, frame)| {
-                let layout = layouts.get(&frame.values.layout)?.clone();
-                Some((seq, frame.record(layout)))
-            })
-            .collect()
+        self.records.into_iter().filter_map(move |(seq, frame)| {
+            let layout = layouts.get(&frame.values.layout)?.clone();
+            Some((seq, frame.record(layout)))
+        })
+    }
+
+    /// All of them at once.
+    fn into_records(self) -> BTreeMap<u64, Record> {
+        self.each_record().collect()
+    }
+
+    /// Leaves only the records that are wanted and whose layout was found as well.
+    pub(super) fn retain(&mut self, wanted: impl Fn(u64) -> bool) {
+        let layouts = &self.layouts;
+        self.records.retain(|seq, frame| wanted(*seq) && layouts.contains_key(&frame.values.layout));
     }
 }
 

@@ -77,7 +77,7 @@ impl SpoolFolder {
         Ok(spool)
     }
 
-    fn check_marker(&self) -> Result<(), SpoolError> {
+    pub(super) fn check_marker(&self) -> Result<(), SpoolError> {
         let path = self.path.join(MARKER);
         let text = std::fs::read_to_string(&path).doing("read", &path)?;
         let format = text.strip_prefix(MARKER_HEAD).and_then(|rest| rest.trim().parse::<u32>().ok());

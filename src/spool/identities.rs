@@ -19,13 +19,18 @@ use crate::record::identity::Fingerprint;
 const FILE: &str = "identities";
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Identities {
+pub(super) struct Identities {
     /// The host they belong to.
     host: Option<Fingerprint>,
     /// The pinned id of each instance.
-    pins: BTreeMap<String, Pin>,
+    pub pins: BTreeMap<String, Pin>,
     /// Every id that records carried.
-    used: BTreeMap<String, IdHistory>,
+    pub used: BTreeMap<String, IdHistory>,
+}
+
+/// Reads the copy; an empty one if there is none or it is torn.
+pub(super) fn read(spool: &Path) -> Identities {
+    sealed::read(spool, FILE).unwrap_or_default()
 }
 
 /// Copies what `state` knows.
@@ -41,7 +46,7 @@ pub(super) fn write(spool: &Path, state: &State) -> Result<(), SpoolError> {
 
 /// Gives a `state` that was lost what the copy knows.
 pub(super) fn restore(spool: &Path, state: &mut State) -> Result<(), SpoolError> {
-    let known: Identities = sealed::read(spool, FILE).unwrap_or_default();
+    let known = read(spool);
     if let (None, Some(host)) = (state.host()?, &known.host) {
         state.put_host(host);
     }

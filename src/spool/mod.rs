@@ -63,6 +63,7 @@ mod segment;
 mod selector;
 mod state;
 mod store;
+mod view;
 mod witness;
 
 pub use batch::Settled;
@@ -75,6 +76,7 @@ pub use queue::{Queued, Spool};
 pub use retention::{Limits, Step};
 pub use selector::Selector;
 pub use state::{DeadLetter, FlushMemory, IdHistory, Instance, Pin, Problem};
+pub use view::SpoolView;
 
 /// The format of the spool folder that this version writes.
 pub const FORMAT: u32 = 1;
