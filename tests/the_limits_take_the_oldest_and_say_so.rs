@@ -12,6 +12,8 @@ use salver::record::Reason;
 use salver::spool::{Fate, Settled, SpoolFolder};
 use support::drafts::draft;
 use support::folders::{NOW, files, spool_folder};
+use support::site::{SOS, Site};
+use support::{expect, out};
 
 const HOUR: i64 = 3600 * 1000;
 const DAY: i64 = 24 * HOUR;
@@ -175,4 +177,26 @@ fn what_was_stamped_far_in_the_future_is_held_until_its_time_and_never_restamped
     spool.close().unwrap();
     assert_eq!(times[0], NOW + 10 * DAY, "as it was stamped");
     assert_eq!(waiting(&folder).len(), 2);
+}
+
+#[test]
+fn status_says_what_left_and_why_and_when_the_next_expires() {
+    let site = Site::of_sos(SOS);
+    site.write(
+        "salver.yaml",
+        "spool: {directory: spool, maxRecords: 2, retention: 10d}\ninstances: [{name: sos, configFile: config/sos.yaml}]\n",
+    );
+    for _ in 0..5 {
+        expect(site.salver().args(["record", "--force"]), 0);
+    }
+    let status = site.status();
+    assert_eq!(status["spool"]["records"], 2);
+    let left = status["left"].as_array().unwrap();
+    assert_eq!(left.len(), 3);
+    assert!(left.iter().all(|entry| entry["fate"] == "evicted" && entry["records"] == 1), "{left:?}");
+    let (oldest, expiry) = (&status["spool"]["oldest"], &status["limits"]["nextExpiry"]);
+    let time = |json: &serde_json::Value| json.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert_eq!((time(expiry) - time(oldest)).total(jiff::Unit::Hour).unwrap(), 240.0);
+    let text = out(&expect(site.salver().arg("status"), 0));
+    assert!(text.contains("evicted") && text.contains("2 records, 10d; next to expire "), "{text}");
 }

@@ -67,7 +67,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
     let planned = spool.would_purge(&selector)?;
     spool.close()?;
     if arguments.dry_run {
-        print(&planned, "would be erased")?;
+        print(&planned, false)?;
         return Ok(Ended::Done);
     }
     if !arguments.yes && !confirmed(&planned)? {
@@ -75,7 +75,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
         return Ok(Ended::Failed);
     }
     let receipt = erase(&folder, &selector, &arguments)?;
-    print(&receipt, "erased")?;
+    print(&receipt, true)?;
     Ok(Ended::Done)
 }
 
@@ -84,7 +84,7 @@ fn confirmed(planned: &Receipt) -> Result<bool> {
     if !stdin().is_terminal() {
         return Err(Usage("purge asks before it erases; without a terminal say --yes".into()).into());
     }
-    print(planned, "would be erased")?;
+    print(planned, false)?;
     eprint!("Erase them? [y/N] ");
     let mut answer = String::new();
     stdin().read_line(&mut answer)?;
@@ -120,8 +120,13 @@ fn concerned(spool: &Spool, arguments: &Arguments, receipt: &Receipt) -> Result<
     Ok(selected.map(|(name, _)| name).collect())
 }
 
-fn print(receipt: &Receipt, verb: &str) -> Result<()> {
+/// What no program can promise.
+const OUT_OF_REACH: &str = "Out of reach of a purge: copies in snapshots and backups, blocks that a disk keeps for wear levelling, ids in old logs.";
+
+/// Prints what was erased, or would be.
+fn print(receipt: &Receipt, erased: bool) -> Result<()> {
     let mut out = output::stdout();
+    let verb = if erased { "erased" } else { "would be erased" };
     writeln!(out, "{} records {verb}, {} of them dead letters", receipt.records, receipt.dead)?;
     if let Some((oldest, newest)) = receipt.span_ms {
         writeln!(out, "from {} to {}", shown(Some(oldest)), shown(Some(newest)))?;
@@ -146,12 +151,18 @@ fn print(receipt: &Receipt, verb: &str) -> Result<()> {
     for name in &receipt.stopped {
         writeln!(out, "instance {name} no longer collects; `salver resume {name}` starts it again")?;
     }
-    if receipt.ids.values().any(|delivered| delivered.last_ms.is_some()) || receipt.may_be_delivered > 0 {
+    if erased {
+        writeln!(out, "{OUT_OF_REACH}")?;
+    }
+    let at_vendor = receipt.ids.iter().filter(|(_, it)| it.last_ms.is_some() || receipt.may_be_delivered > 0);
+    let at_vendor: Vec<&str> = at_vendor.map(|(id, _)| id.as_str()).collect();
+    if !at_vendor.is_empty() {
         writeln!(
             out,
-            "What PostHog has already, only its operator can erase: send the ids above to the vendor with the request to delete \
-             these persons and their events."
+            "\nWhat PostHog has already, only its operator can erase. Send these lines to the vendor:\n"
         )?;
+        writeln!(out, "    Please delete the persons with these distinct ids, and all their events:")?;
+        at_vendor.iter().try_for_each(|id| writeln!(out, "    {id}"))?;
     }
     out.flush()?;
     Ok(())

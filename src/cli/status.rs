@@ -1,19 +1,20 @@
 //! `salver status`: what waits, who collects and why, how forwarding goes, and what an admin should know of.
 
-use std::io::Write;
-
 use anyhow::Result;
-use serde_json::{Value as Json, json};
 
 use super::context::{self, Context};
 use super::exit::Ended;
 use super::output::{self, Format};
-use super::times::shown;
 use crate::clock;
-use crate::collect::PAUSED;
-use crate::record::message::rfc3339;
-use crate::settings::{FlushMode, Settings};
-use crate::spool::{Counts, FlushMemory, Instance, Problem, SpoolError, SpoolFolder, SpoolView};
+use crate::settings::Settings;
+use crate::spool::{
+    Counts, FlushMemory, Instance, LedgerEntry, Problem, SpoolError, SpoolFolder, SpoolView, Step,
+};
+
+mod show;
+
+/// So many of the last entries of the ledger are shown.
+const LEFT_SHOWN: usize = 10;
 
 /// How to show it, and what to do about problems.
 #[derive(Debug, clap::Args)]
@@ -38,6 +39,12 @@ struct Status {
     instances: Vec<(String, Instance)>,
     memory: FlushMemory,
     problems: Vec<Problem>,
+    /// How many records were stamped too far in the future to be sent now, and when the first of them may be.
+    ahead: (u64, Option<i64>),
+    /// What the limits will take with the next record.
+    plan: Vec<Step>,
+    /// Why records left the queue lately, oldest first.
+    left: Vec<LedgerEntry>,
     /// The spool cannot be written to, so only its witness was asked.
     read_only: bool,
 }
@@ -62,6 +69,9 @@ fn read(context: &Context, settings: &Settings, acknowledge: bool) -> Result<Sta
         instances: Vec::new(),
         memory: FlushMemory::default(),
         problems: Vec::new(),
+        ahead: (0, None),
+        plan: Vec::new(),
+        left: Vec::new(),
         read_only: false,
         folder,
     };
@@ -86,6 +96,10 @@ impl Status {
         self.instances = spool.instances()?;
         self.memory = spool.flush_memory().clone();
         self.problems = spool.problems().to_vec();
+        self.ahead = spool.ahead()?;
+        self.plan = spool.plan()?;
+        self.left = spool.ledger()?;
+        self.left.drain(..self.left.len().saturating_sub(LEFT_SHOWN));
         if acknowledge {
             spool.acknowledge_problems();
         }
@@ -126,117 +140,15 @@ impl Status {
         }
     }
 
+    /// When the oldest record expires.
+    fn next_expiry_ms(&self, settings: &Settings) -> Option<i64> {
+        let retention_ms = i64::try_from(settings.spool.retention.as_millis()).unwrap_or(i64::MAX);
+        self.counts.oldest_ms.map(|oldest_ms| oldest_ms.saturating_add(retention_ms))
+    }
+
     /// Nothing where it is not known.
     fn collecting(&self, instance: &Instance) -> Option<bool> {
         let known = !self.read_only || instance.paused;
         known.then_some(instance.collecting && !instance.paused)
-    }
-
-    fn json(&self, settings: &Settings) -> Json {
-        let counts = &self.counts;
-        let memory = &self.memory;
-        json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "spool": {
-                "path": self.folder.path,
-                "records": counts.queued,
-                "dead": Some(counts.dead).filter(|_| !self.read_only),
-                "bytes": counts.bytes,
-                "oldest": counts.oldest_ms.map(rfc3339),
-                "newest": counts.newest_ms.map(rfc3339),
-            },
-            "instances": self.instances.iter().map(|(name, it)| json!({
-                "name": name,
-                "service": known(&it.service),
-                "serviceVersion": known(&it.service_version),
-                "configFile": config_file(it),
-                "collecting": self.collecting(it),
-                "why": why(it),
-                "id": it.pin.as_ref().map(|pin| &pin.id),
-                "lastRecord": it.last_record_ms.map(rfc3339),
-            })).collect::<Vec<_>>(),
-            "flush": {
-                "mode": mode(settings),
-                "host": settings.posthog.host,
-                "lastAttempt": memory.last_attempt_ms.map(rfc3339),
-                "lastSuccess": memory.last_success_ms.map(rfc3339),
-                "lastOutcome": memory.last_outcome,
-                "nextAttempt": memory.next_attempt_ms.filter(|_| settings.flush.mode == FlushMode::Auto).map(rfc3339),
-            },
-            "problems": self.problems.iter().map(|it| json!({ "at": rfc3339(it.at_ms), "text": it.text })).collect::<Vec<_>>(),
-        })
-    }
-
-    fn print(&self, settings: &Settings) -> Result<()> {
-        let mut out = output::stdout();
-        let counts = &self.counts;
-        writeln!(out, "spool      {}", self.folder.path.display())?;
-        let dead = match self.read_only {
-            true => "dead letters not told apart".to_owned(),
-            false => format!("{} dead letters", counts.dead),
-        };
-        writeln!(out, "waiting    {} records, {dead}, {} bytes on disk", counts.queued, counts.bytes)?;
-        writeln!(out, "from, to   {}  {}", shown(counts.oldest_ms), shown(counts.newest_ms))?;
-        let host = settings.posthog.host.as_deref().unwrap_or("no host set, nothing is sent");
-        writeln!(out, "flush      {}, {host}", mode(settings))?;
-        let memory = &self.memory;
-        let untold = if self.read_only { "not known" } else { "never tried" };
-        let outcome = memory.last_outcome.as_deref().unwrap_or(untold);
-        writeln!(
-            out,
-            "last       {outcome} at {}, last delivery {}",
-            shown(memory.last_attempt_ms),
-            shown(memory.last_success_ms)
-        )?;
-        writeln!(out)?;
-        let mut table =
-            output::table(&["instance", "service", "version", "collecting", "last record", "why"]);
-        for (name, it) in &self.instances {
-            let collecting = match self.collecting(it) {
-                Some(true) => "yes",
-                Some(false) => "no",
-                None => "-",
-            };
-            table.add_row([
-                name,
-                &it.service,
-                &it.service_version,
-                collecting,
-                &shown(it.last_record_ms),
-                &why(it),
-            ]);
-        }
-        writeln!(out, "{table}")?;
-        for problem in &self.problems {
-            writeln!(out, "\nproblem ({}): {}", rfc3339(problem.at_ms), problem.text)?;
-        }
-        out.flush()?;
-        Ok(())
-    }
-}
-
-/// Nothing where the file was never read.
-fn known(text: &str) -> Option<&str> {
-    Some(text).filter(|text| !text.is_empty())
-}
-
-fn why(instance: &Instance) -> String {
-    match instance.paused {
-        true => PAUSED.into(),
-        false => instance.why.clone(),
-    }
-}
-
-fn config_file(instance: &Instance) -> Json {
-    match instance.config_files.as_slice() {
-        [one] => json!(one),
-        several => json!(several),
-    }
-}
-
-fn mode(settings: &Settings) -> &'static str {
-    match settings.flush.mode {
-        FlushMode::Manual => "manual",
-        FlushMode::Auto => "auto",
     }
 }

@@ -21,6 +21,19 @@ pub enum Fate {
     DeadLettered,
 }
 
+impl Fate {
+    /// The word used in `status`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Fate::Delivered => "delivered",
+            Fate::Erased => "erased",
+            Fate::Expired => "expired",
+            Fate::Evicted => "evicted",
+            Fate::DeadLettered => "deadLettered",
+        }
+    }
+}
+
 /// One step in which records left the queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -4,6 +4,7 @@
 //! record last, so that a server that was cut off for years still tells its latest state. Whole segments where that is
 //! enough: they cost nothing to delete.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::ledger::Fate;
@@ -72,6 +73,21 @@ pub enum Step {
         /// How many.
         records: u64,
     },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Drop { number, fate } => write!(f, "all of segment {number} leaves ({})", fate.as_str()),
+            Step::Expire { number, .. } => write!(f, "what is too old in segment {number} leaves (expired)"),
+            Step::Trim { number, records } | Step::TrimNewest { number, records } => {
+                write!(f, "the {records} oldest records of segment {number} leave (evicted)")
+            }
+            Step::Shrink { number } => {
+                write!(f, "segment {number} leaves (evicted), but for the newest record of each instance")
+            }
+        }
+    }
 }
 
 /// A segment with a few records has about this size, in bytes: sled's smallest file.

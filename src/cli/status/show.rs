@@ -1,0 +1,172 @@
+//! How a status is shown: as JSON for scripts, as text for eyes.
+
+use std::io::Write;
+
+use anyhow::Result;
+use serde_json::{Value as Json, json};
+
+use super::Status;
+use crate::cli::output;
+use crate::cli::times::shown;
+use crate::collect::PAUSED;
+use crate::record::message::rfc3339;
+use crate::settings::{FlushMode, Settings, show_duration, show_size};
+use crate::spool::{Instance, LedgerEntry};
+
+impl Status {
+    pub(super) fn json(&self, settings: &Settings) -> Json {
+        let counts = &self.counts;
+        let memory = &self.memory;
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "spool": {
+                "path": self.folder.path,
+                "records": counts.queued,
+                "dead": Some(counts.dead).filter(|_| !self.read_only),
+                "bytes": counts.bytes,
+                "oldest": counts.oldest_ms.map(rfc3339),
+                "newest": counts.newest_ms.map(rfc3339),
+                "ahead": self.ahead.0,
+            },
+            "instances": self.instances.iter().map(|(name, it)| json!({
+                "name": name,
+                "service": known(&it.service),
+                "serviceVersion": known(&it.service_version),
+                "configFile": config_file(it),
+                "collecting": self.collecting(it),
+                "why": why(it),
+                "id": it.pin.as_ref().map(|pin| &pin.id),
+                "lastRecord": it.last_record_ms.map(rfc3339),
+            })).collect::<Vec<_>>(),
+            "flush": {
+                "mode": mode(settings),
+                "host": settings.posthog.host,
+                "lastAttempt": memory.last_attempt_ms.map(rfc3339),
+                "lastSuccess": memory.last_success_ms.map(rfc3339),
+                "lastOutcome": memory.last_outcome,
+                "nextAttempt": memory.next_attempt_ms.filter(|_| settings.flush.mode == FlushMode::Auto).map(rfc3339),
+            },
+            "problems": self.problems.iter().map(|it| json!({ "at": rfc3339(it.at_ms), "text": it.text })).collect::<Vec<_>>(),
+            "limits": {
+                "maxBytes": settings.spool.max_bytes,
+                "maxRecords": settings.spool.max_records,
+                "retention": show_duration(settings.spool.retention),
+                "nextExpiry": self.next_expiry_ms(settings).map(rfc3339),
+                "plan": self.plan.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            },
+            "left": self.left.iter().map(entry).collect::<Vec<_>>(),
+        })
+    }
+
+    pub(super) fn print(&self, settings: &Settings) -> Result<()> {
+        let mut out = output::stdout();
+        let counts = &self.counts;
+        writeln!(out, "spool      {}", self.folder.path.display())?;
+        let dead = match self.read_only {
+            true => "dead letters not told apart".to_owned(),
+            false => format!("{} dead letters", counts.dead),
+        };
+        writeln!(out, "waiting    {} records, {dead}, {} bytes on disk", counts.queued, counts.bytes)?;
+        writeln!(out, "from, to   {}  {}", shown(counts.oldest_ms), shown(counts.newest_ms))?;
+        if let (ahead, Some(first_ms)) = self.ahead
+            && ahead > 0
+        {
+            writeln!(
+                out,
+                "ahead      {ahead} of them were stamped in the future and wait until {}",
+                rfc3339(first_ms)
+            )?;
+        }
+        let limits = &settings.spool;
+        let (bytes, retention) = (show_size(limits.max_bytes), show_duration(limits.retention));
+        let expiry = shown(self.next_expiry_ms(settings));
+        writeln!(
+            out,
+            "limits     {bytes}, {} records, {retention}; next to expire {expiry}",
+            limits.max_records
+        )?;
+        for step in &self.plan {
+            writeln!(out, "           {step}")?;
+        }
+        let host = settings.posthog.host.as_deref().unwrap_or("no host set, nothing is sent");
+        writeln!(out, "flush      {}, {host}", mode(settings))?;
+        let memory = &self.memory;
+        let untold = if self.read_only { "not known" } else { "never tried" };
+        let outcome = memory.last_outcome.as_deref().unwrap_or(untold);
+        writeln!(
+            out,
+            "last       {outcome} at {}, last delivery {}",
+            shown(memory.last_attempt_ms),
+            shown(memory.last_success_ms)
+        )?;
+        writeln!(out)?;
+        let mut table =
+            output::table(&["instance", "service", "version", "collecting", "last record", "why"]);
+        for (name, it) in &self.instances {
+            let collecting = match self.collecting(it) {
+                Some(true) => "yes",
+                Some(false) => "no",
+                None => "-",
+            };
+            table.add_row([
+                name,
+                &it.service,
+                &it.service_version,
+                collecting,
+                &shown(it.last_record_ms),
+                &why(it),
+            ]);
+        }
+        writeln!(out, "{table}")?;
+        if !self.left.is_empty() {
+            let mut table = output::table(&["left the queue", "records", "why", "oldest", "newest"]);
+            for it in &self.left {
+                let times = [it.at_ms, it.oldest_ms, it.newest_ms].map(rfc3339);
+                let [at, oldest, newest] = &times;
+                table.add_row([at.as_str(), &it.records.to_string(), it.fate.as_str(), oldest, newest]);
+            }
+            writeln!(out, "\n{table}")?;
+        }
+        for problem in &self.problems {
+            writeln!(out, "\nproblem ({}): {}", rfc3339(problem.at_ms), problem.text)?;
+        }
+        out.flush()?;
+        Ok(())
+    }
+}
+
+fn entry(it: &LedgerEntry) -> Json {
+    json!({
+        "at": rfc3339(it.at_ms),
+        "records": it.records,
+        "fate": it.fate.as_str(),
+        "oldest": rfc3339(it.oldest_ms),
+        "newest": rfc3339(it.newest_ms),
+    })
+}
+
+/// Nothing where the file was never read.
+fn known(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn why(instance: &Instance) -> String {
+    match instance.paused {
+        true => PAUSED.into(),
+        false => instance.why.clone(),
+    }
+}
+
+fn config_file(instance: &Instance) -> Json {
+    match instance.config_files.as_slice() {
+        [one] => json!(one),
+        several => json!(several),
+    }
+}
+
+fn mode(settings: &Settings) -> &'static str {
+    match settings.flush.mode {
+        FlushMode::Manual => "manual",
+        FlushMode::Auto => "auto",
+    }
+}
