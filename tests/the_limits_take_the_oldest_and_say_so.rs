@@ -12,8 +12,9 @@ use salver::record::Reason;
 use salver::spool::{Fate, Settled, SpoolFolder};
 use support::drafts::draft;
 use support::folders::{NOW, files, spool_folder};
+use support::posthog::PostHog;
 use support::site::{SOS, Site};
-use support::{expect, out};
+use support::{err, expect, out};
 
 const HOUR: i64 = 3600 * 1000;
 const DAY: i64 = 24 * HOUR;
@@ -199,4 +200,23 @@ fn status_says_what_left_and_why_and_when_the_next_expires() {
     assert_eq!((time(expiry) - time(oldest)).total(jiff::Unit::Hour).unwrap(), 240.0);
     let text = out(&expect(site.salver().arg("status"), 0));
     assert!(text.contains("evicted") && text.contains("2 records, 10d; next to expire "), "{text}");
+}
+
+#[test]
+fn a_flush_holds_what_is_stamped_in_the_future_and_says_until_when() {
+    let posthog = PostHog::start();
+    let site = Site::of_sos(SOS);
+    site.settings(&format!("posthog: {{host: '{}', apiKey: phc_not_a_real_key}}\n", posthog.url()));
+    let folder = spool_folder(&site.spool());
+    let now_ms = salver::clock::now_ms();
+    record(&folder, now_ms + 3 * DAY, "a", 0..2);
+    record(&folder, now_ms - HOUR, "b", 0..3);
+    let dry = out(&expect(site.salver().args(["flush", "--dry-run"]), 0));
+    assert_eq!(dry.matches("\"uuid\"").count(), 3);
+    let flushed = expect(site.salver().arg("flush"), 0);
+    assert!(err(&flushed).contains("stamped in the future"), "{}", err(&flushed));
+    assert_eq!((posthog.uuids().len(), site.dump().len()), (3, 2));
+    let status = site.status();
+    assert_eq!(status["spool"]["ahead"], 2);
+    assert!(out(&expect(site.salver().arg("status"), 0)).contains("2 of them were stamped in the future"));
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::context::{self, Context};
 use super::exit::Ended;
 use super::output::{self, Format};
+use super::times::shown;
 use crate::clock;
 use crate::collect::{Collector, DO_NOT_TRACK};
 use crate::forward::flush::{self, Caller, Line, Report};
@@ -18,7 +19,7 @@ use crate::forward::verdict::Outcome;
 use crate::forward::wire;
 use crate::forwarder::Consent;
 use crate::settings::Settings;
-use crate::spool::{Queued, SpoolError, SpoolFolder};
+use crate::spool::{MOST_AHEAD_MS, Queued, SpoolError, SpoolFolder};
 use crate::stop::Stop;
 use crate::target::Target;
 
@@ -137,6 +138,12 @@ fn show(report: &Report, format: Format) -> Result<()> {
     if let Some(why) = &report.why {
         eprintln!("salver: {why}");
     }
+    if let Some(until_ms) = report.ahead_until_ms {
+        let until = shown(Some(until_ms));
+        eprintln!(
+            "salver: what was stamped in the future, by a clock that was wrong, waits; the first until {until}"
+        );
+    }
     Ok(())
 }
 
@@ -155,10 +162,12 @@ fn dry_run(
     let mut out = output::stdout();
     loop {
         let most = settings.flush.batch_events.min(usize::try_from(left).unwrap_or(usize::MAX));
-        let mut spool = folder.open_existing(clock::now_ms())?;
+        let now_ms = clock::now_ms();
+        let mut spool = folder.open_existing(now_ms)?;
         let mut batch: Vec<Queued> = Vec::new();
         spool.each(from, |queued| {
-            let sendable = queued.dead.is_none() || arguments.retry_dead;
+            let ahead = queued.record.timestamp_ms > now_ms.saturating_add(MOST_AHEAD_MS);
+            let sendable = !ahead && (queued.dead.is_none() || arguments.retry_dead);
             if batch.len() < most && sendable && !held.contains(&queued.record.instance) {
                 batch.push(queued);
             }

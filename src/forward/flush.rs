@@ -43,6 +43,8 @@ pub struct Report {
     pub dead_lettered: u64,
     /// Records still waiting.
     pub remaining: u64,
+    /// When the first of those may be sent that were stamped too far in the future, in milliseconds since 1970.
+    pub ahead_until_ms: Option<i64>,
     /// How it ended.
     pub outcome: Outcome,
     /// The cause and the next step, where records were kept.
@@ -70,6 +72,7 @@ pub fn run(line: &Line<'_>, caller: &mut dyn Caller, stop: &Stop) -> Result<Repo
         wire_bytes: 0,
         dead_lettered: 0,
         remaining: 0,
+        ahead_until_ms: None,
         outcome: Outcome::Empty,
         why: None,
         asked_wait: None,
@@ -174,6 +177,7 @@ fn conclude(
 ) -> Result<(), SpoolError> {
     let mut spool = settle(line, answered)?;
     report.remaining = spool.counts()?.queued;
+    report.ahead_until_ms = spool.ahead()?.1;
     let now_ms = clock::now_ms();
     let memory = spool.flush_memory();
     let failed = matches!(report.outcome, Outcome::Unreachable | Outcome::Refused | Outcome::Throttled);

@@ -13,7 +13,7 @@ use crate::record::Record;
 
 /// PostHog moves an event that is more than 23 hours ahead of its clock to its own now, which would be another time than the one
 /// recorded. So records stamped further ahead, by a clock that was wrong, are held until their time comes, and never restamped.
-pub(super) const MOST_AHEAD_MS: i64 = 23 * 3600 * 1000;
+pub const MOST_AHEAD_MS: i64 = 23 * 3600 * 1000;
 
 /// What became of a record that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]

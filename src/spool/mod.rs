@@ -66,7 +66,7 @@ mod store;
 mod view;
 mod witness;
 
-pub use batch::Settled;
+pub use batch::{MOST_AHEAD_MS, Settled};
 pub use erase::{Delivered, Receipt};
 pub use error::SpoolError;
 pub use folder::{FlushTurn, SpoolFolder};
