@@ -42,7 +42,7 @@ impl Author {
 
     /// The command that makes them the author of something else.
     pub(crate) fn giving(self, path: &Path) -> String {
-        format!("chown {} {}", self.0, quoted(path))
+        format!("{}chown {} {}", sudo_unless(false), self.0, quoted(path))
     }
 }
 
@@ -108,12 +108,18 @@ fn is_exchangeable(folder: &Metadata) -> bool {
 
 /// The command that takes the right to write from everybody.
 fn closing(path: &Path) -> String {
-    format!("chmod o-w {}", quoted(path))
+    let owner = std::fs::metadata(path).map_or(ROOT, |found| found.uid());
+    format!("{}chmod o-w {}", sudo_unless(owner == user()), quoted(path))
 }
 
 /// The command that gives a file or folder to the user who runs this.
 fn take(path: &Path) -> String {
-    format!("chown -R {} {}", user(), quoted(path))
+    format!("{}chown -R {} {}", sudo_unless(false), user(), quoted(path))
+}
+
+/// What stands before a command that the user who runs this may perhaps not give.
+fn sudo_unless(allowed: bool) -> &'static str {
+    if allowed || user() == ROOT { "" } else { "sudo " }
 }
 
 pub(super) fn remove_link(path: &Path) -> String {
