@@ -25,6 +25,7 @@
 //!   (`wire`), and posts it (`transport`, the only place that names ureq).
 //! - [`collect`] is one look at one instance ([`target`]): observe, compare with the last durable state, record or erase.
 //! - [`service`] is the loop around looking, [`forwarder`] the one around forwarding; they meet in the spool only.
+//! - [`rights`] knows who else may read or change what salver keeps and what it obeys.
 //! - [`settings`] turns `salver.yaml`, environment and flags into one validated value.
 //! - [`cli`] is the only code that reads arguments, prints, asks or draws. One file a command.
 //!
@@ -59,6 +60,7 @@ pub mod collect;
 pub mod forward;
 pub mod forwarder;
 pub mod record;
+pub mod rights;
 pub mod service;
 pub mod settings;
 pub mod spool;

@@ -6,74 +6,76 @@
 //! runs salver, and is not writable for everybody either. The folder counts as well, since who can write it can
 //! exchange its files.
 //!
-//! On Windows the rights are inherited from the folder; below `%ProgramData%\salver` they are what its installer or
-//! administrator made them, and nothing is checked here.
+//! On Windows nobody but administrators, SYSTEM, services and the user who runs salver may write to them, and the settings
+//! file, too, has to belong to one of these: below `%ProgramData%` everybody may make folders and files.
 
 use std::path::{Path, PathBuf};
+
+use crate::rights::{Author, Exposed, check_above};
 
 /// Somebody else could have written this.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Untrusted {
-    /// Everybody may write it.
-    #[error("{}: everybody may write to it, and salver would obey; run `chmod o-w` on it", .0.display())]
-    Writable(PathBuf),
-    /// It belongs to a user who has no say here.
+    /// Others may write it.
+    #[error("{}: others may write to it, and salver would obey; run `{mend}`", path.display())]
+    Writable {
+        /// The file or folder.
+        path: PathBuf,
+        /// The command that mends it.
+        mend: String,
+    },
+    /// A settings file of somebody who has no say here.
+    #[error("{}: it belongs to another user than the one who runs salver; run `{mend}` if it is right", path.display())]
+    Stranger {
+        /// The settings file.
+        path: PathBuf,
+        /// The command that mends it.
+        mend: String,
+    },
+    /// A catalogue of a user who has no say here.
     #[error(
-        "{}: it belongs to another user than the settings file that names it; run `chown` on it, or take it out of \
-         `catalogues`",
-        .0.display()
+        "{}: it belongs to another user than the settings file that names it; run `{mend}`, or take it out of `catalogues`",
+        path.display()
     )]
-    Owner(PathBuf),
+    Owner {
+        /// The catalogue or its folder.
+        path: PathBuf,
+        /// The command that mends it.
+        mend: String,
+    },
+    /// Others may put something else in its place.
+    #[error(transparent)]
+    Exchangeable(#[from] Exposed),
 }
 
 /// Checks the settings file and all catalogues that it names. What is not there is left to whoever reads it.
 pub(super) fn check(settings: &Path, catalogues: &[PathBuf]) -> Result<(), Untrusted> {
-    let Some(owner) = owner_of_private(settings)? else { return Ok(()) };
+    let Some(author) = author_of(settings)? else { return Ok(()) };
+    if !author.may_settle() {
+        return Err(Untrusted::Stranger { path: settings.to_owned(), mend: author.giving(settings) });
+    }
+    check_above(settings)?;
     for folder in catalogues {
-        same_owner(folder, owner)?;
+        check_above(folder)?;
+        same_author(folder, &author)?;
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            same_owner(&entry.path(), owner)?;
+            same_author(&entry.path(), &author)?;
         }
     }
     Ok(())
 }
 
-fn same_owner(path: &Path, owner: u32) -> Result<(), Untrusted> {
-    match owner_of_private(path)? {
-        Some(found) if found != owner && found != ROOT && found != user() => {
-            Err(Untrusted::Owner(path.to_owned()))
+fn same_author(path: &Path, settings: &Author) -> Result<(), Untrusted> {
+    match author_of(path)? {
+        Some(found) if found != *settings && !found.is_trusted() => {
+            Err(Untrusted::Owner { path: path.to_owned(), mend: settings.giving(path) })
         }
         _ => Ok(()),
     }
 }
 
-const ROOT: u32 = 0;
-
-/// The owner of what not everybody may write; `None` where it is absent, or where owners are no numbers.
-#[cfg(unix)]
-fn owner_of_private(path: &Path) -> Result<Option<u32>, Untrusted> {
-    use std::os::unix::fs::MetadataExt;
-    match std::fs::metadata(path) {
-        Ok(found) if found.mode() & 0o002 != 0 => Err(Untrusted::Writable(path.to_owned())),
-        Ok(found) => Ok(Some(found.uid())),
-        Err(_) => Ok(None),
-    }
-}
-
-#[cfg(not(unix))]
-fn owner_of_private(_: &Path) -> Result<Option<u32>, Untrusted> {
-    Ok(None)
-}
-
-/// The user who runs salver.
-#[cfg(unix)]
-fn user() -> u32 {
-    rustix::process::geteuid().as_raw()
-}
-
-#[cfg(not(unix))]
-fn user() -> u32 {
-    ROOT
+fn author_of(path: &Path) -> Result<Option<Author>, Untrusted> {
+    Author::of(path).map_err(|mend| Untrusted::Writable { path: path.to_owned(), mend })
 }
 
 #[cfg(all(test, unix))]
@@ -97,27 +99,29 @@ mod tests {
     fn what_everybody_may_write_is_not_obeyed() {
         let (_place, settings, folder) = place();
         let catalogues = [folder.clone()];
-        assert_eq!(check(&settings, &catalogues), Ok(()));
+        check(&settings, &catalogues).unwrap();
         for path in [settings.clone(), folder.clone(), folder.join("x.yaml")] {
             let before = fs::metadata(&path).unwrap().permissions();
             fs::set_permissions(&path, fs::Permissions::from_mode(before.mode() | 0o002)).unwrap();
-            assert_eq!(check(&settings, &catalogues), Err(Untrusted::Writable(path.clone())));
+            let error = check(&settings, &catalogues).unwrap_err();
+            assert!(matches!(&error, Untrusted::Writable { path: found, .. } if *found == path), "{error}");
             fs::set_permissions(&path, before).unwrap();
         }
-        assert_eq!(check(&settings, &[folder.join("absent")]), Ok(()), "whoever reads it says so");
+        check(&settings, &[folder.join("absent")]).expect("whoever reads it says so");
     }
 
     #[test]
     fn a_catalogue_of_another_user_than_the_settings_file_is_not_obeyed() {
-        if user() != ROOT {
+        if !rustix::process::geteuid().is_root() {
             eprintln!("SKIPPED: only root can give a file to another user");
             return;
         }
         let (_place, settings, folder) = place();
         let catalogue = folder.join("x.yaml");
         chown(&catalogue, Some(65534), None).unwrap();
-        assert_eq!(check(&settings, std::slice::from_ref(&folder)), Err(Untrusted::Owner(catalogue)));
+        let error = check(&settings, std::slice::from_ref(&folder)).unwrap_err();
+        assert!(matches!(&error, Untrusted::Owner { path, .. } if *path == catalogue), "{error}");
         chown(&settings, Some(65534), None).unwrap();
-        assert_eq!(check(&settings, &[folder]), Ok(()), "the same user as that of the settings, or root");
+        check(&settings, &[folder]).expect("the same user as that of the settings, or root");
     }
 }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::rights::Exposed;
+
 /// Why a spool could not be used. No variant carries anything of a record but its sequence number.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
@@ -41,12 +43,9 @@ pub enum SpoolError {
         /// The format found.
         format: u32,
     },
-    /// Others than the owner may enter the folder.
-    #[error("{}: others than its owner may read or write the spool folder; run `chmod 700` on it", folder.display())]
-    TooOpen {
-        /// The folder.
-        folder: PathBuf,
-    },
+    /// Others may read or change the folder, or it is somebody else's.
+    #[error(transparent)]
+    Exposed(#[from] Exposed),
     /// The operating system refused a file operation.
     #[error("{}: cannot {doing}: {cause}{}", path.display(), hint(.cause))]
     Io {

@@ -1,8 +1,13 @@
 //! The spool folder: where it is, whether it is one, and how it is opened.
 //!
-//! Invariant: nothing is opened by sled, made or removed in a folder that does not carry the marker of a spool, except that
-//! an empty folder becomes one.
+//! Invariants:
+//!
+//! 1. Nothing is opened by sled, made or removed in a folder that does not carry the marker of a spool, except that an empty
+//!    folder becomes one.
+//! 2. Nothing is opened at all in a folder that others may read, change or exchange (rights.rs): records name a server by
+//!    its ids, and a link that somebody put there would be written through.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +17,7 @@ use super::queue::Spool;
 use super::reconcile;
 use super::retention::Limits;
 use super::{FORMAT, state, witness};
+use crate::rights;
 
 const MARKER: &str = "SALVER-SPOOL";
 const MARKER_HEAD: &str = "This folder is a spool of salver. Do not change files in it by hand.\nformat ";
@@ -40,33 +46,43 @@ impl SpoolFolder {
     /// Opens the spool, making it where there is none. `now_ms` is the time in milliseconds since 1970.
     pub fn open(&self, now_ms: i64) -> Result<Spool, SpoolError> {
         self.make()?;
-        self.open_marked(now_ms)
+        self.open_existing(now_ms)
     }
 
     /// Opens the spool if there is one.
     pub fn open_existing(&self, now_ms: i64) -> Result<Spool, SpoolError> {
-        if !self.path.join(MARKER).exists() {
+        self.check()?;
+        self.open_checked(now_ms)
+    }
+
+    /// Whether a spool is there, or something of which only opening it tells what is wrong.
+    pub fn exists(&self) -> bool {
+        let absent =
+            |error: std::io::Error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
+        self.path.is_symlink() || !self.path.join(MARKER).symlink_metadata().is_err_and(absent)
+    }
+
+    /// Waits for the turn to flush, as long as an opener waits.
+    pub fn flush_turn(&self) -> Result<FlushTurn, SpoolError> {
+        self.check()?;
+        Ok(FlushTurn { _lock: Lock::acquire(&self.path, FLUSH_LOCK, self.wait)? })
+    }
+
+    /// Checks that it is a spool, and of those who may use this one.
+    fn check(&self) -> Result<(), SpoolError> {
+        if !self.exists() {
             return match what_is_in(&self.path)? {
                 None => Err(SpoolError::Absent { folder: self.path.clone() }),
                 Some(what) => Err(SpoolError::Foreign { folder: self.path.clone(), what }),
             };
         }
-        self.open_marked(now_ms)
-    }
-
-    /// Whether a spool is there.
-    pub fn exists(&self) -> bool {
-        self.path.join(MARKER).exists()
-    }
-
-    /// Waits for the turn to flush, as long as an opener waits.
-    pub fn flush_turn(&self) -> Result<FlushTurn, SpoolError> {
-        Ok(FlushTurn { _lock: Lock::acquire(&self.path, FLUSH_LOCK, self.wait)? })
-    }
-
-    fn open_marked(&self, now_ms: i64) -> Result<Spool, SpoolError> {
+        rights::check_place(&self.path)?;
+        // Before others are shut out of it, so that no folder of somebody else's is taken for a spool to be mended.
         self.check_marker()?;
-        check_rights(&self.path)?;
+        Ok(rights::check_private(&self.path)?)
+    }
+
+    fn open_checked(&self, now_ms: i64) -> Result<Spool, SpoolError> {
         let lock = Lock::acquire(&self.path, LOCK, self.wait)?;
         state::restore(&self.path)?;
         let known = witness::read(&self.path);
@@ -96,11 +112,14 @@ impl SpoolFolder {
         if self.exists() {
             return Ok(());
         }
+        rights::check_place(&self.path)?;
         // Looked at again, since another process may be making the spool: its marker comes before everything else.
         if let Some(what) = what_is_in(&self.path)?.filter(|_| !self.exists()) {
             return Err(SpoolError::Foreign { folder: self.path.clone(), what });
         }
-        make_private(&self.path).doing("make the spool folder", &self.path)?;
+        rights::make_private(&self.path).doing("make the spool folder", &self.path)?;
+        // Others may have been in it until now.
+        rights::check_private(&self.path)?;
         // Written beside and renamed, so that nobody ever sees half a marker.
         let fresh = self.path.join(format!("{MARKER}.{}", std::process::id()));
         std::fs::write(&fresh, format!("{MARKER_HEAD}{FORMAT}\n")).doing("write", &fresh)?;
@@ -111,7 +130,7 @@ impl SpoolFolder {
 /// What a folder without a marker holds, in words; nothing for an empty or absent one, or one that is being made.
 fn what_is_in(path: &Path) -> Result<Option<String>, SpoolError> {
     let entries = match std::fs::read_dir(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         // What the error says of it differs from system to system.
         Err(_) if path.is_file() => return Ok(Some("it is a file".into())),
         entries => entries.doing("list", path)?,
@@ -128,33 +147,4 @@ fn what_is_in(path: &Path) -> Result<Option<String>, SpoolError> {
         }
         [name, ..] => Some(format!("it holds {name}{}", if names.len() > 1 { " and more" } else { "" })),
     })
-}
-
-#[cfg(unix)]
-fn make_private(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    match std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
-        // It was there, empty: it becomes ours alone.
-        Ok(()) => std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)),
-        error => error,
-    }
-}
-
-/// On Windows the folder inherits the rights of its parent, which `%ProgramData%` grants to administrators and SYSTEM for
-/// writing.
-#[cfg(not(unix))]
-fn make_private(path: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(path)
-}
-
-#[cfg(unix)]
-fn check_rights(path: &Path) -> Result<(), SpoolError> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::metadata(path).doing("look at", path)?.permissions().mode();
-    if mode & 0o077 == 0 { Ok(()) } else { Err(SpoolError::TooOpen { folder: path.to_owned() }) }
-}
-
-#[cfg(not(unix))]
-fn check_rights(_: &Path) -> Result<(), SpoolError> {
-    Ok(())
 }

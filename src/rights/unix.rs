@@ -1,0 +1,140 @@
+//! Rights on Unix: owners, modes, and sticky folders.
+
+use std::fs::{DirBuilder, Metadata, Permissions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use rustix::fs::Mode;
+use rustix::process::{geteuid, umask};
+
+use super::Exposed;
+
+const ROOT: u32 = 0;
+const OTHERS_AT_ALL: u32 = 0o077;
+const EVERYBODY_WRITES: u32 = 0o002;
+const STICKY: u32 = 0o1000;
+
+/// Who wrote what salver obeys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Author(u32);
+
+impl Author {
+    /// The author of what is at a path; `None` where nothing is. An error if others could have written it as well, with the
+    /// command that mends it.
+    pub(crate) fn of(path: &Path) -> Result<Option<Author>, String> {
+        match std::fs::metadata(path) {
+            Ok(found) if found.mode() & EVERYBODY_WRITES != 0 => Err(closing(path)),
+            Ok(found) => Ok(Some(Author(found.uid()))),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Whether they decide about this program anyway: root, or the user who runs it.
+    pub(crate) fn is_trusted(self) -> bool {
+        self.0 == ROOT || self.0 == user()
+    }
+
+    /// Whether their settings are obeyed. On Unix whose they are does not matter: the caller named the file, or it is in a
+    /// place where only root can make one.
+    pub(crate) fn may_settle(self) -> bool {
+        true
+    }
+
+    /// The command that makes them the author of something else.
+    pub(crate) fn giving(self, path: &Path) -> String {
+        format!("{}chown {} {}", sudo_unless(false), self.0, quoted(path))
+    }
+}
+
+/// From here on new files of this process are for its user alone, those that sled makes included. To be called before there is
+/// a second thread.
+pub fn keep_new_files_private() {
+    umask(Mode::RWXG | Mode::RWXO);
+}
+
+/// Makes a private folder, or makes one private that is there.
+pub(crate) fn make_private(path: &Path) -> std::io::Result<()> {
+    match DirBuilder::new().recursive(true).mode(0o700).create(path) {
+        Ok(()) => std::fs::set_permissions(path, Permissions::from_mode(0o700)),
+        error => error,
+    }
+}
+
+/// Only the owner works in a folder.
+pub(super) fn check_owner(path: &Path) -> Result<(), Exposed> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.uid() != user() => Err(Exposed::Owner {
+            path: path.to_owned(),
+            instead: match found.uid() {
+                ROOT => "run `sudo salver ...`".to_owned(),
+                owner => format!("run `sudo -u '#{owner}' salver ...`"),
+            },
+            mend: take(path),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Nobody else enters it. (An access list of POSIX that lets somebody in shows in the bits of the group.)
+pub(super) fn check_shut(path: &Path) -> Result<(), Exposed> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.mode() & OTHERS_AT_ALL != 0 => {
+            Err(Exposed::Open { path: path.to_owned(), mend: format!("chmod 700 {}", quoted(path)) })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Nobody puts another folder in its place. The way there is looked at as it is written and as it is without links.
+pub(crate) fn check_above(path: &Path) -> Result<(), Exposed> {
+    let written = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let Some(nearest) = written.ancestors().skip(1).find(|above| above.is_dir()) else { return Ok(()) };
+    let without_links = nearest.canonicalize().unwrap_or_else(|_| nearest.to_owned());
+    let open = |above: &&Path| std::fs::metadata(above).is_ok_and(|found| is_exchangeable(&found));
+    match nearest.ancestors().chain(without_links.ancestors()).find(open) {
+        None => Ok(()),
+        Some(above) => Err(Exposed::Exchangeable {
+            path: path.to_owned(),
+            mend: closing(above),
+            above: above.to_owned(),
+        }),
+    }
+}
+
+/// Whether everybody may rename what others have in this folder.
+fn is_exchangeable(folder: &Metadata) -> bool {
+    folder.mode() & EVERYBODY_WRITES != 0 && folder.mode() & STICKY == 0
+}
+
+/// The command that takes the right to write from everybody.
+fn closing(path: &Path) -> String {
+    let owner = std::fs::metadata(path).map_or(ROOT, |found| found.uid());
+    format!("{}chmod o-w {}", sudo_unless(owner == user()), quoted(path))
+}
+
+/// The command that gives a file or folder to the user who runs this.
+fn take(path: &Path) -> String {
+    format!("{}chown -R {} {}", sudo_unless(false), user(), quoted(path))
+}
+
+/// What stands before a command that the user who runs this may perhaps not give.
+fn sudo_unless(allowed: bool) -> &'static str {
+    if allowed || user() == ROOT { "" } else { "sudo " }
+}
+
+pub(super) fn remove_link(path: &Path) -> String {
+    format!("rm {}", quoted(path))
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    if text.chars().all(|c| c.is_alphanumeric() || "/._-+".contains(c)) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+fn user() -> u32 {
+    geteuid().as_raw()
+}
