@@ -62,7 +62,7 @@ pub fn in_bulk(place: &Path, one: &Draft) {
         }
     }
     spool.close().expect("the spool closes");
-    let rate = |times: &mut Vec<Duration>| format!("{:.0}/s", TOGETHER as f64 / mean(times).as_secs_f64());
+    let rate = |times: &mut Vec<Duration>| format!("{:.0}/s", TOGETHER as f64 / middle(times).as_secs_f64());
     line("records in bulk, one sync for 100", &rate(&mut ours), "at least 100000/s");
     line("  plain append + fdatasync of the same bytes", &rate(&mut theirs), "");
     line("  raw sled, an entry a record, flush + fdatasync", &rate(&mut raw), "");
@@ -178,10 +178,6 @@ fn timed<T>(act: impl FnOnce() -> T) -> Duration {
 fn middle(times: &mut [Duration]) -> Duration {
     times.sort_unstable();
     times[times.len() / 2]
-}
-
-fn mean(times: &[Duration]) -> Duration {
-    times.iter().sum::<Duration>() / times.len() as u32
 }
 
 fn micros(time: Duration) -> String {

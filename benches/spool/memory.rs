@@ -7,7 +7,7 @@ use salver::record::Reason;
 use salver::spool::SpoolFolder;
 
 use crate::figures::line;
-use crate::sample::{INSTANCE, NOW, draft, folder};
+use crate::sample::{INSTANCE, NOW, folder, plain_draft};
 
 /// Starts this program again to measure itself.
 pub const CHILD: &str = "--cycle-and-tell";
@@ -15,7 +15,7 @@ pub const CHILD: &str = "--cycle-and-tell";
 /// The child: one open, record, close, and what it took.
 pub fn cycle_and_tell(path: &Path) {
     let mut spool = folder(path).open(NOW).expect("the spool opens");
-    spool.record(INSTANCE, draft(), Reason::Changed).expect("the record is written");
+    spool.record(INSTANCE, plain_draft(), Reason::Changed).expect("the record is written");
     spool.close().expect("the spool closes");
     println!("{}", most("self").unwrap_or(0));
 }

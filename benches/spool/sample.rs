@@ -6,7 +6,7 @@ use std::time::Duration;
 use salver::record::catalogue::Catalogue;
 use salver::record::host::System;
 use salver::record::observe::{State, Subject, observe};
-use salver::record::{Draft, Reason, Value};
+use salver::record::{Draft, Layout, Place, Reason, Value};
 use salver::spool::{Limits, SpoolFolder};
 
 /// The present of every spool here.
@@ -14,6 +14,8 @@ pub const NOW: i64 = 1_800_000_000_000;
 
 /// The instance that records are written for.
 pub const INSTANCE: &str = "butler:/etc/butler/production.yaml";
+
+const ID: &str = "00000000000000000000000000000000000000000000000000000000feedfeed";
 
 /// What Butler 15.1.0 reports of its production file.
 pub fn draft() -> Draft {
@@ -30,18 +32,39 @@ pub fn draft() -> Draft {
     Draft {
         layout: report.derived.layout,
         values: report.derived.values,
-        id: format!("{:064x}", 0xfeed_u64),
+        id: ID.into(),
         service_version: seen.version.version.to_string(),
-        system: System {
-            arch: "x64".into(),
-            platform: "linux".into(),
-            release: "12".into(),
-            distro: "Debian GNU/Linux".into(),
-            codename: "bookworm".into(),
-            is_virtual: true,
-            docker: false,
-        },
+        system: system(),
         node_version: report.node_version,
+    }
+}
+
+/// A draft of the same size that takes no memory to make: reading a config file needs more than the spool does.
+pub fn plain_draft() -> Draft {
+    let place = |n: usize| Place {
+        property: Some(format!("feature_number_{n}_of_many")),
+        nested: Some(format!("feature.number{n}.ofMany")),
+        missing: Some(Value::Bool(false)),
+    };
+    Draft {
+        layout: Layout { service: "butler".into(), docker_flag: true, places: (0..90).map(place).collect() },
+        values: vec![Value::Bool(true); 90],
+        id: ID.into(),
+        service_version: "15.1.0".into(),
+        system: system(),
+        node_version: "v22.14.0".into(),
+    }
+}
+
+fn system() -> System {
+    System {
+        arch: "x64".into(),
+        platform: "linux".into(),
+        release: "12".into(),
+        distro: "Debian GNU/Linux".into(),
+        codename: "bookworm".into(),
+        is_virtual: true,
+        docker: false,
     }
 }
 

@@ -12,20 +12,19 @@
 //! `c` + layout key is a second copy of a layout, written when some records lie between it and the first: without its layout
 //! no record can be read again from a damaged file.
 //!
-//! Why blocks: sled's work is by entry, so records that share a sync share an entry as well. A block is small because sled
-//! writes its leaves anew again and again, each with up to 17 entries: as long as a leaf stays below a quarter of sled's own
-//! segment (512 KiB) it goes to the log, a larger one would become a file of its own each time.
+//! Why blocks: sled's work is by entry, so records that share a sync share an entry as well. A block is small, because sled
+//! writes each leaf anew again and again, and a leaf has up to 17 entries (see [`LEAF_BYTES`]).
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::error::SpoolError;
 use super::frame::{self, Frame, Header, layout_key};
-use super::store::{Checksum, Go, Store};
+use super::store::{Checksum, Go, LEAF_BYTES, Store};
 use crate::record::{Layout, Record};
 
 /// A block holds no more bytes, unless its one record does.
-const BLOCK_BYTES: usize = 7 * 1024;
+const BLOCK_BYTES: usize = LEAF_BYTES / 18;
 
 /// A segment that holds so many bytes of frames has each of its layouts twice: then no damaged page can hold both.
 const LAYOUTS_TWICE_FROM: u64 = 16 * 1024;

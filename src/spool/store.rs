@@ -18,6 +18,14 @@ use super::error::{Doing, SpoolError};
 /// What sled may keep of a database in memory. A whole segment fits in it.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 
+/// The pieces in which sled writes its log and takes room back. Measured with records of 371 bytes: a database takes 1,050 bytes
+/// a record with sled's own 512 KiB, 830 with this.
+const LOG_PIECE: usize = 128 * 1024;
+
+/// sled writes a value, and a leaf of up to 17 of them, to its log only while it is smaller than this; a larger one becomes a
+/// file of its own each time it is written.
+pub(super) const LEAF_BYTES: usize = LOG_PIECE / 4;
+
 /// How long the late release of sled's own lock is waited out; measured: up to 9 ms.
 const LATE_RELEASE: Duration = Duration::from_secs(5);
 
@@ -62,6 +70,7 @@ impl Store {
             let config = sled::Config::new()
                 .path(path)
                 .cache_capacity(CACHE_BYTES)
+                .segment_size(LOG_PIECE)
                 .mode(sled::Mode::LowSpace)
                 .use_compression(false)
                 .flush_every_ms(None);
