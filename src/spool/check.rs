@@ -32,6 +32,8 @@ impl Check<'_> {
     /// Opens a segment that the witness knows: at once if its files are as they were left, after a look otherwise.
     pub(super) fn open(&mut self, entry: &mut Entry) -> Result<Segment, SpoolError> {
         if !self.differs(entry)? {
+            // From now on it is written to.
+            self.state.compared.remove(&entry.number);
             match Segment::open(self.spool, entry.number) {
                 Err(SpoolError::Damaged { .. }) => {}
                 opened => return opened,
@@ -40,10 +42,20 @@ impl Check<'_> {
         self.verify(entry)
     }
 
-    /// Whether a segment's files are not as the witness knew them.
-    pub(super) fn differs(&self, entry: &Entry) -> Result<bool, SpoolError> {
-        let path = segment::folder(self.spool, entry.number);
-        Ok(entry.checksum.is_none() || entry.checksum != Some(store::checksum(&path)?))
+    /// Whether a segment's files are not as the witness knew them. They are read once each time the spool is opened: while it
+    /// is open nobody else writes to them.
+    pub(super) fn differs(&mut self, entry: &Entry) -> Result<bool, SpoolError> {
+        if entry.checksum.is_none() {
+            return Ok(true);
+        }
+        if self.state.compared.contains(&entry.number) {
+            return Ok(false);
+        }
+        let differs = entry.checksum != Some(store::checksum(&segment::folder(self.spool, entry.number))?);
+        if !differs {
+            self.state.compared.insert(entry.number);
+        }
+        Ok(differs)
     }
 
     /// Opens a segment that is not as the witness knew it, and mends `entry` to what is really there.
@@ -53,7 +65,8 @@ impl Check<'_> {
         let Some(mut segment) = segment else { return self.salvage(entry, found, shown) };
         let unfinished = unfinished(&found, &shown, &entry.present);
         if !unfinished.is_empty() {
-            segment.append(&unfinished.iter().map(|(seq, record)| (*seq, record)).collect::<Vec<_>>())?;
+            let records: Vec<_> = unfinished.iter().map(|(seq, record)| (*seq, record)).collect();
+            segment.append(&records, entry.frame_bytes)?;
             shown.extend(unfinished);
         }
         let whole = found.keys().all(|seq| shown.contains_key(seq))
@@ -64,9 +77,12 @@ impl Check<'_> {
         }
         entry.present = Ranges::default();
         entry.frame_bytes = 0;
+        let mut frame = Vec::new();
         for (seq, record) in &shown {
             entry.note(*seq, record.timestamp_ms);
-            entry.frame_bytes += Frame::Record(RecordFrame::of(*seq, record)).encode().len() as u64;
+            frame.clear();
+            frame::put_record(&mut frame, *seq, record, u64::MAX);
+            entry.frame_bytes += frame.len() as u64;
         }
         entry.done = entry.done.iter().filter(|seq| entry.present.contains(*seq)).collect();
         Ok(segment)
@@ -199,7 +215,7 @@ pub(super) fn write_segment<'a>(
     let mut segment = Segment::create(&fresh, Header { number: entry.number, replaces })?;
     let records: Vec<_> = records.collect();
     for portion in records.chunks(512) {
-        entry.frame_bytes += segment.append(portion)?;
+        entry.frame_bytes = segment.append(portion, entry.frame_bytes)?;
     }
     for (seq, record) in records {
         entry.note(seq, record.timestamp_ms);

@@ -19,12 +19,19 @@ const CONFIG: Configuration = standard();
 
 /// The version byte and the value behind it.
 pub(super) fn encode<T: Serialize>(version: u8, value: &T) -> Vec<u8> {
-    let mut bytes = vec![version];
-    // Encoding fails only for types that serde cannot size or that refuse to be serialised; ours are plain data.
-    if let Ok(encoded) = bincode::serde::encode_to_vec(value, CONFIG) {
-        bytes.extend(encoded);
-    }
+    let mut bytes = Vec::new();
+    encode_into(&mut bytes, version, value);
     bytes
+}
+
+/// Adds the version byte and the value behind it to `bytes`.
+pub(super) fn encode_into<T: Serialize>(bytes: &mut Vec<u8>, version: u8, value: &T) {
+    bytes.push(version);
+    let value_at = bytes.len();
+    // Encoding fails only for types that serde cannot size or that refuse to be serialised; ours are plain data.
+    if bincode::serde::encode_into_std_write(value, bytes, CONFIG).is_err() {
+        bytes.truncate(value_at);
+    }
 }
 
 /// Reads a value that `encode` wrote with the same version.

@@ -37,6 +37,9 @@ const FRAME_VERSION: u8 = 1;
 const VALUES_VERSION: u8 = 1;
 const LAYOUT_VERSION: u8 = 1;
 const HEADER_VERSION: u8 = 1;
+const RECORD: u8 = 1;
+const LAYOUT: u8 = 2;
+const HEADER: u8 = 3;
 const BODY_AT: usize = 12;
 const UUID: usize = 36;
 const ID: usize = 64;
@@ -97,27 +100,6 @@ pub(super) fn layout_key(layout: &Layout) -> u64 {
 }
 
 impl RecordFrame {
-    /// The frame of a record.
-    pub(super) fn of(seq: u64, record: &Record) -> RecordFrame {
-        let draft = &record.draft;
-        RecordFrame {
-            seq,
-            uuid: record.uuid.clone(),
-            id: draft.id.clone(),
-            instance: record.instance.clone(),
-            values: Values {
-                timestamp_ms: record.timestamp_ms,
-                reason: record.reason,
-                agent_version: record.agent_version.clone(),
-                service_version: draft.service_version.clone(),
-                system: draft.system.clone(),
-                node_version: draft.node_version.clone(),
-                layout: layout_key(&draft.layout),
-                values: draft.values.clone(),
-            },
-        }
-    }
-
     /// The record, given its layout.
     pub(super) fn record(self, layout: Layout) -> Record {
         let values = self.values;
@@ -139,30 +121,83 @@ impl RecordFrame {
     }
 }
 
-impl Frame {
-    /// The frame's bytes.
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let (kind, body) = match self {
-            Frame::Record(record) => (1, record_body(record)),
-            Frame::Layout(key, layout) => {
-                let mut body = key.to_le_bytes().to_vec();
-                body.extend(codec::encode(LAYOUT_VERSION, layout));
-                (2, body)
-            }
-            Frame::Header(header) => (3, codec::encode(HEADER_VERSION, header)),
-        };
-        let mut bytes = Vec::with_capacity(BODY_AT + body.len() + 4);
-        bytes.extend(MAGIC);
-        bytes.extend([FRAME_VERSION, kind]);
-        bytes.extend((body.len() as u32).to_le_bytes());
-        bytes.extend(body);
-        let checksum = crc32fast::hash(&bytes[MAGIC.len()..]);
-        bytes.extend(checksum.to_le_bytes());
-        bytes
-    }
+/// The values of a record where it is: the same bytes as [`Values`], without a copy of each.
+#[derive(Serialize)]
+struct BorrowedValues<'a> {
+    timestamp_ms: i64,
+    reason: Reason,
+    agent_version: &'a str,
+    service_version: &'a str,
+    system: &'a System,
+    node_version: &'a str,
+    layout: u64,
+    values: &'a [Value],
+}
 
+/// Adds the frame of a record to `bytes`. `layout` is the key of its layout.
+pub(super) fn put_record(bytes: &mut Vec<u8>, seq: u64, record: &Record, layout: u64) {
+    let draft = &record.draft;
+    let name = record.instance.as_bytes();
+    let name = &name[..name.len().min(u16::MAX as usize)];
+    let values = BorrowedValues {
+        timestamp_ms: record.timestamp_ms,
+        reason: record.reason,
+        agent_version: &record.agent_version,
+        service_version: &draft.service_version,
+        system: &draft.system,
+        node_version: &draft.node_version,
+        layout,
+        values: &draft.values,
+    };
+    put(bytes, RECORD, |body| {
+        body.extend(seq.to_le_bytes());
+        body.extend(fixed::<UUID>(&record.uuid));
+        body.extend(fixed::<ID>(&draft.id));
+        body.extend((name.len() as u16).to_le_bytes());
+        body.extend(name);
+        codec::encode_into(body, VALUES_VERSION, &values);
+    });
+}
+
+/// The frame of a layout.
+pub(super) fn of_layout(key: u64, layout: &Layout) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    put(&mut bytes, LAYOUT, |body| {
+        body.extend(key.to_le_bytes());
+        codec::encode_into(body, LAYOUT_VERSION, layout);
+    });
+    bytes
+}
+
+/// The frame of a header.
+pub(super) fn of_header(header: &Header) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    put(&mut bytes, HEADER, |body| codec::encode_into(body, HEADER_VERSION, header));
+    bytes
+}
+
+/// Adds a frame of this kind with the body that `fill` writes.
+fn put(bytes: &mut Vec<u8>, kind: u8, fill: impl FnOnce(&mut Vec<u8>)) {
+    let frame_at = bytes.len();
+    bytes.extend(MAGIC);
+    bytes.extend([FRAME_VERSION, kind]);
+    bytes.extend([0; 4]);
+    let body_at = bytes.len();
+    fill(bytes);
+    let length = (bytes.len() - body_at) as u32;
+    bytes[body_at - 4..body_at].copy_from_slice(&length.to_le_bytes());
+    let checksum = crc32fast::hash(&bytes[frame_at + MAGIC.len()..]);
+    bytes.extend(checksum.to_le_bytes());
+}
+
+impl Frame {
     /// The frame at the start of `bytes`, if a whole and sound one is there.
     pub(super) fn decode(bytes: &[u8]) -> Option<Frame> {
+        Self::decode_first(bytes).map(|(frame, _)| frame)
+    }
+
+    /// The frame at the start of `bytes` and its length.
+    fn decode_first(bytes: &[u8]) -> Option<(Frame, usize)> {
         let head = bytes.get(..BODY_AT)?;
         let (magic, rest) = head.split_at(MAGIC.len());
         let length = u32::from_le_bytes(rest[2..6].try_into().ok()?) as usize;
@@ -174,29 +209,21 @@ impl Frame {
         if crc32fast::hash(&bytes[MAGIC.len()..end]) != checksum {
             return None;
         }
-        let body = &bytes[BODY_AT..end];
-        match rest[1] {
-            1 => decode_record(body).map(Frame::Record),
-            2 => {
+        Some((Self::of_body(rest[1], &bytes[BODY_AT..end])?, end + 4))
+    }
+
+    fn of_body(kind: u8, body: &[u8]) -> Option<Frame> {
+        match kind {
+            RECORD => decode_record(body).map(Frame::Record),
+            LAYOUT => {
                 let (key, layout) = body.split_at_checked(8)?;
                 let key = u64::from_le_bytes(key.try_into().ok()?);
                 Some(Frame::Layout(key, codec::decode(LAYOUT_VERSION, layout).ok()?))
             }
-            3 => Some(Frame::Header(codec::decode(HEADER_VERSION, body).ok()?)),
+            HEADER => Some(Frame::Header(codec::decode(HEADER_VERSION, body).ok()?)),
             _ => None,
         }
     }
-}
-
-fn record_body(record: &RecordFrame) -> Vec<u8> {
-    let mut body = record.seq.to_le_bytes().to_vec();
-    body.extend(fixed::<UUID>(&record.uuid));
-    body.extend(fixed::<ID>(&record.id));
-    let name = record.instance.as_bytes();
-    body.extend((name.len().min(u16::MAX as usize) as u16).to_le_bytes());
-    body.extend(&name[..name.len().min(u16::MAX as usize)]);
-    body.extend(codec::encode(VALUES_VERSION, &record.values));
-    body
 }
 
 /// Text of a fixed width; ours always has it, a shorter one would be filled with spaces.
@@ -223,13 +250,13 @@ fn decode_record(body: &[u8]) -> Option<RecordFrame> {
 pub(super) fn scan(bytes: &[u8]) -> impl Iterator<Item = Frame> + '_ {
     let mut at = 0;
     std::iter::from_fn(move || {
-        while let Some(found) = bytes[at..].windows(MAGIC.len()).position(|window| window == MAGIC) {
+        while let Some(found) = bytes[at..].iter().position(|byte| *byte == MAGIC[0]) {
             at += found;
-            let frame = Frame::decode(&bytes[at..]);
-            at += MAGIC.len();
-            if frame.is_some() {
-                return frame;
+            if let Some((frame, length)) = Frame::decode_first(&bytes[at..]) {
+                at += length;
+                return Some(frame);
             }
+            at += 1;
         }
         None
     })
@@ -279,11 +306,20 @@ pub(super) mod tests {
         }
     }
 
+    /// The frame of a record, and how it reads.
+    fn framed(seq: u64, record: &Record) -> (Vec<u8>, Frame) {
+        let mut bytes = Vec::new();
+        put_record(&mut bytes, seq, record, layout_key(&record.draft.layout));
+        let frame = Frame::decode(&bytes).unwrap();
+        (bytes, frame)
+    }
+
     #[test]
     fn a_frame_survives_its_bytes_and_any_flipped_bit_is_noticed() {
-        let frame = Frame::Record(RecordFrame::of(7, &record("a", 1)));
-        let bytes = frame.encode();
-        assert_eq!(Frame::decode(&bytes), Some(frame));
+        let record = record("a", 1);
+        let (bytes, frame) = framed(7, &record);
+        let Frame::Record(read) = frame else { panic!("{frame:?}") };
+        assert_eq!((read.seq, read.record(record.draft.layout.clone())), (7, record));
         for bit in 0..bytes.len() * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
@@ -293,13 +329,14 @@ pub(super) mod tests {
 
     #[test]
     fn a_scan_finds_every_whole_frame_in_rubbish() {
-        let frames: Vec<Frame> = (0..5).map(|n| Frame::Record(RecordFrame::of(n, &record("a", n)))).collect();
+        let framed: Vec<_> = (0..5).map(|n| framed(n, &record("a", n))).collect();
         let mut bytes = b"rubbish \x89SLVR and \x89SLVR\n\x01".to_vec();
-        for frame in &frames {
-            bytes.extend(frame.encode());
+        for (frame, _) in &framed {
+            bytes.extend(frame);
             bytes.extend(b"\x89SL");
         }
-        bytes.extend(&frames[0].encode()[..50]);
+        bytes.extend(&framed[0].0[..50]);
+        let frames: Vec<Frame> = framed.into_iter().map(|(_, frame)| frame).collect();
         assert_eq!(scan(&bytes).collect::<Vec<_>>(), frames);
     }
 }

@@ -138,8 +138,11 @@ impl Spool {
         reason: Reason,
         last_ms: Option<i64>,
     ) -> Result<Record, SpoolError> {
-        let written_ms = self.state.id(&draft.id)?.map(|history| history.last_ms);
-        let timestamp_ms = next_time(self.now_ms, last_ms.or(written_ms));
+        let last_ms = match last_ms {
+            Some(last_ms) => Some(last_ms),
+            None => self.state.last_ms(&draft.id)?,
+        };
+        let timestamp_ms = next_time(self.now_ms, last_ms);
         Ok(Record {
             uuid: uuid_at(timestamp_ms),
             timestamp_ms,
@@ -154,14 +157,17 @@ impl Spool {
     fn append(&mut self, at: usize, records: &[Record]) -> Result<(), SpoolError> {
         let first = self.witness.next_seq;
         let numbered: Vec<(u64, &Record)> = (first..).zip(records).collect();
-        let added = self.segment(at)?.append(&numbered)?;
+        // Opening it may mend what the witness knows of it.
+        self.segment(at)?;
+        let held = self.witness.segments[at].frame_bytes;
+        let held = self.segment(at)?.append(&numbered, held)?;
         self.witness.next_seq = first + records.len() as u64;
         let entry = &mut self.witness.segments[at];
-        entry.frame_bytes += added;
-        for (seq, record) in numbered {
-            entry.note(seq, record.timestamp_ms);
-            self.state.apply(seq, record)?;
+        entry.frame_bytes = held;
+        for (seq, record) in &numbered {
+            entry.note(*seq, record.timestamp_ms);
         }
+        self.state.apply_all(&numbered)?;
         self.keep_limits()
     }
 
@@ -212,6 +218,7 @@ impl Spool {
         let checksum = segment.close()?;
         if let Some(entry) = self.witness.segments.iter_mut().find(|entry| entry.number == number) {
             entry.checksum = Some(checksum);
+            self.state.compared.insert(number);
         }
         Ok(())
     }

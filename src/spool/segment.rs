@@ -5,21 +5,42 @@
 //!
 //! Invariant: records are only ever added. What is done, dead or in flight stands in `state/`.
 //!
-//! Keys: `h` the header, `l` + layout key a layout, `r` + sequence number a record, all big endian; the values are frames.
+//! Keys: `h` the header, `l` + layout key a layout, `r` + sequence number a block of records, all big endian. The values are
+//! frames; a block is the frames of records that were written together, one behind the other, under the number of the last of
+//! them, so that a look from any number on finds the block that holds it.
+//!
+//! `c` + layout key is a second copy of a layout, written when some records lie between it and the first: without its layout
+//! no record can be read again from a damaged file.
+//!
+//! Why blocks: sled's work is by entry, so records that share a sync share an entry as well. A block is small, because sled
+//! writes each leaf anew again and again, and a leaf has up to 17 entries (see [`LEAF_BYTES`]).
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::error::SpoolError;
-use super::frame::{Frame, Header, RecordFrame, layout_key};
-use super::store::{Changes, Checksum, Go, Store};
+use super::frame::{self, Frame, Header, layout_key};
+use super::store::{Checksum, Go, LEAF_BYTES, Store};
 use crate::record::{Layout, Record};
+
+/// A block holds no more bytes, unless its one record does.
+const BLOCK_BYTES: usize = LEAF_BYTES / 18;
+
+/// A segment that holds so many bytes of frames has each of its layouts twice: then no damaged page can hold both.
+const LAYOUTS_TWICE_FROM: u64 = 16 * 1024;
+
+/// Entries on their way into the database.
+type Entries = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// An open segment.
 pub(super) struct Segment {
     number: u64,
     store: Store,
     layouts: HashMap<u64, Layout>,
+    /// Layouts of records that were added since it was opened.
+    written: Vec<u64>,
+    /// Those of them that have no second copy yet.
+    single: Vec<u64>,
 }
 
 /// The folder of a segment.
@@ -36,48 +57,69 @@ impl Segment {
     /// Makes a segment in `path`, which need not be its final place.
     pub(super) fn create(path: &Path, header: Header) -> Result<Segment, SpoolError> {
         let store = Store::open(path)?;
-        let mut changes = Changes::default();
         let number = header.number;
-        changes.put(b"h", Frame::Header(header).encode());
-        store.commit(changes)?;
-        Ok(Segment { number, store, layouts: HashMap::new() })
+        store.append(vec![(b"h".to_vec(), frame::of_header(&header))])?;
+        Ok(Segment { number, store, layouts: HashMap::new(), written: Vec::new(), single: Vec::new() })
     }
 
     /// Opens a segment whose files were found sound.
     pub(super) fn open(spool: &Path, number: u64) -> Result<Segment, SpoolError> {
         let store = Store::open(&folder(spool, number))?;
-        Ok(Segment { number, store, layouts: HashMap::new() })
+        Ok(Segment { number, store, layouts: HashMap::new(), written: Vec::new(), single: Vec::new() })
     }
 
     pub(super) fn number(&self) -> u64 {
         self.number
     }
 
-    /// Adds records, with one sync for all of them. Tells how many bytes of frames were added.
-    pub(super) fn append(&mut self, records: &[(u64, &Record)]) -> Result<u64, SpoolError> {
-        let mut changes = Changes::default();
-        let mut bytes = 0;
+    /// Adds records, with one sync for all of them, to a segment that holds `held` bytes of frames. Tells how many it holds now.
+    pub(super) fn append(&mut self, records: &[(u64, &Record)], held: u64) -> Result<u64, SpoolError> {
+        let mut entries = Entries::new();
+        let mut block = Vec::new();
+        let mut last = None;
         for (seq, record) in records {
-            bytes += self.put_layout(&mut changes, &record.draft.layout)?;
-            let frame = Frame::Record(RecordFrame::of(*seq, record)).encode();
-            bytes += frame.len() as u64;
-            changes.put(&record_key(*seq), frame);
+            let layout = self.put_layout(&mut entries, &record.draft.layout)?;
+            let before = block.len();
+            frame::put_record(&mut block, *seq, record, layout);
+            if let Some(last) = last.filter(|_| block.len() > BLOCK_BYTES) {
+                let next = block.split_off(before);
+                entries.push((record_key(last).to_vec(), std::mem::replace(&mut block, next)));
+            }
+            last = Some(*seq);
         }
-        self.store.commit(changes)?;
-        Ok(bytes)
+        if let Some(last) = last {
+            entries.push((record_key(last).to_vec(), block));
+        }
+        let mut held = held + bytes_of(&entries);
+        if held >= LAYOUTS_TWICE_FROM && !self.single.is_empty() {
+            let copies: Entries = (self.single.drain(..))
+                .filter_map(|key| {
+                    Some((copy_entry(key).to_vec(), frame::of_layout(key, self.layouts.get(&key)?)))
+                })
+                .collect();
+            held += bytes_of(&copies);
+            entries.extend(copies);
+        }
+        self.store.append(entries)?;
+        Ok(held)
     }
 
-    /// Adds the layout unless the segment has it.
-    fn put_layout(&mut self, changes: &mut Changes, layout: &Layout) -> Result<u64, SpoolError> {
-        let key = layout_key(layout);
-        if self.layout(key)?.is_some() {
-            return Ok(0);
+    /// The key of a layout, which is added unless the segment has it.
+    fn put_layout(&mut self, entries: &mut Entries, layout: &Layout) -> Result<u64, SpoolError> {
+        // Comparing is cheaper than computing a key, and few layouts are written to one segment.
+        if let Some(key) = self.written.iter().find(|key| self.layouts.get(key) == Some(layout)) {
+            return Ok(*key);
         }
-        let frame = Frame::Layout(key, layout.clone()).encode();
-        let bytes = frame.len() as u64;
-        changes.put(&layout_entry(key), frame);
-        self.layouts.insert(key, layout.clone());
-        Ok(bytes)
+        let key = layout_key(layout);
+        if self.layout(key)?.is_none() {
+            entries.push((layout_entry(key).to_vec(), frame::of_layout(key, layout)));
+            self.layouts.insert(key, layout.clone());
+        }
+        if self.store.get(&copy_entry(key))?.is_none() {
+            self.single.push(key);
+        }
+        self.written.push(key);
+        Ok(key)
     }
 
     fn layout(&mut self, key: u64) -> Result<Option<Layout>, SpoolError> {
@@ -104,9 +146,10 @@ impl Segment {
         loop {
             // In portions, so that a segment's records are never all in memory, and `layout` may borrow the store.
             self.store.scan(b"r", &record_key(next), |_, value| {
-                if let Some(Frame::Record(frame)) = Frame::decode(value) {
-                    frames.push(frame);
-                }
+                frames.extend(frame::scan(value).filter_map(|frame| match frame {
+                    Frame::Record(frame) if frame.seq >= next => Some(frame),
+                    _ => None,
+                }));
                 Ok(if frames.len() < 256 { Go::On } else { Go::Stop })
             })?;
             let Some(last) = frames.last().map(|frame| frame.seq) else {
@@ -133,6 +176,14 @@ impl Segment {
 
 fn record_key(seq: u64) -> [u8; 9] {
     key(b'r', seq)
+}
+
+fn bytes_of(entries: &Entries) -> u64 {
+    entries.iter().map(|(_, value)| value.len() as u64).sum()
+}
+
+fn copy_entry(layout: u64) -> [u8; 9] {
+    key(b'c', layout)
 }
 
 fn layout_entry(layout: u64) -> [u8; 9] {

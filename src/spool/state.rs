@@ -6,8 +6,10 @@
 //!
 //! Changes collect in memory and become durable together in [`State::commit`].
 //!
-//! Keys: `m` the [`Meta`], `c` the clock's [`Era`], `h` the host's [`Fingerprint`], `i` + name an [`Instance`], `d` + hex id an [`IdHistory`], `x` + sequence number a [`DeadLetter`],
-//! `l` + number a ledger entry.
+//! Keys: `m` the [`Meta`], `c` the clock's [`Era`], `h` the host's [`Fingerprint`], `i` + name an [`Instance`], `d` + hex id an
+//! [`IdHistory`], `x` + sequence number a [`DeadLetter`], `l` + number a ledger entry.
+
+mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -24,11 +26,10 @@ use super::selector::Selector;
 use super::store::{self, Changes, Checksum, Go, Store};
 use crate::record::Record;
 use crate::record::identity::{Fingerprint, Readable};
+use table::Table;
 
 const VERSION: u8 = 1;
 const META: &[u8] = b"m";
-const HOST: &[u8] = b"h";
-const CLOCK: &[u8] = b"c";
 
 /// The folder's name.
 pub(super) const FOLDER: &str = "state";
@@ -151,11 +152,18 @@ pub(super) struct State {
     store: Store,
     pub meta: Meta,
     saved: Meta,
-    changed: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    instances: Table<Instance>,
+    host: Table<Fingerprint>,
+    ids: Table<IdHistory>,
+    dead: Table<DeadLetter>,
+    ledger: Table<LedgerEntry>,
+    clock: Table<Era>,
     /// What is known of the clock, once it was looked at.
-    clock: Option<Era>,
+    seen: Option<Era>,
     /// Ids, pins or the host differ from what was last copied beside the summary.
     pub identities_changed: bool,
+    /// Segments whose files were found to be as the witness knew them, since the spool was opened.
+    pub compared: BTreeSet<u64>,
 }
 
 impl State {
@@ -174,28 +182,44 @@ impl State {
             store,
             saved: meta.clone(),
             meta,
-            changed: BTreeMap::new(),
-            clock: None,
+            instances: Table::new(b'i'),
+            host: Table::new(b'h'),
+            ids: Table::new(b'd'),
+            dead: Table::new(b'x'),
+            ledger: Table::new(b'l'),
+            clock: Table::new(b'c'),
+            seen: None,
             identities_changed: false,
+            compared: BTreeSet::new(),
         })
     }
 
     /// Makes all changes durable.
     pub(super) fn commit(&mut self) -> Result<(), SpoolError> {
-        if self.meta == self.saved && self.changed.is_empty() {
+        if self.is_unchanged() {
             return Ok(());
         }
         self.meta.commits += 1;
         let mut changes = Changes::default();
         changes.put(META, codec::encode(VERSION, &self.meta));
-        for (key, value) in std::mem::take(&mut self.changed) {
-            match value {
-                Some(value) => changes.put(&key, value),
-                None => changes.remove(&key),
-            }
-        }
+        self.instances.drain(&mut changes);
+        self.host.drain(&mut changes);
+        self.ids.drain(&mut changes);
+        self.dead.drain(&mut changes);
+        self.ledger.drain(&mut changes);
+        self.clock.drain(&mut changes);
         self.saved = self.meta.clone();
         self.store.commit(changes)
+    }
+
+    fn is_unchanged(&self) -> bool {
+        self.meta == self.saved
+            && self.instances.is_unchanged()
+            && self.host.is_unchanged()
+            && self.ids.is_unchanged()
+            && self.dead.is_unchanged()
+            && self.ledger.is_unchanged()
+            && self.clock.is_unchanged()
     }
 
     /// Commits, closes, and tells the checksum of the files and how often it was committed.
@@ -205,86 +229,58 @@ impl State {
         Ok((self.store.close()?, commits))
     }
 
-    fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, SpoolError> {
-        let bytes = match self.changed.get(key) {
-            Some(value) => value.clone(),
-            None => self.store.get(key)?,
-        };
-        bytes.map(|bytes| decode(Path::new(FOLDER), &bytes)).transpose()
-    }
-
-    fn put<T: Serialize>(&mut self, key: Vec<u8>, value: &T) {
-        self.changed.insert(key, Some(codec::encode(VERSION, value)));
-    }
-
-    /// All entries whose key starts with a prefix, with the key's rest.
-    fn all<T: DeserializeOwned>(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, T)>, SpoolError> {
-        let mut raw = BTreeMap::new();
-        self.store.scan(prefix, prefix, |key, value| {
-            raw.insert(key.to_vec(), value.to_vec());
-            Ok(Go::On)
-        })?;
-        for (key, value) in
-            self.changed.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix))
-        {
-            match value {
-                Some(value) => raw.insert(key.clone(), value.clone()),
-                None => raw.remove(key),
-            };
-        }
-        raw.into_iter()
-            .map(|(key, value)| Ok((key[prefix.len()..].to_vec(), decode(Path::new(FOLDER), &value)?)))
-            .collect()
-    }
-
     // Instances ------------------------------------------------------------------------------------------------------
 
     pub(super) fn instance(&self, name: &str) -> Result<Option<Instance>, SpoolError> {
-        self.get(&keyed(b'i', name.as_bytes()))
+        self.instances.get(&self.store, name.as_bytes())
     }
 
     pub(super) fn put_instance(&mut self, name: &str, instance: &Instance) {
         let before = self.instance(name).ok().flatten();
         self.identities_changed |= before.and_then(|before| before.pin) != instance.pin;
-        self.put(keyed(b'i', name.as_bytes()), instance);
+        self.instances.put(name.as_bytes(), instance.clone());
     }
 
     pub(super) fn instances(&self) -> Result<Vec<(String, Instance)>, SpoolError> {
-        let all = self.all(b"i")?;
-        Ok(all.into_iter().map(|(name, it)| (String::from_utf8_lossy(&name).into_owned(), it)).collect())
+        Ok(named(self.instances.all(&self.store)?))
     }
 
     // The clock ------------------------------------------------------------------------------------------------------
 
     /// Looks at the clock, once while the summary is open, and tells what is known of it since.
     pub(super) fn see_clock(&mut self, now_ms: i64) -> Result<Era, SpoolError> {
-        if let Some(seen) = self.clock {
+        if let Some(seen) = self.seen {
             return Ok(seen);
         }
-        let known: Option<Era> = self.get(CLOCK)?;
+        let known = self.clock.get(&self.store, b"")?;
         let seen = known.map_or_else(|| Era::new(now_ms), |known| known.see(now_ms));
         if known != Some(seen) {
-            self.put(CLOCK.to_vec(), &seen);
+            self.clock.put(b"", seen);
         }
-        self.clock = Some(seen);
+        self.seen = Some(seen);
         Ok(seen)
     }
 
     // The host -------------------------------------------------------------------------------------------------------
 
     pub(super) fn host(&self) -> Result<Option<Fingerprint>, SpoolError> {
-        self.get(HOST)
+        self.host.get(&self.store, b"")
     }
 
     pub(super) fn put_host(&mut self, host: &Fingerprint) {
         self.identities_changed = true;
-        self.put(HOST.to_vec(), host);
+        self.host.put(b"", host.clone());
     }
 
     // Ids ------------------------------------------------------------------------------------------------------------
 
     pub(super) fn id(&self, id: &str) -> Result<Option<IdHistory>, SpoolError> {
-        self.get(&keyed(b'd', id.as_bytes()))
+        self.ids.get(&self.store, id.as_bytes())
+    }
+
+    /// The time of the last record with an id.
+    pub(super) fn last_ms(&self, id: &str) -> Result<Option<i64>, SpoolError> {
+        self.ids.ask(&self.store, id.as_bytes(), |history| history.last_ms)
     }
 
     pub(super) fn put_id(&mut self, id: &str, history: &IdHistory) {
@@ -293,31 +289,30 @@ impl State {
             before.instances != history.instances
                 || before.delivered_ms.is_none() != history.delivered_ms.is_none()
         });
-        self.put(keyed(b'd', id.as_bytes()), history);
+        self.ids.put(id.as_bytes(), history.clone());
     }
 
     pub(super) fn remove_id(&mut self, id: &str) {
         self.identities_changed = true;
-        self.changed.insert(keyed(b'd', id.as_bytes()), None);
+        self.ids.remove(id.as_bytes());
     }
 
     pub(super) fn ids(&self) -> Result<Vec<(String, IdHistory)>, SpoolError> {
-        let all = self.all(b"d")?;
-        Ok(all.into_iter().map(|(id, it)| (String::from_utf8_lossy(&id).into_owned(), it)).collect())
+        Ok(named(self.ids.all(&self.store)?))
     }
 
     // Dead letters ---------------------------------------------------------------------------------------------------
 
     pub(super) fn put_dead(&mut self, seq: u64, letter: &DeadLetter) {
-        self.put(keyed(b'x', &seq.to_be_bytes()), letter);
+        self.dead.put(&seq.to_be_bytes(), letter.clone());
     }
 
     pub(super) fn remove_dead(&mut self, seq: u64) {
-        self.changed.insert(keyed(b'x', &seq.to_be_bytes()), None);
+        self.dead.remove(&seq.to_be_bytes());
     }
 
     pub(super) fn dead(&self) -> Result<BTreeMap<u64, DeadLetter>, SpoolError> {
-        let all = self.all(b"x")?;
+        let all = self.dead.all(&self.store)?;
         Ok(all
             .into_iter()
             .filter_map(|(key, letter)| Some((u64::from_be_bytes(key.try_into().ok()?), letter)))
@@ -329,42 +324,65 @@ impl State {
     pub(super) fn enter(&mut self, entry: &LedgerEntry) {
         let number = self.meta.next_ledger;
         self.meta.next_ledger += 1;
-        self.put(keyed(b'l', &number.to_be_bytes()), entry);
+        self.ledger.put(&number.to_be_bytes(), entry.clone());
         if let Some(old) = number.checked_sub(ledger::KEPT) {
-            self.changed.insert(keyed(b'l', &old.to_be_bytes()), None);
+            self.ledger.remove(&old.to_be_bytes());
         }
     }
 
     pub(super) fn ledger(&self) -> Result<Vec<LedgerEntry>, SpoolError> {
-        Ok(self.all(b"l")?.into_iter().map(|(_, entry)| entry).collect())
+        Ok(self.ledger.all(&self.store)?.into_values().collect())
     }
 
     // Catching up ----------------------------------------------------------------------------------------------------
 
     /// Takes a record into the summary. Done again for the same record, it changes nothing.
     pub(super) fn apply(&mut self, seq: u64, record: &Record) -> Result<(), SpoolError> {
-        let draft = &record.draft;
-        let mut history = self.id(&draft.id)?.unwrap_or_else(|| IdHistory {
+        self.apply_all(&[(seq, record)])
+    }
+
+    /// Takes records into the summary, in their order. Of an instance only the last of them tells what was reported.
+    pub(super) fn apply_all(&mut self, records: &[(u64, &Record)]) -> Result<(), SpoolError> {
+        let mut last_of: BTreeMap<&str, (u64, &Record)> = BTreeMap::new();
+        for (seq, record) in records {
+            self.use_id(record)?;
+            last_of.insert(&record.instance, (*seq, record));
+            self.meta.applied = self.meta.applied.max(seq + 1);
+            self.meta.next_seq = self.meta.next_seq.max(seq + 1);
+        }
+        last_of.into_values().try_for_each(|(seq, record)| self.last_record(seq, record))
+    }
+
+    /// Takes note that a record carries its id.
+    fn use_id(&mut self, record: &Record) -> Result<(), SpoolError> {
+        let first = || IdHistory {
             first_ms: record.timestamp_ms,
             last_ms: record.timestamp_ms,
             ..IdHistory::default()
-        });
+        };
+        let history = self.ids.edit(&self.store, record.draft.id.as_bytes(), first)?;
         history.last_ms = history.last_ms.max(record.timestamp_ms);
-        history.instances.insert(record.instance.clone());
-        self.put_id(&draft.id, &history);
+        if !history.instances.contains(&record.instance) {
+            history.instances.insert(record.instance.clone());
+            self.identities_changed = true;
+        }
+        Ok(())
+    }
 
-        let mut instance = self.instance(&record.instance)?.unwrap_or_default();
-        instance.service = draft.layout.service.clone();
-        instance.service_version = draft.service_version.clone();
-        // Only a summary that was lost has no pin here; then the id of the records is the one to keep.
-        instance.pin.get_or_insert_with(|| Pin { id: draft.id.clone(), readable: None, fixed: true });
+    /// Takes note of the last record of its instance.
+    fn last_record(&mut self, seq: u64, record: &Record) -> Result<(), SpoolError> {
+        let draft = &record.draft;
+        let instance = self.instances.edit(&self.store, record.instance.as_bytes(), Instance::default)?;
+        instance.service.clone_from(&draft.layout.service);
+        instance.service_version.clone_from(&draft.service_version);
+        if instance.pin.is_none() {
+            // Only a summary that was lost has no pin here; then the id of the records is the one to keep.
+            instance.pin = Some(Pin { id: draft.id.clone(), readable: None, fixed: true });
+            self.identities_changed = true;
+        }
         instance.last_digest = Some(draft.digest());
         instance.last_record_ms = Some(record.timestamp_ms);
         instance.last_seq = Some(seq);
-        self.put_instance(&record.instance, &instance);
-
-        self.meta.applied = self.meta.applied.max(seq + 1);
-        self.meta.next_seq = self.meta.next_seq.max(seq + 1);
         Ok(())
     }
 
@@ -396,10 +414,8 @@ pub(super) fn restore(spool: &Path) -> Result<(), SpoolError> {
     std::fs::rename(&old, &place).doing("move back", &old)
 }
 
-fn keyed(kind: u8, rest: &[u8]) -> Vec<u8> {
-    let mut key = vec![kind];
-    key.extend(rest);
-    key
+fn named<T>(entries: BTreeMap<Vec<u8>, T>) -> Vec<(String, T)> {
+    entries.into_iter().map(|(name, value)| (String::from_utf8_lossy(&name).into_owned(), value)).collect()
 }
 
 fn decode<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, SpoolError> {
