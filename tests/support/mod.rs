@@ -11,8 +11,11 @@ pub mod host;
 pub mod map;
 pub mod mend;
 pub mod posthog;
+#[cfg(target_os = "linux")]
+pub mod powercut;
 pub mod reported;
 pub mod rest;
+pub mod said;
 pub mod service;
 pub mod site;
 pub mod two;
