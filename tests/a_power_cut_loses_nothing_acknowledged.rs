@@ -29,6 +29,7 @@ use support::posthog::PostHog;
 use support::powercut::disk::{Disk, Kept, Syncs};
 use support::powercut::{Event, Tape};
 use support::said::Said;
+use support::scratch::{how_many, in_memory};
 use support::site::{SOS, SWITCHES, Site, flip};
 use support::{err, expect};
 
@@ -43,7 +44,7 @@ const NARROW: u64 = 12;
 
 /// At how many moments the power fails.
 fn cuts() -> usize {
-    std::env::var("SALVER_TEST_CUTS").ok().and_then(|count| count.parse().ok()).unwrap_or(80)
+    how_many("SALVER_TEST_CUTS", 80)
 }
 
 // The child -------------------------------------------------------------------------------------------------------------
@@ -117,7 +118,7 @@ fn evict(folder: &SpoolFolder) {
 
 /// A spool's folder as it was, and what a process did there since.
 struct Taped {
-    /// Where the spool is written as a cut leaves it: in memory where that is possible, since nothing here needs to last.
+    /// Where the spool is written as a cut leaves it.
     images: tempfile::TempDir,
     before: Disk,
     events: Vec<Event>,
@@ -132,9 +133,7 @@ fn taped(prepare: impl FnOnce(&Path), act: impl FnOnce(&Path, &Tape)) -> Taped {
     let tape = Tape::new(&place, root.path());
     let before = Disk::of(&place);
     act(&place, &tape);
-    let memory = Path::new("/dev/shm");
-    let images = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-    let taped = Taped { images: images.unwrap(), before, events: tape.play() };
+    let taped = Taped { images: in_memory(), before, events: tape.play() };
     taped.assert_whole(&place);
     taped
 }

@@ -16,8 +16,11 @@ pub mod powercut;
 pub mod reported;
 pub mod rest;
 pub mod said;
+pub mod scratch;
 pub mod service;
 pub mod site;
+#[cfg(target_os = "linux")]
+pub mod small_disk;
 pub mod two;
 
 use std::path::{Path, PathBuf};
