@@ -193,6 +193,9 @@ fn try_out(healthy: &Healthy, place: &Path, name: &Path, damage: Damage) -> Tall
     assert!(lost == 0 || !problems.is_empty(), "{what}: {lost} records are gone and nobody says so");
     assert_eq!(looked_at(&folder), Ok((left.clone(), problems)), "{what}: the second opening differs");
     let whole = healthy.waiting.iter().filter(|uuid| whole.contains(*uuid)).count();
+    if left.len() < whole {
+        println!("{what}: {whole} are whole, {} are left", left.len());
+    }
     Tally { damages: 1, refused: 0, whole, saved: left.len().min(whole) }
 }
 
