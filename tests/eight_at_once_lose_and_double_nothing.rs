@@ -98,7 +98,7 @@ fn nothing_is_lost_or_doubled_and_nobody_waits_too_long() {
             scope.spawn(move || again_and_again(site, arguments, until))
         };
         let dumps = [run(&["dump", "--format", "ndjson"]), run(&["status", "--format", "json"])];
-        let flushes = [run(&["flush", "--limit", "40"]), run(&["flush"])];
+        let flushes = [run(&["flush", "--limit", "40"]), run(&["flush", "--limit", "400"])];
         let purges = run(&["purge", "--instance", PURGED, "--yes"]);
         let mut recorders = [KEPT[0], KEPT[1], PURGED].map(|instance| recorder(&spool, instance, until_ms));
         let [first, second, other] = recorders.each_mut().map(|it| acknowledged(&it.ended()));
