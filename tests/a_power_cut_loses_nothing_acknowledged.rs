@@ -13,17 +13,14 @@
 
 mod support;
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use aho_corasick::AhoCorasick;
-use salver::record::{Reason, Record};
-use salver::spool::{Selector, Settled, SpoolFolder};
+use salver::spool::SpoolFolder;
 use support::dice::Dice;
-use support::drafts::draft;
+use support::everything;
 use support::folders::{NOW, files, spool_folder};
 use support::posthog::PostHog;
 use support::powercut::disk::{Disk, Kept, Syncs};
@@ -36,12 +33,6 @@ use support::{err, expect};
 /// Tells the child where to record.
 const SPOOL: &str = "SALVER_TEST_SPOOL";
 
-const KEPT: &str = "kept";
-const OTHER: &str = "other";
-
-/// How many records the limits allow when they are narrow.
-const NARROW: u64 = 12;
-
 /// At how many moments the power fails.
 fn cuts() -> usize {
     how_many("SALVER_TEST_CUTS", 80)
@@ -49,69 +40,13 @@ fn cuts() -> usize {
 
 // The child -------------------------------------------------------------------------------------------------------------
 
-/// Says a line in one call.
-fn say(line: &str) {
-    std::io::stdout().write_all(format!("\n{line}\n").as_bytes()).unwrap();
-    std::io::stdout().flush().unwrap();
-}
-
-fn uuids(records: &[Record]) -> String {
-    records.iter().map(|record| record.uuid.as_str()).collect::<Vec<_>>().join(" ")
-}
-
 /// Does everything that changes a spool, again and again.
 #[test]
 #[ignore = "not a test but the child that is recorded"]
 fn child_that_does_everything() {
     let Some(spool) = std::env::var_os(SPOOL) else { return };
-    let folder = spool_folder(Path::new(&spool));
     let mut dice = Dice::new(4);
-    for round in 0..10 {
-        let mut spool = folder.open(NOW).unwrap();
-        for n in 0..3 + dice.roll(4) as u64 {
-            let instance = if dice.chance(60) { KEPT } else { OTHER };
-            say("recording 1");
-            let record = spool.record(instance, draft(n), Reason::Changed).unwrap();
-            say(&format!("recorded {instance} {}", record.uuid));
-        }
-        let many = 3 + dice.roll(4) as u64;
-        say(&format!("recording {many}"));
-        let records = spool.record_all(OTHER, (0..many).map(draft).collect(), Reason::Changed).unwrap();
-        say(&format!("recorded {OTHER} {}", uuids(&records)));
-        spool.close().unwrap();
-        match round % 3 {
-            0 => deliver(&folder, &mut dice),
-            1 => {
-                let mut spool = folder.open(NOW).unwrap();
-                say(&format!("purging {OTHER}"));
-                spool.purge(&Selector::of_instance(OTHER)).unwrap();
-                say(&format!("purged {OTHER}"));
-                spool.close().unwrap();
-            }
-            _ => evict(&folder),
-        }
-    }
-}
-
-fn deliver(folder: &SpoolFolder, dice: &mut Dice) {
-    let mut spool = folder.open(NOW).unwrap();
-    let batch = spool.next_batch(1 + dice.roll(5), &BTreeSet::new()).unwrap();
-    spool.begin(&batch).unwrap();
-    let named = batch.iter().map(|it| it.record.uuid.as_str()).collect::<Vec<_>>().join(" ");
-    say(&format!("delivering {named}"));
-    spool.settle(&batch.into_iter().map(|it| (it, Settled::Delivered)).collect::<Vec<_>>()).unwrap();
-    spool.close().unwrap();
-    say(&format!("delivered {named}"));
-}
-
-fn evict(folder: &SpoolFolder) {
-    let mut narrow = folder.clone();
-    narrow.limits.max_records = NARROW;
-    let mut spool = narrow.open(NOW).unwrap();
-    say(&format!("evicting {NARROW}"));
-    spool.keep_limits().unwrap();
-    spool.close().unwrap();
-    say(&format!("evicted {NARROW}"));
+    (0..10).for_each(|number| everything::round(&spool_folder(Path::new(&spool)), &mut dice, number));
 }
 
 // The one who cuts ------------------------------------------------------------------------------------------------------
@@ -145,7 +80,7 @@ fn make_a_spool(place: &Path) {
 fn make_nothing(_: &Path) {}
 
 /// The child at work.
-fn everything(place: &Path, tape: &Tape) {
+fn a_child(place: &Path, tape: &Tape) {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["child_that_does_everything", "--exact", "--ignored", "--nocapture"]);
     expect(tape.record(&mut child).env(SPOOL, place.join("spool")), 0);
@@ -292,13 +227,13 @@ fn assert_all_right(wrong: &[String]) {
 #[test]
 #[ignore = "not yet: new databases are not synced, and a process that dies before the witness is written loses a new segment"]
 fn whatever_a_disk_keeps_of_what_was_not_synced_the_spool_is_as_before_a_step_or_as_after_it() {
-    assert_all_right(&taped(make_a_spool, everything).cut(cuts(), Syncs::All));
+    assert_all_right(&taped(make_a_spool, a_child).cut(cuts(), Syncs::All));
 }
 
 #[test]
 #[ignore = "not yet: neither the marker nor a new database is synced"]
 fn a_spool_that_is_just_being_made_is_as_durable_as_an_old_one() {
-    assert_all_right(&taped(make_nothing, everything).cut(cuts() / 2, Syncs::All));
+    assert_all_right(&taped(make_nothing, a_child).cut(cuts() / 2, Syncs::All));
 }
 
 #[test]
@@ -309,7 +244,7 @@ fn what_the_program_did_before_it_ended_outlives_the_power() {
 
 #[test]
 fn without_the_syncs_of_files_or_of_folders_records_are_found_lost() {
-    let taped = taped(make_nothing, everything);
+    let taped = taped(make_nothing, a_child);
     for syncs in [Syncs::NotOfFiles, Syncs::NotOfFolders] {
         let wrong = taped.cut(cuts() / 4, syncs);
         let lost = wrong.iter().filter(|what| what.contains("lost") || what.contains("gone")).count();

@@ -4,6 +4,7 @@
 pub mod canary;
 pub mod dice;
 pub mod drafts;
+pub mod everything;
 pub mod folders;
 pub mod generated;
 #[cfg(target_os = "linux")]

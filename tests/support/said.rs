@@ -41,6 +41,16 @@ pub struct Said {
 }
 
 impl Said {
+    /// A spool that holds these records, by uuid and instance, as it was found.
+    pub fn of(queue: &[(String, String)]) -> Said {
+        let known = |(uuid, instance): &(String, String)| Known {
+            uuid: uuid.clone(),
+            instance: instance.clone(),
+            fate: Fate::Waits,
+        };
+        Said { records: queue.iter().map(known).collect(), unsaid: 0 }
+    }
+
     /// Takes in what was said.
     pub fn hear(&mut self, text: &str) {
         text.lines().for_each(|line| self.hear_line(line));
