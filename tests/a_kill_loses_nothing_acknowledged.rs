@@ -23,6 +23,7 @@ use serde_json::{Value as Json, json};
 
 use support::drafts::draft;
 use support::posthog::{PostHog, Scripted};
+use support::scratch::how_many;
 use support::service::{Service, until};
 use support::site::{SOS, SWITCHES, Site, features, flip, reports};
 use support::{dump, expect, json as stdout_json, salver_in};
@@ -36,7 +37,7 @@ const OTHER: &str = "other";
 
 /// How many kills a test makes.
 fn kills() -> usize {
-    std::env::var("SALVER_TEST_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(20)
+    how_many("SALVER_TEST_KILLS", 35)
 }
 
 /// An evenly spread number below `below`. Not seeded: no seed would bring the same moment of another process back.

@@ -4,6 +4,7 @@
 pub mod canary;
 pub mod dice;
 pub mod drafts;
+pub mod everything;
 pub mod folders;
 pub mod generated;
 #[cfg(target_os = "linux")]
@@ -11,10 +12,16 @@ pub mod host;
 pub mod map;
 pub mod mend;
 pub mod posthog;
+#[cfg(target_os = "linux")]
+pub mod powercut;
 pub mod reported;
 pub mod rest;
+pub mod said;
+pub mod scratch;
 pub mod service;
 pub mod site;
+#[cfg(target_os = "linux")]
+pub mod small_disk;
 pub mod two;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,125 @@
+//! Promises 2 and 4: eight processes that record, dump, flush and purge one spool at the same time lose nothing, double nothing, and
+//! none of them waits longer than it may.
+//!
+//! The recorders are this test program in another role, the others the real program, which sends to a PostHog that counts.
+//! `SALVER_TEST_SECONDS` sets for how long.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use salver::clock;
+use salver::record::Reason;
+use support::drafts::draft;
+use support::folders::spool_folder;
+use support::posthog::PostHog;
+use support::scratch::how_many;
+use support::service::{Ended, Service};
+use support::site::Site;
+use support::{expect, json};
+
+const SPOOL: &str = "SALVER_TEST_SPOOL";
+const INSTANCE: &str = "SALVER_TEST_INSTANCE";
+const UNTIL_MS: &str = "SALVER_TEST_UNTIL";
+
+/// Instances that are only ever delivered, and one that is purged as well.
+const KEPT: [&str; 2] = ["first", "second"];
+const PURGED: &str = "purged";
+
+/// Records one by one until its time is up. An error ends it, and so does a wait that was too long.
+#[test]
+#[ignore = "not a test but the child that records"]
+fn child_that_records() {
+    let (Some(spool), Ok(instance)) = (std::env::var_os(SPOOL), std::env::var(INSTANCE)) else { return };
+    let until: i64 = std::env::var(UNTIL_MS).unwrap().parse().unwrap();
+    let mut n = 0;
+    while clock::now_ms() < until {
+        let mut spool = spool_folder(Path::new(&spool)).open(clock::now_ms()).unwrap();
+        let mut own = draft(n);
+        own.id = format!("{:064x}", instance.len());
+        let record = spool.record(&instance, own, Reason::Changed).unwrap();
+        spool.close().unwrap();
+        std::io::stdout().write_all(format!("\nacknowledged {}\n", record.uuid).as_bytes()).unwrap();
+        n += 1;
+    }
+}
+
+/// Starts a recorder of an instance.
+fn recorder(spool: &Path, instance: &str, until: i64) -> Service {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["child_that_records", "--exact", "--ignored", "--nocapture"]);
+    Service::start(child.env(SPOOL, spool).env(INSTANCE, instance).env(UNTIL_MS, until.to_string()))
+}
+
+fn acknowledged(ended: &Ended) -> Vec<String> {
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let lines = ended.stdout.iter();
+    lines.filter_map(|line| Some(line.strip_prefix("acknowledged ")?.to_owned())).collect()
+}
+
+/// Runs a command again and again; all its ends must be good ones. Tells what it said on stdout.
+fn again_and_again(site: &Site, arguments: &[&str], until: Instant) -> Vec<String> {
+    let mut said = Vec::new();
+    while Instant::now() < until {
+        let ended = Service::start(site.salver().args(arguments)).ended();
+        assert_eq!(ended.code, Some(0), "{arguments:?}: {}", ended.stderr.join("\n"));
+        said.push(ended.stdout.join("\n"));
+    }
+    said
+}
+
+/// How many records a receipt says were erased.
+fn erased(receipt: &str) -> usize {
+    receipt.split(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_and_nobody_waits_too_long() {
+    let posthog = PostHog::start();
+    let site = Site::new();
+    let flush = "flush: {batchEvents: 20}\n";
+    site.settings(&format!("{flush}posthog: {{host: '{}', apiKey: phc_test}}\n", posthog.url()));
+    let spool = site.spool();
+    spool_folder(&spool).open(clock::now_ms()).unwrap().close().unwrap();
+    let time = Duration::from_secs(how_many("SALVER_TEST_SECONDS", 4) as u64);
+    let until = Instant::now() + time;
+    let until_ms = clock::now_ms() + time.as_millis() as i64;
+
+    let (kept, purged, receipts) = thread::scope(|scope| {
+        let run = |arguments: &'static [&'static str]| {
+            let site = &site;
+            scope.spawn(move || again_and_again(site, arguments, until))
+        };
+        let dumps = [run(&["dump", "--format", "ndjson"]), run(&["status", "--format", "json"])];
+        let flushes = [run(&["flush", "--limit", "40"]), run(&["flush", "--limit", "400"])];
+        let purges = run(&["purge", "--instance", PURGED, "--yes"]);
+        let mut recorders = [KEPT[0], KEPT[1], PURGED].map(|instance| recorder(&spool, instance, until_ms));
+        let [first, second, other] = recorders.each_mut().map(|it| acknowledged(&it.ended()));
+        dumps.into_iter().chain(flushes).for_each(|it| assert!(!it.join().unwrap().is_empty()));
+        ([first, second].concat(), other, purges.join().unwrap())
+    });
+    expect(site.salver().arg("flush"), 0);
+
+    println!("{} and {} records, {} purges", kept.len(), purged.len(), receipts.len());
+    assert!(kept.len() > 10 && !purged.is_empty(), "{} and {} are too few", kept.len(), purged.len());
+    let arrived = posthog.uuids();
+    let mut times = BTreeMap::<&str, usize>::new();
+    arrived.iter().for_each(|uuid| *times.entry(uuid).or_default() += 1);
+    assert!(times.values().all(|count| *count == 1), "a record was delivered twice");
+    assert!(kept.iter().all(|uuid| times.contains_key(uuid.as_str())), "a record was lost");
+    let all: BTreeSet<&str> = kept.iter().chain(&purged).map(String::as_str).collect();
+    assert!(times.keys().all(|uuid| all.contains(uuid)), "a record was made up");
+    let delivered = purged.iter().filter(|uuid| times.contains_key(uuid.as_str())).count();
+    let erased: usize = receipts.iter().map(|receipt| erased(receipt)).sum();
+    assert_eq!(delivered + erased, purged.len(), "{receipts:?}");
+
+    let status = json(&expect(site.salver().args(["status", "--format", "json"]), 0));
+    assert_eq!((&status["problems"], &status["spool"]["records"]), (&serde_json::json!([]), &0.into()));
+}

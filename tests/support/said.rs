@@ -1,0 +1,136 @@
+//! What a spool must, may and must not hold, worked out from nothing but what a process said that it did.
+
+#![allow(clippy::unwrap_used, reason = "a line that cannot be read should fail its test")]
+
+use std::collections::{HashMap, HashSet};
+
+/// What is known of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It was acknowledged, and nothing was done to it.
+    Waits,
+    /// It is being delivered, purged or evicted.
+    Leaving,
+    /// It was delivered or evicted.
+    Gone,
+    /// It was purged.
+    Erased,
+}
+
+struct Known {
+    uuid: String,
+    instance: String,
+    fate: Fate,
+}
+
+impl Known {
+    /// Whether it is named by its uuid or its instance.
+    fn is_in(&self, named: &HashSet<&str>) -> bool {
+        named.contains(self.uuid.as_str()) || named.contains(self.instance.as_str())
+    }
+}
+
+/// All that was said so far. The lines: `recording N`, `recorded INSTANCE UUID...`, `delivering UUID...` or an instance,
+/// `purging INSTANCE`, `evicting N` (all but the newest N), each with `delivered`, `purged`, `evicted` once the step is done.
+/// Other lines mean nothing.
+#[derive(Default)]
+pub struct Said {
+    records: Vec<Known>,
+    /// How many records were begun and not acknowledged.
+    unsaid: usize,
+}
+
+impl Said {
+    /// A spool that holds these records, by uuid and instance, as it was found.
+    pub fn of(queue: &[(String, String)]) -> Said {
+        let known = |(uuid, instance): &(String, String)| Known {
+            uuid: uuid.clone(),
+            instance: instance.clone(),
+            fate: Fate::Waits,
+        };
+        Said { records: queue.iter().map(known).collect(), unsaid: 0 }
+    }
+
+    /// Takes in what was said.
+    pub fn hear(&mut self, text: &str) {
+        text.lines().for_each(|line| self.hear_line(line));
+    }
+
+    fn hear_line(&mut self, line: &str) {
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let named: HashSet<&str> = rest.split(' ').collect();
+        match verb {
+            "recording" => self.unsaid = rest.parse().unwrap(),
+            "recorded" => {
+                let (instance, uuids) = rest.split_once(' ').unwrap();
+                for uuid in uuids.split(' ') {
+                    let (uuid, instance) = (uuid.to_owned(), instance.to_owned());
+                    self.records.push(Known { uuid, instance, fate: Fate::Waits });
+                    self.unsaid -= 1;
+                }
+            }
+            "delivering" => self.turn(Fate::Leaving, |it| it.fate == Fate::Waits && it.is_in(&named)),
+            "delivered" => self.turn(Fate::Gone, |it| it.fate == Fate::Leaving),
+            // What was delivered before is erased with the rest.
+            "purging" => self.turn(Fate::Leaving, |it| it.fate == Fate::Waits && it.is_in(&named)),
+            "purged" => self.turn(Fate::Erased, |it| it.is_in(&named)),
+            "evicting" => {
+                let waiting = self.records.iter().filter(|it| it.fate == Fate::Waits).count();
+                let mut leaving = waiting.saturating_sub(rest.parse().unwrap());
+                self.turn(Fate::Leaving, |it| {
+                    let leaves = it.fate == Fate::Waits && leaving > 0;
+                    leaving -= usize::from(leaves);
+                    leaves
+                });
+            }
+            "evicted" => self.turn(Fate::Gone, |it| it.fate == Fate::Leaving),
+            _ => {}
+        }
+    }
+
+    fn turn(&mut self, fate: Fate, mut which: impl FnMut(&Known) -> bool) {
+        self.records.iter_mut().filter_map(|it| which(it).then_some(it)).for_each(|it| it.fate = fate);
+    }
+
+    /// The uuids that were erased.
+    pub fn erased(&self) -> Vec<&str> {
+        self.records.iter().filter(|it| it.fate == Fate::Erased).map(|it| it.uuid.as_str()).collect()
+    }
+
+    /// How many records were acknowledged.
+    pub fn acknowledged(&self) -> usize {
+        self.records.len()
+    }
+
+    /// What is wrong with a queue that holds these records, and a ledger by which so many have left it.
+    pub fn wrong_with(&self, queue: &[String], left: u64) -> Option<String> {
+        let found: HashSet<&str> = queue.iter().map(String::as_str).collect();
+        if found.len() < queue.len() {
+            return Some("a record is there twice".into());
+        }
+        let fates: HashMap<&str, Fate> = self.records.iter().map(|it| (it.uuid.as_str(), it.fate)).collect();
+        let (known, strange): (Vec<&str>, Vec<&str>) =
+            found.iter().partition(|uuid| fates.contains_key(*uuid));
+        if strange.len() > self.unsaid {
+            return Some(format!("{} strange records are there", strange.len()));
+        }
+        let of = |fate| self.records.iter().filter(move |it| it.fate == fate).map(|it| it.uuid.as_str());
+        let lost = of(Fate::Waits).filter(|uuid| !found.contains(uuid)).count();
+        let back = of(Fate::Gone).chain(of(Fate::Erased)).filter(|uuid| found.contains(uuid)).count();
+        let leaving = of(Fate::Leaving).count();
+        let not_left = of(Fate::Leaving).filter(|uuid| found.contains(uuid)).count();
+        let in_order = self.records.iter().map(|it| it.uuid.as_str()).filter(|uuid| found.contains(uuid));
+        if lost + back > 0 {
+            Some(format!("{lost} of {} acknowledged records are lost, {back} are back", self.records.len()))
+        } else if not_left > 0 && not_left < leaving {
+            Some(format!("{not_left} of {leaving} records are left of a step that is one"))
+        } else if !in_order.eq(queue.iter().map(String::as_str).filter(|uuid| fates.contains_key(uuid))) {
+            Some("the order has changed".into())
+        } else if left as usize + known.len() != self.records.len() {
+            let gone = self.records.len() - known.len();
+            Some(format!("{gone} records have left the queue, by the ledger {left}"))
+        } else {
+            None
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! A small disk of a test's own, which can be filled up without anybody else's noticing.
+//!
+//! It is a tmpfs that a child process mounted in a mount namespace of its own; it is seen through `/proc/PID/root` and gone with
+//! the child. That takes root and util-linux.
+
+#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a disk that cannot be used should fail its test")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+/// Run by the child before it waits for its end.
+const BIRTH: &str = "mount -t tmpfs -o size=$0,mode=755 none /mnt && echo ready && read wait";
+
+/// The disk.
+pub struct SmallDisk {
+    keeper: Child,
+}
+
+impl SmallDisk {
+    /// One of this size, in the words of `mount`; or none, which is said aloud.
+    pub fn new(size: &str) -> Option<SmallDisk> {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "sh", "-c", BIRTH, size]);
+        unshare.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut said = String::new();
+        if let Ok(mut keeper) = unshare.spawn() {
+            BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut said).unwrap();
+            let disk = SmallDisk { keeper };
+            if said == "ready\n" && fs::write(disk.path().join("probe"), "").is_ok() {
+                return Some(disk);
+            }
+        }
+        eprintln!("SKIPPED: no disk of its own for a test, which takes root and util-linux");
+        None
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root/mnt", self.keeper.id()))
+    }
+
+    /// Makes it one that can be written (`rw`) or not (`ro`).
+    pub fn remount(&self, how: &str) {
+        let process = self.keeper.id().to_string();
+        let mut mount = Command::new("nsenter");
+        mount.args(["--target", &process, "--mount", "mount", "-o", &format!("remount,{how}"), "/mnt"]);
+        super::expect(&mut mount, 0);
+    }
+
+    /// Fills what is free, to the last byte.
+    pub fn fill(&self) {
+        let mut filler =
+            fs::File::options().create(true).append(true).open(self.path().join("filler")).unwrap();
+        for portion in [64 * 1024, 4096, 1] {
+            loop {
+                match filler.write(&vec![b'x'; portion]) {
+                    Ok(_) => {}
+                    Err(error) if error.kind() == ErrorKind::StorageFull => break,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+    }
+
+    /// Frees what was filled.
+    pub fn free(&self) {
+        fs::remove_file(self.path().join("filler")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        _ = self.keeper.kill();
+        _ = self.keeper.wait();
+    }
+}
