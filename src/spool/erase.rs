@@ -89,7 +89,6 @@ impl Spool {
             self.rewrite(number, intent, &mut receipt, &mut span)?;
         }
         self.forget_set_aside(&intent.selector)?;
-        self.enter(Fate::Erased, span);
         self.state.meta.intent = None;
         self.checkpoint()?;
         self.complete(&mut receipt, span)?;
@@ -124,20 +123,25 @@ impl Spool {
             return Ok(());
         }
         let old = self.witness.segments[at].clone();
+        let mut here = Span::default();
         for (seq, record) in erase.iter().filter(|(seq, _)| old.is_live(*seq)) {
             receipt.note(record, dead.contains_key(seq), in_flight.contains(*seq), span);
+            here.add(record.timestamp_ms);
+            self.mark_done(at, *seq);
             self.state.remove_dead(*seq);
-            self.state.meta.attempts.remove(seq);
         }
+        self.enter(Fate::Erased, here);
         keep.retain(|(seq, _)| old.is_live(*seq));
         self.replace_segment(at, &keep)
     }
 
-    /// Puts a segment with these records in the place of another, whose files are gone when this returns.
+    /// Puts a segment with these records in the place of another, whose files are gone when this returns. The others are marked
+    /// as done and entered in the ledger before.
     pub(super) fn replace_segment(&mut self, at: usize, keep: &[(u64, Record)]) -> Result<(), SpoolError> {
         let old = self.witness.segments[at].number;
         self.close_segment()?;
-        self.state.meta.done.remove(&old);
+        // Before the new segment is there: from then on the next opening takes it for the truth.
+        self.state.commit()?;
         self.doomed.push(old);
         if keep.is_empty() {
             self.witness.segments.remove(at);

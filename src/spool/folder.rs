@@ -16,7 +16,7 @@ use super::lock::Lock;
 use super::queue::Spool;
 use super::reconcile;
 use super::retention::Limits;
-use super::{FORMAT, state, witness};
+use super::{FORMAT, state, store, witness};
 use crate::rights;
 
 const MARKER: &str = "SALVER-SPOOL";
@@ -123,7 +123,19 @@ impl SpoolFolder {
         // Written beside and renamed, so that nobody ever sees half a marker.
         let fresh = self.path.join(format!("{MARKER}.{}", std::process::id()));
         std::fs::write(&fresh, format!("{MARKER_HEAD}{FORMAT}\n")).doing("write", &fresh)?;
-        std::fs::rename(&fresh, self.path.join(MARKER)).doing("move into place", &fresh)
+        std::fs::File::options()
+            .write(true)
+            .open(&fresh)
+            .and_then(|file| file.sync_all())
+            .doing("sync", &fresh)?;
+        std::fs::rename(&fresh, self.path.join(MARKER)).doing("move into place", &fresh)?;
+        store::sync_folder(&self.path)?;
+        // Whoever may not list the folder above cannot sync it either; the name of the spool is then left to the file system.
+        self.path.parent().map(store::sync_folder).transpose().or_else(|error| match error {
+            SpoolError::Io { ref cause, .. } if cause.kind() == ErrorKind::PermissionDenied => Ok(None),
+            error => Err(error),
+        })?;
+        Ok(())
     }
 }
 

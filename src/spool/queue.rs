@@ -281,7 +281,9 @@ impl Spool {
             }
             keep
         });
-        let existing: BTreeSet<u64> = self.witness.segments.iter().map(|entry| entry.number).collect();
+        // Those that are about to go are remembered as done until the witness no longer names them.
+        let mut existing: BTreeSet<u64> = self.witness.segments.iter().map(|entry| entry.number).collect();
+        existing.extend(&self.doomed);
         self.state.meta.done.retain(|number, _| existing.contains(number));
         self.state.meta.next_segment = self.witness.next_segment;
         self.state.meta.next_seq = self.witness.next_seq;

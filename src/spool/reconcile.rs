@@ -63,6 +63,8 @@ pub(super) fn reconcile(
     let on_disk = tidy(spool)?;
     let complete = known.is_some();
     let mut witness = known.unwrap_or_default();
+    // The summary may know of later segments: those were begun after the witness was written.
+    let begun = witness.next_segment;
     witness.next_segment = witness.next_segment.max(state.meta.next_segment).max(1);
     witness.next_seq = witness.next_seq.max(state.meta.next_seq).max(1);
 
@@ -75,7 +77,7 @@ pub(super) fn reconcile(
         if witness.segments.iter().any(|entry| entry.number == number) {
             continue;
         }
-        if complete && number < witness.next_segment {
+        if complete && number < begun {
             // Left behind by a rewrite or a drain whose last step was interrupted.
             store::remove_folder(&segment::folder(spool, number))?;
         } else {

@@ -65,6 +65,7 @@ impl Store {
     /// Opens the database in `path`, or makes one.
     pub(super) fn open(path: &Path) -> Result<Store, SpoolError> {
         remove_half_written_snapshots(path)?;
+        let fresh = !path.join(LOG).exists();
         let started = Instant::now();
         loop {
             let config = sled::Config::new()
@@ -76,6 +77,9 @@ impl Store {
                 .flush_every_ms(None);
             match contained(path, || config.open()) {
                 Ok(db) => {
+                    if fresh {
+                        sync_whole(path)?;
+                    }
                     let log = open_log(path)?;
                     return Ok(Store { path: path.to_owned(), db, log });
                 }
@@ -251,6 +255,16 @@ pub(super) fn sync_folder(folder: &Path) -> Result<(), SpoolError> {
         File::open(folder).and_then(|f| f.sync_all()).doing("sync the folder", folder)?;
     }
     Ok(())
+}
+
+/// Syncs a database that was just made, and the names that lead to it: a commit syncs its log only.
+fn sync_whole(path: &Path) -> Result<(), SpoolError> {
+    for file in files(path)? {
+        let opened = File::options().read(true).write(true).open(&file);
+        opened.and_then(|file| file.sync_all()).doing("sync", &file)?;
+    }
+    sync_folder(path)?;
+    path.parent().map_or(Ok(()), sync_folder)
 }
 
 /// Removes a folder and all in it, and says so only when it is gone. On Windows a file somebody holds open lingers, so
