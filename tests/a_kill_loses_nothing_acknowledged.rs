@@ -37,7 +37,7 @@ const OTHER: &str = "other";
 
 /// How many kills a test makes.
 fn kills() -> usize {
-    how_many("SALVER_TEST_KILLS", 35)
+    how_many("SALVER_TEST_KILLS", 38)
 }
 
 /// An evenly spread number below `below`. Not seeded: no seed would bring the same moment of another process back.

@@ -17,7 +17,7 @@ use salver::record::{Draft, Reason, Value};
 use salver::spool::{FORMAT, Instance, Settled, Spool, SpoolFolder};
 use serde_json::{Value as Json, json};
 use support::drafts::draft;
-use support::folders::{copy, files, spool_folder};
+use support::folders::{copy, spool_folder};
 use support::{expect, fixture, out, salver_in};
 
 /// When the spool of the fixture was written: 2025-10-09.
@@ -126,7 +126,7 @@ fn copy_of(spool: &Path, place: &Path) -> SpoolFolder {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        for file in files(&path) {
+        for file in support::folders::files(&path) {
             fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
             fs::set_permissions(file.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
         }
