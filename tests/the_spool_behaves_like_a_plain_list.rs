@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use salver::record::{Draft, Reason};
 use salver::spool::{Fate, Queued, Selector, Settled, Spool, SpoolFolder};
@@ -75,6 +75,8 @@ struct Pair {
     durable: List,
     recorded_since: Vec<Known>,
     paused: BTreeSet<&'static str>,
+    /// The uuid of what was recorded last of each instance.
+    newest: BTreeMap<&'static str, String>,
     times: BTreeSet<(String, i64)>,
     now_ms: i64,
 }
@@ -121,9 +123,19 @@ impl Pair {
             dead: false,
         };
         self.recorded_since.push(known.clone());
+        self.newest.insert(instance, known.uuid.clone());
         self.list.records.push(known);
+        self.evict();
+    }
+
+    /// The oldest leave, and what was recorded last of an instance only where nothing else is left.
+    fn evict(&mut self) {
         let over = self.list.records.len().saturating_sub(self.folder.limits.max_records as usize);
-        self.list.records.drain(..over);
+        for _ in 0..over {
+            let is_newest = |known: &Known| self.newest.values().any(|uuid| *uuid == known.uuid);
+            let oldest = self.list.records.iter().position(|known| !is_newest(known)).unwrap_or(0);
+            self.list.records.remove(oldest);
+        }
         self.list.left[3] += over as u64;
     }
 
@@ -165,6 +177,7 @@ impl Pair {
         let skip: BTreeSet<String> = if dice.chance(30) { ["b".to_owned()].into() } else { BTreeSet::new() };
         let most = 1 + dice.roll(5);
         let batch = self.spool().next_batch(most, &skip).unwrap();
+        self.evict();
         let gone: Vec<String> = batch.iter().map(|it| it.record.uuid.clone()).collect();
         assert_eq!(gone, self.next(most, &skip), "{at}: what was on the wire comes first, then the oldest");
         if batch.is_empty() {
@@ -262,6 +275,7 @@ fn run(seed: u64, deaths: bool) {
         durable: List::default(),
         recorded_since: Vec::new(),
         paused: BTreeSet::new(),
+        newest: BTreeMap::new(),
         times: BTreeSet::new(),
         now_ms: NOW,
     };
@@ -279,7 +293,7 @@ fn run(seed: u64, deaths: bool) {
                 assert_eq!(dead.map(|it| it.dead = false).count() as u64, revived, "{at}");
             }
             16 => {
-                // Other limits from now on, which the next record meets.
+                // Other limits from now on, which the next record or batch meets.
                 pair.close();
                 pair.folder.limits.max_records = [4, 8, 1 << 20][dice.roll(3)];
                 pair.reopen();

@@ -86,7 +86,8 @@ impl Check<'_> {
         }
         // The summary may know more than a witness that is older than some of the records.
         let known = self.state.meta.done.get(&entry.number).cloned().unwrap_or_default();
-        entry.done = entry.done.iter().chain(known.iter()).filter(|seq| entry.present.contains(*seq)).collect();
+        entry.done =
+            entry.done.iter().chain(known.iter()).filter(|seq| entry.present.contains(*seq)).collect();
         Ok(segment)
     }
 
