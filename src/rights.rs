@@ -94,6 +94,14 @@ pub enum Exposed {
         /// The command that shuts that one.
         mend: String,
     },
+    /// This user may not even ask.
+    #[error("{}: the user who runs salver has no right to this; {instead}", path.display())]
+    Denied {
+        /// What was asked about.
+        path: PathBuf,
+        /// Who has.
+        instead: &'static str,
+    },
     /// The operating system did not tell.
     #[error("{}: cannot tell who may use this: {cause}; it needs a local disk that keeps rights", path.display())]
     Unknown {

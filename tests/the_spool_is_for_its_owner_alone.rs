@@ -208,6 +208,13 @@ fn an_empty_folder_becomes_a_spool_only_for_its_owner() {
     }
     expect(salver_in(&site.spool()).arg("record").arg(site.sos()), 0);
     assert_eq!((mode(&site.spool()), dump(&site.spool()).len()), (0o700, 1));
+    // Nobody is told to take over what is no spool.
+    if is_root() {
+        let config = site.path("config");
+        chown(&config, Some(NOBODY), None).unwrap();
+        let said = err(&expect(salver_in(&config).arg("record").arg(site.sos()), 6));
+        assert!(said.contains("not a spool of salver") && !said.contains("chown"), "{said}");
+    }
 }
 
 #[test]

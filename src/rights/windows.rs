@@ -137,9 +137,15 @@ fn taking(path: &Path) -> String {
 
 /// What is at a path, and how the user who runs this is written there.
 fn asked(path: &Path) -> Result<(Access, String), Exposed> {
-    access(path)
-        .and_then(|access| Ok((access, abbreviated(&user()?)?)))
-        .map_err(|cause| Exposed::Unknown { path: path.to_owned(), cause: cause.to_string() })
+    let path = path.to_owned();
+    let found = access(&path).and_then(|access| Ok((access, abbreviated(&user()?)?)));
+    found.map_err(|cause| match cause.kind() {
+        // An administrator is one only in a window that was opened as such.
+        io::ErrorKind::PermissionDenied => {
+            Exposed::Denied { path, instead: "run it as administrator, or as the account of the service" }
+        }
+        _ => Exposed::Unknown { path, cause: cause.to_string() },
+    })
 }
 
 fn access(path: &Path) -> io::Result<Access> {

@@ -13,11 +13,14 @@ use std::path::{Path, PathBuf};
 
 use crate::rights::{Author, Exposed, check_above};
 
+/// Whose rights are looked at: on Windows those of each account.
+const WRITERS: &str = if cfg!(windows) { "others" } else { "everybody" };
+
 /// Somebody else could have written this.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Untrusted {
     /// Others may write it.
-    #[error("{}: others may write to it, and salver would obey; run `{mend}`", path.display())]
+    #[error("{}: {WRITERS} may write to it, and salver would obey; run `{mend}`", path.display())]
     Writable {
         /// The file or folder.
         path: PathBuf,

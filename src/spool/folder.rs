@@ -77,7 +77,7 @@ impl SpoolFolder {
             };
         }
         rights::check_place(&self.path)?;
-        // Before others are shut out of it, so that no folder of somebody else's is taken for a spool to be mended.
+        // First, so that nobody is told to change the rights of a folder that is no spool.
         self.check_marker()?;
         Ok(rights::check_private(&self.path)?)
     }
@@ -112,11 +112,11 @@ impl SpoolFolder {
         if self.exists() {
             return Ok(());
         }
-        rights::check_place(&self.path)?;
         // Looked at again, since another process may be making the spool: its marker comes before everything else.
         if let Some(what) = what_is_in(&self.path)?.filter(|_| !self.exists()) {
             return Err(SpoolError::Foreign { folder: self.path.clone(), what });
         }
+        rights::check_place(&self.path)?;
         rights::make_private(&self.path).doing("make the spool folder", &self.path)?;
         // Others may have been in it until now.
         rights::check_private(&self.path)?;
