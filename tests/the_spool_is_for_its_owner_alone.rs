@@ -1,8 +1,7 @@
 //! Promise: nobody but its owner reads or changes the spool, whatever salver did in it; and where somebody else could, every
 //! command refuses before it opens anything, and names a command that mends it and does.
 //!
-//! Unix only, since it is about owners, modes and links. The decisions about the access lists of Windows are tested beside
-//! their code (src/rights/), and on Windows itself that a folder made private is found to be.
+//! Unix only, since it is about owners, modes and links.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a file that cannot be written should fail its test")]
@@ -280,66 +279,13 @@ fn a_link_in_place_of_a_file_of_the_spool_is_refused_and_nothing_is_written_thro
 }
 
 #[test]
-fn a_folder_above_in_which_everybody_may_rename_is_refused_and_a_sticky_one_is_not() {
-    let site = Site::of_sos(SOS);
-    fs::create_dir_all(site.path("a/it's here")).unwrap();
-    let spool = site.path("a/it's here/spool");
-    let above = [site.path("a"), site.path("a/it's here")];
-    for open in &above {
-        chmod(open, 0o777);
-        let refused = err(&expect(salver_in(&spool).arg("record").arg(site.sos()), 1));
-        assert!(refused.contains(open.to_str().unwrap()) && !spool.exists(), "{refused}");
-        chmod(open, 0o1777);
-        expect(salver_in(&spool).arg("record").arg(site.sos()), 0);
-        chmod(open, 0o777);
-        let said = all_refuse(&site, &spool, &["put something else in its place"]);
-        follow(&said);
-        assert_eq!(dump(&spool).len(), 1);
-        fs::remove_dir_all(&spool).unwrap();
-    }
-}
-
-#[test]
-fn the_way_to_the_spool_is_looked_at_as_it_is_written_and_as_it_leads() {
-    let site = Site::of_sos(SOS);
-    for folder in ["open/safe", "closed/safe"] {
-        fs::create_dir_all(site.path(folder)).unwrap();
-    }
-    chmod(&site.path("open"), 0o777);
-    // A link that everybody can exchange, and one to a folder that everybody can exchange.
-    symlink(site.path("closed/safe"), site.path("open/link")).unwrap();
-    symlink(site.path("open/safe"), site.path("closed/link")).unwrap();
-    for way in ["open/link", "closed/link"] {
-        let spool = site.path(way).join("spool");
-        let refused = err(&expect(salver_in(&spool).arg("record").arg(site.sos()), 1));
-        assert!(refused.contains(site.path("open").to_str().unwrap()), "{refused}");
-    }
-    chmod(&site.path("open"), 0o755);
-    for way in ["open/link", "closed/link"] {
-        expect(salver_in(&site.path(way).join("spool")).arg("record").arg(site.sos()), 0);
-    }
-}
-
-#[test]
 fn settings_that_others_could_have_written_are_refused_until_shut_as_the_error_says() {
     let site = Site::of_sos(SOS);
     fs::create_dir(site.path("catalogues")).unwrap();
     site.settings("catalogues: [catalogues]\ninstances: [{configFile: config/sos.yaml}]\n");
-    fs::create_dir(site.path("place")).unwrap();
     for name in ["salver.yaml", "catalogues"] {
         chmod(&site.path(name), 0o777);
         follow(&err(&expect(site.salver().arg("record"), 2)));
         expect(site.salver().arg("record"), 0);
     }
-    // The file is shut, but the folder it is in lets everybody exchange it.
-    fs::rename(site.path("salver.yaml"), site.path("place/salver.yaml")).unwrap();
-    site.write("place/salver.yaml", "{}");
-    chmod(&site.path("place"), 0o777);
-    let status = || {
-        let mut command = salver_in(&site.spool());
-        command.arg("--config").arg(site.path("place/salver.yaml")).arg("status");
-        command
-    };
-    follow(&err(&expect(&mut status(), 2)));
-    expect(&mut status(), 0);
 }

@@ -1,6 +1,6 @@
-//! Rights on Unix: owners, modes, and sticky folders.
+//! Rights on Unix: owners and modes.
 
-use std::fs::{DirBuilder, Metadata, Permissions};
+use std::fs::{DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
@@ -12,7 +12,6 @@ use super::Exposed;
 const ROOT: u32 = 0;
 const OTHERS_AT_ALL: u32 = 0o077;
 const EVERYBODY_WRITES: u32 = 0o002;
-const STICKY: u32 = 0o1000;
 
 /// Who wrote what salver obeys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +31,6 @@ impl Author {
     /// Whether they decide about this program anyway: root, or the user who runs it.
     pub(crate) fn is_trusted(self) -> bool {
         self.0 == ROOT || self.0 == user()
-    }
-
-    /// Whether their settings are obeyed. On Unix whose they are does not matter: the caller named the file, or it is in a
-    /// place where only root can make one.
-    pub(crate) fn may_settle(self) -> bool {
-        true
     }
 
     /// The command that makes them the author of something else.
@@ -83,27 +76,6 @@ pub(super) fn check_shut(path: &Path) -> Result<(), Exposed> {
         }
         _ => Ok(()),
     }
-}
-
-/// Nobody puts another folder in its place. The way there is looked at as it is written and as it is without links.
-pub(crate) fn check_above(path: &Path) -> Result<(), Exposed> {
-    let written = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let Some(nearest) = written.ancestors().skip(1).find(|above| above.is_dir()) else { return Ok(()) };
-    let without_links = nearest.canonicalize().unwrap_or_else(|_| nearest.to_owned());
-    let open = |above: &&Path| std::fs::metadata(above).is_ok_and(|found| is_exchangeable(&found));
-    match nearest.ancestors().chain(without_links.ancestors()).find(open) {
-        None => Ok(()),
-        Some(above) => Err(Exposed::Exchangeable {
-            path: path.to_owned(),
-            mend: closing(above),
-            above: above.to_owned(),
-        }),
-    }
-}
-
-/// Whether everybody may rename what others have in this folder.
-fn is_exchangeable(folder: &Metadata) -> bool {
-    folder.mode() & EVERYBODY_WRITES != 0 && folder.mode() & STICKY == 0
 }
 
 /// The command that takes the right to write from everybody.

@@ -6,31 +6,20 @@
 //! runs salver, and is not writable for everybody either. The folder counts as well, since who can write it can
 //! exchange its files.
 //!
-//! On Windows nobody but administrators, SYSTEM, services and the user who runs salver may write to them, and the settings
-//! file, too, has to belong to one of these: below `%ProgramData%` everybody may make folders and files.
+//! On Windows the rights are those of the folder; below `%ProgramData%\salver` they are what its administrator made them, and
+//! nothing is checked here.
 
 use std::path::{Path, PathBuf};
 
-use crate::rights::{Author, Exposed, check_above};
-
-/// Whose rights are looked at: on Windows those of each account.
-const WRITERS: &str = if cfg!(windows) { "others" } else { "everybody" };
+use crate::rights::Author;
 
 /// Somebody else could have written this.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Untrusted {
     /// Others may write it.
-    #[error("{}: {WRITERS} may write to it, and salver would obey; run `{mend}`", path.display())]
+    #[error("{}: everybody may write to it, and salver would obey; run `{mend}`", path.display())]
     Writable {
         /// The file or folder.
-        path: PathBuf,
-        /// The command that mends it.
-        mend: String,
-    },
-    /// A settings file of somebody who has no say here.
-    #[error("{}: it belongs to another user than the one who runs salver; run `{mend}` if it is right", path.display())]
-    Stranger {
-        /// The settings file.
         path: PathBuf,
         /// The command that mends it.
         mend: String,
@@ -46,20 +35,12 @@ pub enum Untrusted {
         /// The command that mends it.
         mend: String,
     },
-    /// Others may put something else in its place.
-    #[error(transparent)]
-    Exchangeable(#[from] Exposed),
 }
 
 /// Checks the settings file and all catalogues that it names. What is not there is left to whoever reads it.
 pub(super) fn check(settings: &Path, catalogues: &[PathBuf]) -> Result<(), Untrusted> {
     let Some(author) = author_of(settings)? else { return Ok(()) };
-    if !author.may_settle() {
-        return Err(Untrusted::Stranger { path: settings.to_owned(), mend: author.giving(settings) });
-    }
-    check_above(settings)?;
     for folder in catalogues {
-        check_above(folder)?;
         same_author(folder, &author)?;
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             same_author(&entry.path(), &author)?;
