@@ -11,6 +11,7 @@ pub mod host;
 pub mod map;
 pub mod mend;
 pub mod posthog;
+pub mod read_only;
 pub mod reported;
 pub mod rest;
 pub mod service;
