@@ -36,6 +36,12 @@ pub fn ways() -> Vec<Way> {
         }
         return ways.into_iter().filter_map(|(possible, way)| possible.then_some(way)).collect();
     }
+    // Nothing is forbidden to root, and elsewhere it is not tried to run as somebody else.
+    #[cfg(all(unix, not(target_os = "linux")))]
+    if is_root() {
+        eprintln!("SKIPPED: root may write everywhere");
+        return Vec::new();
+    }
     vec![Way::Forbidden]
 }
 
