@@ -180,7 +180,7 @@ fn wide(n: u64) -> Draft {
 /// How many records are dumped where memory is measured.
 #[cfg(target_os = "linux")]
 fn many() -> u64 {
-    std::env::var("SALVER_TEST_RECORDS").ok().and_then(|count| count.parse().ok()).unwrap_or(1500)
+    std::env::var("SALVER_TEST_RECORDS").ok().and_then(|count| count.parse().ok()).unwrap_or(1100)
 }
 
 /// Linux tells the most memory that a process ever had; elsewhere nobody does without help.
