@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use salver::record::{Draft, Place, Reason, Value};
+use salver::record::{Draft, Reason};
 use salver::spool::{Limits, Selector, Settled, SpoolFolder};
 use serde_json::Value as Json;
 use support::drafts::draft;
@@ -166,6 +166,8 @@ fn a_dump_of_a_read_only_spool_is_as_fair_while_others_write_to_it_elsewhere() {
 /// A draft with as many values as one of Butler.
 #[cfg(target_os = "linux")]
 fn wide(n: u64) -> Draft {
+    use salver::record::{Place, Value};
+
     let mut wide = draft(n);
     let place = |at| Place {
         property: Some(format!("feature_number_{at}_of_many")),
