@@ -58,7 +58,7 @@ pub struct Place {
 }
 
 /// The keys of a record: everything that repeats from record to record of one generation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
     /// The service's name, `butler` or `butler-sos` or one of a catalogue from disk.
     pub service: String,

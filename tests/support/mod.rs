@@ -14,6 +14,7 @@ pub mod mend;
 pub mod posthog;
 #[cfg(target_os = "linux")]
 pub mod powercut;
+pub mod read_only;
 pub mod reported;
 pub mod rest;
 pub mod said;
