@@ -225,19 +225,16 @@ fn assert_all_right(wrong: &[String]) {
 }
 
 #[test]
-#[ignore = "not yet: new databases are not synced, and a process that dies before the witness is written loses a new segment"]
 fn whatever_a_disk_keeps_of_what_was_not_synced_the_spool_is_as_before_a_step_or_as_after_it() {
     assert_all_right(&taped(make_a_spool, a_child).cut(cuts(), Syncs::All));
 }
 
 #[test]
-#[ignore = "not yet: neither the marker nor a new database is synced"]
 fn a_spool_that_is_just_being_made_is_as_durable_as_an_old_one() {
     assert_all_right(&taped(make_nothing, a_child).cut(cuts() / 2, Syncs::All));
 }
 
 #[test]
-#[ignore = "not yet: new databases are not synced"]
 fn what_the_program_did_before_it_ended_outlives_the_power() {
     assert_all_right(&taped(make_a_spool, the_program).cut(cuts() / 2, Syncs::All));
 }
