@@ -111,6 +111,21 @@ fn beyond_the_limit_on_bytes_the_folder_shrinks_and_the_newest_of_an_instance_st
 }
 
 #[test]
+fn the_narrowest_limit_on_bytes_that_may_be_set_is_kept() {
+    let place = tempfile::tempdir().unwrap();
+    let most = 2 * 1024 * 1024;
+    let folder = bounded(&place, 1_000_000, most);
+    for round in 0..20 {
+        record(&folder, NOW + round, "a", round as u64 * 500..round as u64 * 500 + 500);
+        let bytes = bytes_on_disk(&folder);
+        assert!(bytes <= most, "{bytes} after {round} rounds");
+    }
+    let left_over = waiting(&folder);
+    assert!(left_over.len() > 500 && left_over.last().unwrap().1 == 10_000, "{}", left_over.len());
+    assert_eq!(left(&folder, Fate::Evicted) + left_over.len() as u64, 10_000);
+}
+
+#[test]
 fn what_is_older_than_the_retention_expires_but_not_across_a_jump_of_the_clock() {
     let place = tempfile::tempdir().unwrap();
     let mut folder = bounded(&place, 1000, 1 << 30);

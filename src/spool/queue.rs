@@ -28,6 +28,9 @@ use crate::record::{Draft, Reason, Record};
 const SEGMENT_RECORDS: u64 = 4096;
 const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
 
+/// A folder with a narrow limit on bytes has at least so many segments, since the one that is written to cannot give way.
+const SEGMENTS_WITHIN_LIMIT: u64 = 8;
+
 /// An open spool. Dropped without [`Spool::close`] it is as if its process had died: nothing acknowledged is lost.
 pub struct Spool {
     pub(super) folder: PathBuf,
@@ -175,7 +178,7 @@ impl Spool {
     fn active(&mut self) -> Result<usize, SpoolError> {
         if let Some(last) = self.witness.segments.last()
             && last.present.len() < SEGMENT_RECORDS
-            && last.frame_bytes < SEGMENT_BYTES
+            && last.frame_bytes < SEGMENT_BYTES.min(self.limits.max_bytes / SEGMENTS_WITHIN_LIMIT)
         {
             return Ok(self.witness.segments.len() - 1);
         }

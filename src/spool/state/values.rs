@@ -1,0 +1,123 @@
+//! What the summary keeps, each with its units.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::identity::Readable;
+use crate::spool::ranges::Ranges;
+use crate::spool::selector::Selector;
+
+/// What the spool remembers of an instance between two looks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    /// The service, as last seen.
+    pub service: String,
+    /// Its release, as last seen.
+    pub service_version: String,
+    /// The config files, as last looked at.
+    pub config_files: Vec<PathBuf>,
+    /// Whether the last look collected.
+    pub collecting: bool,
+    /// Why it does or does not collect, for `status`.
+    pub why: String,
+    /// Paused by hand.
+    pub paused: bool,
+    /// The anonymous id that its records carry.
+    pub pin: Option<Pin>,
+    /// Digest of what was last recorded.
+    pub last_digest: Option<[u8; 32]>,
+    /// When it was last recorded, in milliseconds since 1970.
+    pub last_record_ms: Option<i64>,
+    /// The sequence number of its newest record: the last of its records to be evicted.
+    pub last_seq: Option<u64>,
+}
+
+/// An anonymous id that an instance keeps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pin {
+    /// 64 lower-case hex digits.
+    pub id: String,
+    /// Which inputs were readable when it was made; unknown after the summary was lost.
+    pub readable: Option<Readable>,
+    /// A record with it has left the building, or an admin adopted it: it stays, whatever becomes readable.
+    pub fixed: bool,
+}
+
+/// An id that was used on this host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct IdHistory {
+    /// The instances whose records carried it.
+    pub instances: BTreeSet<String>,
+    /// The first and the last record with it, in milliseconds since 1970. The last one also keeps times from repeating.
+    pub first_ms: i64,
+    /// See `first_ms`.
+    pub last_ms: i64,
+    /// When a record with it was last delivered.
+    pub delivered_ms: Option<i64>,
+}
+
+/// Why a record was set apart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// When, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// The server's words.
+    pub words: String,
+    /// How often it was sent.
+    pub attempts: u32,
+}
+
+/// What the forwarder remembers between two runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FlushMemory {
+    /// The last attempt, in milliseconds since 1970.
+    pub last_attempt_ms: Option<i64>,
+    /// The last delivery.
+    pub last_success_ms: Option<i64>,
+    /// The outcome of the last attempt, in the contract's words.
+    pub last_outcome: Option<String>,
+    /// When the service tries again.
+    pub next_attempt_ms: Option<i64>,
+    /// Failed attempts in a row.
+    pub failures: u32,
+}
+
+/// Something `status` shows until an admin acknowledges it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// When it was noticed, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// What happened and what to do.
+    pub text: String,
+}
+
+/// A purge that has begun: it is finished at the next opening if it was interrupted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(in crate::spool) struct Intent {
+    pub selector: Selector,
+    /// It applies to records below this sequence number: what is recorded after it began is not its business.
+    pub below: u64,
+}
+
+/// All that is one of a kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(in crate::spool) struct Meta {
+    /// How often the summary was committed: less than the witness knew of means that something was lost.
+    pub commits: u64,
+    /// Records below this sequence number are in the summary.
+    pub applied: u64,
+    pub next_seq: u64,
+    pub next_segment: u64,
+    pub next_ledger: u64,
+    /// Done records of each segment that still exists.
+    pub done: BTreeMap<u64, Ranges>,
+    /// The batch that is on the wire, or was when its sender died.
+    pub in_flight: Ranges,
+    /// How often records still in the queue were sent.
+    pub attempts: BTreeMap<u64, u32>,
+    pub flush: FlushMemory,
+    pub problems: Vec<Problem>,
+    pub intent: Option<Intent>,
+}
