@@ -358,6 +358,7 @@ fn run_in_a_try_out_prints_the_records_and_what_to_do_next() {
     let spool = site.path("try-out");
     let mut service = Service::start(salver_in(&spool).args(["run", "--watch"]).arg(site.sos()));
     service.wait_for("the record", |service| service.stdout().len() == 2);
+    service.wait_for("what to do next", |service| service.stderr().join("\n").contains("Ctrl-C stops"));
     let ended = service.stop();
     assert_eq!(ended.records().len(), 1);
     assert_eq!(keys(&ended.records()[0]), ["ts", "data"]);

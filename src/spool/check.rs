@@ -110,6 +110,12 @@ impl Check<'_> {
         self.witness.next_segment += 1;
         let records = saved.iter().map(|(seq, record)| (*seq, record));
         write_segment(self.spool, &mut healthy, Some(damaged), records)?;
+        if saved.is_empty() && entry.present.is_empty() {
+            // Nobody knew of a record in it and none is found: its process died while sled was making it.
+            store::remove_folder(&path)?;
+            *entry = healthy;
+            return Segment::open(self.spool, entry.number);
+        }
         self.state.meta.problems.push(Problem {
             at_ms: self.now_ms,
             text: format!(

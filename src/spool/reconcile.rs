@@ -24,6 +24,11 @@ use super::witness::{Entry, Witness};
 pub(super) fn open_state(spool: &Path, known: Option<&Witness>, now_ms: i64) -> Result<State, SpoolError> {
     let path = spool.join(state::FOLDER);
     let (mut state, what) = match State::open(spool) {
+        Err(SpoolError::Damaged { .. }) if known.is_none() && tidy(spool)?.is_empty() => {
+            // The spool was being made when its process died: there is nothing yet that could be lost.
+            store::remove_folder(&path)?;
+            (State::open(spool)?, None)
+        }
         Err(SpoolError::Damaged { .. }) => {
             let aside = aside_of(&path, now_ms);
             std::fs::rename(&path, &aside).doing("set aside", &path)?;
