@@ -31,7 +31,8 @@ impl Known {
 }
 
 /// All that was said so far. The lines: `recording N`, `recorded INSTANCE UUID...`, `delivering UUID...` or an instance,
-/// `purging INSTANCE`, `evicting N` (all but the newest N), each with `delivered`, `purged`, `evicted` once the step is done.
+/// `purging INSTANCE`, `evicting N` (the oldest, until N are left; never the newest of an
+/// instance), each with `delivered`, `purged`, `evicted` once the step is done.
 /// Other lines mean nothing.
 #[derive(Default)]
 pub struct Said {
@@ -77,8 +78,11 @@ impl Said {
             "evicting" => {
                 let waiting = self.records.iter().filter(|it| it.fate == Fate::Waits).count();
                 let mut leaving = waiting.saturating_sub(rest.parse().unwrap());
+                let newest: HashMap<String, String> =
+                    self.records.iter().map(|it| (it.instance.clone(), it.uuid.clone())).collect();
                 self.turn(Fate::Leaving, |it| {
-                    let leaves = it.fate == Fate::Waits && leaving > 0;
+                    let spared = newest[&it.instance] == it.uuid;
+                    let leaves = it.fate == Fate::Waits && leaving > 0 && !spared;
                     leaving -= usize::from(leaves);
                     leaves
                 });
