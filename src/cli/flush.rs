@@ -19,7 +19,7 @@ use crate::forward::verdict::Outcome;
 use crate::forward::wire;
 use crate::forwarder::Consent;
 use crate::settings::Settings;
-use crate::spool::{MOST_AHEAD_MS, Queued, SpoolError, SpoolFolder};
+use crate::spool::{Queued, SpoolError, SpoolFolder, is_ahead};
 use crate::stop::Stop;
 use crate::target::Target;
 
@@ -166,7 +166,7 @@ fn dry_run(
         let mut spool = folder.open_existing(now_ms)?;
         let mut batch: Vec<Queued> = Vec::new();
         spool.each(from, |queued| {
-            let ahead = queued.record.timestamp_ms > now_ms.saturating_add(MOST_AHEAD_MS);
+            let ahead = is_ahead(queued.record.timestamp_ms, now_ms);
             let sendable = !ahead && (queued.dead.is_none() || arguments.retry_dead);
             if batch.len() < most && sendable && !held.contains(&queued.record.instance) {
                 batch.push(queued);

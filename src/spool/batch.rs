@@ -13,7 +13,12 @@ use crate::record::Record;
 
 /// PostHog moves an event that is more than 23 hours ahead of its clock to its own now, which would be another time than the one
 /// recorded. So records stamped further ahead, by a clock that was wrong, are held until their time comes, and never restamped.
-pub const MOST_AHEAD_MS: i64 = 23 * 3600 * 1000;
+pub(super) const MOST_AHEAD_MS: i64 = 23 * 3600 * 1000;
+
+/// Whether a record was stamped too far in the future to be sent now; both times in milliseconds since 1970.
+pub fn is_ahead(timestamp_ms: i64, now_ms: i64) -> bool {
+    timestamp_ms > now_ms.saturating_add(MOST_AHEAD_MS)
+}
 
 /// What became of a record that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,12 +36,12 @@ impl Spool {
         self.keep_limits()?;
         let unsettled = self.state.meta.in_flight.clone();
         let (first, last) = (unsettled.first().unwrap_or(0), unsettled.last().unwrap_or(u64::MAX));
-        let newest_ms = self.now_ms.saturating_add(MOST_AHEAD_MS);
+        let now_ms = self.now_ms;
         let mut batch = Vec::new();
         self.each(first, |queued| {
             let further = queued.seq < last;
             let wanted = unsettled.is_empty() || unsettled.contains(queued.seq);
-            let ahead = queued.record.timestamp_ms > newest_ms;
+            let ahead = is_ahead(queued.record.timestamp_ms, now_ms);
             if wanted && !ahead && queued.dead.is_none() && !skip.contains(&queued.record.instance) {
                 batch.push(queued);
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::batch::MOST_AHEAD_MS;
+use super::batch::{MOST_AHEAD_MS, is_ahead};
 use super::error::SpoolError;
 use super::ledger::LedgerEntry;
 use super::queue::Spool;
@@ -118,13 +118,13 @@ impl Spool {
 
     /// How many records were stamped too far in the future to be sent now, and when the first of them may be.
     pub fn ahead(&mut self) -> Result<(u64, Option<i64>), SpoolError> {
-        let newest_ms = self.now_ms.saturating_add(MOST_AHEAD_MS);
+        let now_ms = self.now_ms;
         let mut first = None::<i64>;
         let mut ahead = 0;
-        if self.witness.segments.iter().any(|entry| entry.newest_ms > newest_ms) {
+        if self.witness.segments.iter().any(|entry| is_ahead(entry.newest_ms, now_ms)) {
             self.each(0, |queued| {
                 let time_ms = queued.record.timestamp_ms;
-                if queued.dead.is_none() && time_ms > newest_ms {
+                if queued.dead.is_none() && is_ahead(time_ms, now_ms) {
                     ahead += 1;
                     first = Some(first.map_or(time_ms, |first| first.min(time_ms)));
                 }

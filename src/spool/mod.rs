@@ -19,6 +19,8 @@
 //!         seg-….damaged-…  what salvage set aside, for whoever wants to look at it             check.rs
 //! ```
 //!
+//! A folder that cannot be written to is read by view.rs, from frames, witness and identities alone.
+//!
 //! A record is a frame (frame.rs): magic, version, length, sequence number, uuid, id and instance in plain text, the
 //! values, checksum. The keys that all records of a generation share stand once in each segment, as a frame of their own.
 //! Values are neither compressed nor encrypted, so that an auditor can check with grep what is there and what is not. In front
@@ -66,7 +68,7 @@ mod store;
 mod view;
 mod witness;
 
-pub use batch::{MOST_AHEAD_MS, Settled};
+pub use batch::{Settled, is_ahead};
 pub use erase::{Delivered, Receipt};
 pub use error::SpoolError;
 pub use folder::{FlushTurn, SpoolFolder};

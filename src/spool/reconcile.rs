@@ -132,14 +132,7 @@ fn missing(spool: &Path, witness: &mut Witness, on_disk: &[u64], state: &mut Sta
             return true;
         }
         if entry.live() > 0 {
-            state.meta.problems.push(Problem {
-                at_ms: now_ms,
-                text: format!(
-                    "segment {} is missing from the spool folder: {} records are gone",
-                    entry.number,
-                    entry.live()
-                ),
-            });
+            state.meta.problems.push(Problem { at_ms: now_ms, text: entry.gone() });
         }
         false
     });

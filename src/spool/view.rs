@@ -202,7 +202,7 @@ impl SpoolView {
                     entry.number
                 ));
             } else {
-                self.doubts.push(gone(&entry));
+                self.doubts.push(entry.gone());
             }
             return Ok(Some((entry, raw)));
         }
@@ -233,7 +233,7 @@ impl SpoolView {
             oldest_ms: there.first().map(|entry| self.oldest_ms(entry)),
             newest_ms: there.iter().map(|entry| entry.newest_ms).max(),
         };
-        let gone: Vec<String> = missing.into_iter().map(gone).collect();
+        let gone: Vec<String> = missing.into_iter().map(Entry::gone).collect();
         self.doubts.extend(gone);
         counts
     }
@@ -265,8 +265,4 @@ impl SpoolView {
         };
         names.into_iter().map(|name| (name.clone(), known(name))).collect()
     }
-}
-
-fn gone(entry: &Entry) -> String {
-    format!("segment {} is missing from the spool folder: {} records are gone", entry.number, entry.live())
 }

@@ -66,6 +66,11 @@ impl Entry {
         self.present.contains(seq) && !self.done.contains(seq)
     }
 
+    /// What is said of it where its folder is missing.
+    pub(super) fn gone(&self) -> String {
+        format!("segment {} is missing from the spool folder: {} records are gone", self.number, self.live())
+    }
+
     /// Takes note of a record that is in it.
     pub(super) fn note(&mut self, seq: u64, timestamp_ms: i64) {
         let first = self.present.is_empty();
