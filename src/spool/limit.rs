@@ -6,7 +6,7 @@ use super::error::SpoolError;
 use super::ledger::Fate;
 use super::queue::{Span, Spool};
 use super::retention::{self, Part, Step};
-use super::store::Go;
+use super::store::{Go, LOG_PIECE};
 use super::witness::Entry;
 
 impl Spool {
@@ -90,9 +90,9 @@ impl Spool {
         Ok(retention::plan(&parts, self.other_bytes(), &self.limits, self.now_ms, believed))
     }
 
-    /// Bytes of the folder outside of segments.
+    /// Bytes of the folder outside of segments, with what closing may add to the summary.
     fn other_bytes(&self) -> u64 {
-        self.witness.state.bytes + SMALL_FILES
+        self.witness.state.bytes + LOG_PIECE as u64 + SMALL_FILES
     }
 
     /// The sequence numbers of the newest record of each instance.
@@ -162,9 +162,9 @@ impl Spool {
     }
 }
 
-/// Bytes of a segment's files; while it is open no fewer than they will be (measured: about 2.3 a byte of frames).
+/// Bytes of a segment's files; while it is open no fewer than they will be (measured: 2.3 to 3 a byte of frames, in pieces).
 fn bytes_of(entry: &Entry) -> u64 {
-    entry.checksum.map_or(entry.frame_bytes * 3, |checksum| checksum.bytes)
+    entry.checksum.map_or(entry.frame_bytes * 3 + LOG_PIECE as u64, |checksum| checksum.bytes)
 }
 
 /// Room for the small files of the folder, in bytes: marker, locks, witness, identities.

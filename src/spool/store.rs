@@ -20,7 +20,7 @@ const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// The pieces in which sled writes its log and takes room back. Measured with records of 371 bytes: a database takes 1,050 bytes
 /// a record with sled's own 512 KiB, 830 with this.
-const LOG_PIECE: usize = 128 * 1024;
+pub(super) const LOG_PIECE: usize = 128 * 1024;
 
 /// sled writes a value, and a leaf of up to 17 of them, to its log only while it is smaller than this; a larger one becomes a
 /// file of its own each time it is written.
