@@ -57,6 +57,7 @@ pub mod bounded;
 pub mod cli;
 pub mod clock;
 pub mod collect;
+pub mod doctor;
 pub mod forward;
 pub mod forwarder;
 pub mod record;

@@ -15,8 +15,8 @@ use support::site::{SOS, features, flip};
 use support::two::{dumped, flushed, forward_to, keys, of, recorded, settings, site, site_of};
 use support::{err, expect, json, out, salver, salver_in};
 
-const COMMANDS: [&str; 10] =
-    ["run", "record", "preview", "dump", "flush", "status", "purge", "pause", "resume", "id"];
+const COMMANDS: [&str; 11] =
+    ["run", "record", "preview", "dump", "flush", "status", "purge", "pause", "resume", "id", "doctor"];
 
 // The command line itself ---------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
 //! (exit.rs); JSON keys are camelCase. One file a command.
 
 mod context;
+mod doctor;
 mod dump;
 mod exit;
 mod explain;
@@ -86,6 +87,8 @@ enum Command {
     Resume(pause::Arguments),
     /// Show the anonymous ids
     Id(id::Arguments),
+    /// Check each step from the config files to PostHog, and say what to do where one does not work
+    Doctor(doctor::Arguments),
 }
 
 /// Reads the arguments, does what they ask, and says how it went.
@@ -104,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Pause(arguments) => pause::run(&context, &arguments, true),
         Command::Resume(arguments) => pause::run(&context, &arguments, false),
         Command::Id(arguments) => id::run(&context, &arguments),
+        Command::Doctor(arguments) => doctor::run(&context, &arguments),
     };
     exit::code(done)
 }

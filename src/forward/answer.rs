@@ -179,6 +179,22 @@ impl Failure {
         }
     }
 
+    /// Why a connection could not be made.
+    pub fn of_connecting(error: &std::io::Error) -> Failure {
+        use std::io::ErrorKind::*;
+        match error.kind() {
+            ConnectionRefused | PermissionDenied => Self::Refused,
+            NetworkUnreachable | HostUnreachable | NetworkDown | AddrNotAvailable => Self::NoRoute,
+            TimedOut | WouldBlock => Self::ConnectTimeout,
+            _ => Self::BrokenOff,
+        }
+    }
+
+    /// Whether it is one of TLS.
+    pub fn is_of_tls(self) -> bool {
+        matches!(self, Self::UntrustedIssuer | Self::CertificateTime | Self::CertificateName | Self::Tls)
+    }
+
     /// Whether a smaller batch might get through where this one didn't.
     pub fn may_be_size(self) -> bool {
         matches!(self, Self::AnswerTimeout | Self::BrokenOff)

@@ -96,10 +96,10 @@ pub fn run(line: &Line<'_>, caller: &mut dyn Caller, stop: &Stop) -> Result<Repo
                     planner.ran_dry();
                     continue;
                 }
-                let (answer, wire_bytes) = line.endpoint.post(&body);
-                let fate = planner.learn(&answer, batch.len(), began.elapsed(), random());
+                let posted = line.endpoint.post(&body);
+                let fate = planner.learn(&posted.answer, batch.len(), began.elapsed(), random());
                 report.batches += 1;
-                report.wire_bytes += wire_bytes;
+                report.wire_bytes += posted.wire_bytes;
                 match &fate {
                     Fate::Delivered => report.sent += batch.len() as u64,
                     Fate::DeadLetter { .. } => report.dead_lettered += 1,

@@ -37,9 +37,12 @@ use ureq::{
 
 use super::answer::{Answer, Body, Failure, http_date, retry_after};
 
+mod issuer;
+mod route;
 mod settings;
 mod tls;
 
+pub use route::{Route, Server, Via, unused_hints};
 pub use settings::{EndpointError, EndpointSettings};
 use settings::{batch_url, parse_proxy};
 
@@ -55,6 +58,19 @@ const USER_AGENT: &str = concat!("salver/", env!("CARGO_PKG_VERSION"));
 pub struct Endpoint {
     agent: Agent,
     url: Uri,
+    route: Route,
+    shown: issuer::Shown,
+}
+
+/// What came of posting a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Posted {
+    /// The answer, or why there is none.
+    pub answer: Answer,
+    /// The length of the body on the wire, headers not counted.
+    pub wire_bytes: u64,
+    /// The clock of whoever answered.
+    pub date: Option<Timestamp>,
 }
 
 impl Endpoint {
@@ -66,11 +82,14 @@ impl Endpoint {
         let proxy = match &settings.proxy {
             Some(proxy) => Some(parse_proxy(proxy)?),
             None if local => None,
-            None => Proxy::try_from_env(),
+            // One with a path is no proxy but the address of a PAC file; the doctor says so.
+            None => Proxy::try_from_env().filter(|proxy| matches!(proxy.uri().path(), "" | "/")),
         };
         let extra_roots = settings.ca_file.as_deref().map(tls::read_ca_file).transpose()?.unwrap_or_default();
         let needs_tls = https || proxy.as_ref().is_some_and(|proxy| proxy.protocol() == ProxyProtocol::Https);
-        let tls = needs_tls.then(|| tls::client_config(extra_roots)).transpose();
+        let route = Route::of(&url, proxy.as_ref());
+        let shown = issuer::Shown::default();
+        let tls = needs_tls.then(|| tls::client_config(extra_roots, shown.clone())).transpose();
         let tls = tls.map_err(|_| EndpointError::NoTrustStore)?.map(Arc::new);
 
         let connect_timeout = settings.timeout.min(CONNECT_TIMEOUT);
@@ -89,23 +108,33 @@ impl Endpoint {
                 .chain(ConnectProxyConnector::default())
                 .chain(TcpConnector::default())
                 .chain(tls::TlsConnector(tls));
-        Ok(Self { agent: Agent::with_parts(config, connector, NameLookup::default()), url })
+        let agent = Agent::with_parts(config, connector, NameLookup::default());
+        Ok(Self { agent, url, route, shown })
     }
 
-    /// Posts one JSON body with gzip. Returns the answer and the length of the body on the wire, headers not
-    /// counted.
-    pub fn post(&self, json: &[u8]) -> (Answer, u64) {
+    /// Posts one JSON body with gzip.
+    pub fn post(&self, json: &[u8]) -> Posted {
         let body = gzip(json);
         let request = self
             .agent
             .post(&self.url)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::CONTENT_ENCODING, "gzip");
-        let answer = match request.send(&body[..]) {
+        let (answer, date) = match request.send(&body[..]) {
             Ok(response) => read_answer(response),
-            Err(error) => no_answer(&error),
+            Err(error) => (no_answer(&error), None),
         };
-        (answer, body.len() as u64)
+        Posted { answer, wire_bytes: body.len() as u64, date }
+    }
+
+    /// The way there.
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// Who issued the certificate that was shown last, such as `CN=Example CA,O=Example`.
+    pub fn issuer(&self) -> Option<String> {
+        self.shown.issuer()
     }
 
     /// Ends the request in flight, if there is one, and makes all later ones fail. For stopping the program.
@@ -122,19 +151,22 @@ fn gzip(json: &[u8]) -> Vec<u8> {
     encoder.write_all(json).and_then(|()| encoder.finish()).expect("memory takes every write")
 }
 
-fn read_answer(response: Response<ureq::Body>) -> Answer {
+/// The answer, and the clock of whoever gave it.
+fn read_answer(response: Response<ureq::Body>) -> (Answer, Option<Timestamp>) {
     let status = response.status().as_u16();
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let content_type = header(header::CONTENT_TYPE).map(str::to_owned);
-    let now = header(header::DATE).and_then(http_date).unwrap_or_else(Timestamp::now);
+    let date = header(header::DATE).and_then(http_date);
+    let now = date.unwrap_or_else(Timestamp::now);
     let retry_after = header(header::RETRY_AFTER).and_then(|value| retry_after(value, now));
     let mut bytes = Vec::new();
     let read = response.into_body().into_reader().take(MAX_ANSWER).read_to_end(&mut bytes);
-    match read {
+    let answer = match read {
         // Only a 200 depends on its body; any other status has said enough.
         Err(error) if status == 200 => Answer::Unreachable(failure(&error.into())),
         _ => Answer::Http { status, body: Body::read(content_type.as_deref(), &bytes), retry_after },
-    }
+    };
+    (answer, date)
 }
 
 fn no_answer(error: &ureq::Error) -> Answer {
@@ -165,14 +197,10 @@ fn io_failure(error: &io::Error) -> Failure {
     if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         return tls::failure(error);
     }
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::PermissionDenied => Failure::Refused,
-        io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkDown
-        | io::ErrorKind::AddrNotAvailable => Failure::NoRoute,
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Failure::AnswerTimeout,
-        _ => Failure::BrokenOff,
+    match Failure::of_connecting(error) {
+        // Connecting has a timeout of its own in ureq: this one came later.
+        Failure::ConnectTimeout => Failure::AnswerTimeout,
+        failure => failure,
     }
 }
 

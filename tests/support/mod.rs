@@ -23,6 +23,7 @@ pub mod service;
 pub mod site;
 #[cfg(target_os = "linux")]
 pub mod small_disk;
+pub mod tls;
 pub mod two;
 
 use std::path::{Path, PathBuf};

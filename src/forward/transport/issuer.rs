@@ -1,0 +1,68 @@
+//! Who issued the certificate that was last seen, whether it was believed or not.
+//!
+//! Why: where a proxy inspects TLS, its company's authority is the issuer, and an admin knows that name at once. rustls
+//! tells a certificate only once it is believed, so the verifier is where it can be seen in any case.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+use x509_cert::der::Decode;
+
+/// The certificate that a server showed last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shown(Arc<Mutex<Option<CertificateDer<'static>>>>);
+
+impl Shown {
+    /// Its issuer, such as `CN=Example CA,O=Example`; at most 200 characters, without control characters.
+    pub(super) fn issuer(&self) -> Option<String> {
+        let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let certificate = x509_cert::Certificate::from_der(shown.as_ref()?).ok()?;
+        let name = certificate.tbs_certificate().issuer().to_string();
+        Some(name.chars().filter(|c| !c.is_control()).take(200).collect())
+    }
+}
+
+/// A verifier that decides as another does, and remembers what it was shown.
+#[derive(Debug)]
+pub(super) struct Remembering {
+    pub(super) verifier: Arc<dyn ServerCertVerifier>,
+    pub(super) shown: Shown,
+}
+
+impl ServerCertVerifier for Remembering {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        *self.shown.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(end_entity.clone().into_owned());
+        self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}
