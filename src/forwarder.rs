@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::collect::Collector;
+use crate::forward::backoff;
 use crate::forward::flush::{self, Caller, Line, random};
 use crate::forward::plan::Limits;
 use crate::forward::transport::Endpoint;
@@ -71,6 +72,9 @@ impl Forwarder {
 
 impl Forwarding {
     fn run(mut self, stop: &Stop) {
+        if stop.wait(backoff::at_start(self.every, random())) {
+            return;
+        }
         loop {
             let wait = match self.attempt(stop) {
                 Ok(wait) => wait,
@@ -103,7 +107,7 @@ impl Forwarding {
             tracing::info!(records = report.sent, remaining = report.remaining, "delivered");
         }
         match report.outcome {
-            Outcome::Empty | Outcome::Drained | Outcome::Limit => Ok(spread(self.every)),
+            Outcome::Empty | Outcome::Drained | Outcome::Limit => Ok(backoff::regular(self.every, random())),
             _ => Ok(self.not_before()?.unwrap_or(self.every)),
         }
     }
@@ -138,11 +142,4 @@ impl Caller for Consent<'_> {
     }
 
     fn progress(&mut self, _: u64) {}
-}
-
-/// A time between half and the whole of `every`, so that a thousand servers do not try at the same moment.
-fn spread(every: Duration) -> Duration {
-    let half = every / 2;
-    let share = random() as f64 / u64::MAX as f64;
-    half + half.mul_f64(share)
 }

@@ -197,6 +197,20 @@ fn after_a_503_the_same_request_goes_out_again() {
 }
 
 #[test]
+fn a_flush_by_hand_bears_no_silence_longer_than_its_patience() {
+    let posthog = PostHog::start();
+    let site = site(&posthog, "timeout: 5m, patience: 1s");
+    let written = record_fast(&site, 10);
+    // Hanging up would be told from silence, if it ever came to that.
+    posthog.answer_next(Scripted::Stall(Duration::from_secs(20)));
+    let output = expect(site.salver().arg("flush"), 4);
+    assert!(err(&output).contains("flush.patience"), "{}", err(&output));
+    assert_eq!((posthog.events().len(), site.uuids()), (0, written.clone()));
+    flush(&site, 0);
+    assert_eq!(posthog.uuids(), written);
+}
+
+#[test]
 fn after_a_lost_answer_the_same_events_arrive_again_and_leave_the_queue_then() {
     for lost in [Scripted::StoreThenHangUp, Scripted::Truncated] {
         let posthog = PostHog::start();

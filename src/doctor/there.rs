@@ -74,7 +74,7 @@ pub fn line(endpoint: &Endpoint, shape: &Shape) -> (Vec<Finding>, Option<i64>) {
             return (findings, None);
         }
     }
-    let posted = endpoint.post(&wire::body(&[], shape, 0).json);
+    let posted = endpoint.post(&wire::body(&[], shape, 0).json, Some(PATIENCE));
     let (tls, through) = tls(route, &posted, endpoint.issuer());
     findings.extend(tls);
     if through {

@@ -141,6 +141,9 @@ pub enum Failure {
     /// The whole request took longer than `flush.timeout`.
     #[error("no answer came within flush.timeout")]
     AnswerTimeout,
+    /// The other side neither took nor sent anything for as long as a flush by hand is willing to wait.
+    #[error("the other side fell silent for longer than flush.patience")]
+    Silence,
     /// The line dropped in the middle of the request or of the answer.
     #[error("the connection broke off")]
     BrokenOff,
@@ -170,6 +173,7 @@ impl Failure {
                 "check the network, the firewall, and whether a proxy is needed (posthog.proxy)"
             }
             Self::AnswerTimeout => "on a slow line raise flush.timeout or lower flush.batchEvents",
+            Self::Silence => "try again; on a slow line raise flush.patience or lower flush.batchEvents",
             Self::BrokenOff => "nothing to set: salver tries again, with smaller batches",
             Self::UntrustedIssuer => "if a proxy inspects TLS here, put its CA certificate in posthog.caFile",
             Self::CertificateTime => "check this server's clock",
@@ -197,7 +201,7 @@ impl Failure {
 
     /// Whether a smaller batch might get through where this one didn't.
     pub fn may_be_size(self) -> bool {
-        matches!(self, Self::AnswerTimeout | Self::BrokenOff)
+        matches!(self, Self::AnswerTimeout | Self::Silence | Self::BrokenOff)
     }
 }
 

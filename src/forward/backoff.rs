@@ -1,10 +1,11 @@
-//! How long to wait after a failure: pure, with the random number passed in.
+//! How long to wait, after a failure and without one: pure, with the random number passed in.
 //!
 //! A thousand servers that lose their line together also get it back together. If each then waited a fixed
 //! time, they would all arrive in the same second, again and again. So waits are drawn from the whole range
 //! up to a ceiling that doubles with each failure ("full jitter", AWS Architecture Blog, "Exponential Backoff
 //! And Jitter"). What a server asks for with `Retry-After` is added to the draw, not put in its place, for
-//! the same reason.
+//! the same reason. And for the same reason a service that starts, as all do when the power is back, waits for a random time
+//! first, and so do those that have nothing to complain of.
 
 use std::time::Duration;
 
@@ -32,6 +33,25 @@ pub fn delay(failures: u32, asked: Option<Duration>, random: u64) -> Duration {
     }
 }
 
+/// The longest wait of a service that starts.
+const START: Duration = Duration::from_secs(2 * 60);
+
+/// The wait of a service that starts: any up to two minutes, or up to `every` where that is less.
+pub fn at_start(every: Duration, random: u64) -> Duration {
+    every.min(START).mul_f64(share(random))
+}
+
+/// The wait after a run that left nothing to complain of: between half and the whole of `every`.
+pub fn regular(every: Duration, random: u64) -> Duration {
+    let half = every / 2;
+    half + half.mul_f64(share(random))
+}
+
+/// A random number as a share of the whole.
+fn share(random: u64) -> f64 {
+    random as f64 / u64::MAX as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,5 +74,13 @@ mod tests {
                 assert!((Duration::from_secs(60)..=RETRY_AFTER_CAP).contains(&asked));
             }
         }
+    }
+
+    #[test]
+    fn without_a_failure_waits_are_spread_as_well() {
+        let every = Duration::from_secs(15 * 60);
+        assert_eq!((at_start(every, 0), at_start(every, u64::MAX)), (Duration::ZERO, START));
+        assert_eq!(at_start(Duration::from_secs(1), u64::MAX), Duration::from_secs(1));
+        assert_eq!((regular(every, 0), regular(every, u64::MAX)), (every / 2, every));
     }
 }

@@ -87,7 +87,7 @@ pub fn run(line: &Line<'_>, caller: &mut dyn Caller, stop: &Stop) -> Result<Repo
                     break stopped();
                 }
             }
-            Step::Send { max_events } => {
+            Step::Send { max_events, silence } => {
                 let held = caller.held()?;
                 let mut spool = settle(line, answered.take())?;
                 let (batch, body) = next_request(line, &mut spool, max_events, &held)?;
@@ -96,7 +96,7 @@ pub fn run(line: &Line<'_>, caller: &mut dyn Caller, stop: &Stop) -> Result<Repo
                     planner.ran_dry();
                     continue;
                 }
-                let posted = line.endpoint.post(&body);
+                let posted = line.endpoint.post(&body, silence);
                 let fate = planner.learn(&posted.answer, batch.len(), began.elapsed(), random());
                 report.batches += 1;
                 report.wire_bytes += posted.wire_bytes;

@@ -56,6 +56,8 @@ pub enum Step {
     Send {
         /// The most events to put in the batch.
         max_events: usize,
+        /// The longest silence of the other side that is borne; what moves, however slowly, is left to `flush.timeout`.
+        silence: Option<Duration>,
     },
     /// Do nothing for this long, then ask again.
     Wait(Duration),
@@ -140,7 +142,10 @@ impl Planner {
         }
         self.attempt_began = now;
         let max_events = self.batch_size().min(usize::try_from(allowed).unwrap_or(usize::MAX));
-        Step::Send { max_events }
+        // Without patience, as the service is, a slow answer costs nothing but time.
+        let patience = Some(self.limits.patience).filter(|patience| !patience.is_zero());
+        let silence = patience.map(|patience| patience.saturating_sub(self.patience_used));
+        Step::Send { max_events, silence }
     }
 
     /// Reports that the queue held nothing to send.

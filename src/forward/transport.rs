@@ -4,8 +4,8 @@
 //!
 //! 1. **Nothing goes elsewhere.** Redirects are not followed; that plain http stays on this machine unless an admin allowed
 //!    it was checked with the settings.
-//! 2. **Every attempt ends.** Name lookup and connecting have their own short limit, the whole request has
-//!    `flush.timeout`, and an answer is read up to 64 KiB.
+//! 2. **Every attempt ends.** Name lookup and connecting have their own short limit, so has silence while somebody waits, the
+//!    whole request has `flush.timeout`, and an answer is read up to 64 KiB.
 //! 3. **No secret in a text.** Errors name a setting or a kind of failure, never a value, an address or a
 //!    key.
 //!
@@ -112,14 +112,19 @@ impl Endpoint {
         Ok(Self { agent, url, route, shown })
     }
 
-    /// Posts one JSON body with gzip.
-    pub fn post(&self, json: &[u8]) -> Posted {
+    /// Posts one JSON body with gzip, and gives up when the other side neither takes nor sends anything for as long as
+    /// `silence`.
+    pub fn post(&self, json: &[u8], silence: Option<Duration>) -> Posted {
         let body = gzip(json);
         let request = self
             .agent
             .post(&self.url)
             .header(header::CONTENT_TYPE, "application/json")
-            .header(header::CONTENT_ENCODING, "gzip");
+            .header(header::CONTENT_ENCODING, "gzip")
+            .config()
+            .timeout_per_read(silence)
+            .timeout_per_write(silence)
+            .build();
         let (answer, date) = match request.send(&body[..]) {
             Ok(response) => read_answer(response),
             Err(error) => (no_answer(&error), None),
@@ -185,6 +190,7 @@ fn failure(error: &ureq::Error) -> Failure {
     match error {
         ureq::Error::HostNotFound | ureq::Error::Timeout(Timeout::Resolve) => Failure::NameLookup,
         ureq::Error::Timeout(Timeout::Connect) => Failure::ConnectTimeout,
+        ureq::Error::Timeout(Timeout::PerRead | Timeout::PerWrite) => Failure::Silence,
         ureq::Error::Timeout(_) => Failure::AnswerTimeout,
         ureq::Error::Io(error) => io_failure(error),
         ureq::Error::Tls(_) | ureq::Error::TlsRequired => Failure::Tls,

@@ -39,7 +39,7 @@ fn play(limits: Limits, records: u32, mut answer: impl FnMut(&[u32]) -> Answer) 
                 run.outcome = Some(ending.outcome);
                 return run;
             }
-            Step::Send { max_events } => {
+            Step::Send { max_events, .. } => {
                 assert!((1..=limits.batch_events).contains(&max_events));
                 let batch = &run.left[..max_events.min(run.left.len())];
                 if batch.is_empty() {
