@@ -79,7 +79,7 @@ impl Aviary {
     /// Writes the settings.
     pub fn open(&self) {
         self.site.settings(&format!(
-            "watch: {{settle: 10ms}}\nposthog: {{host: '{}', apiKey: {KEY}}}\ninstances:\n{}",
+            "watch: {{settle: 10ms}}\nflush: {{every: 1s}}\nposthog: {{host: '{}', apiKey: {KEY}}}\ninstances:\n{}",
             self.relay.url(),
             self.entries
         ));
