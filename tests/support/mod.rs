@@ -5,6 +5,7 @@ pub mod canary;
 pub mod dice;
 pub mod drafts;
 pub mod everything;
+pub mod faulty;
 pub mod folders;
 pub mod generated;
 #[cfg(target_os = "linux")]

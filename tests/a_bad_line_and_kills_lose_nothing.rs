@@ -1,0 +1,108 @@
+//! Promise 4, for a long time: records are written, the line fails in every way at random, and the flusher is killed again and again.
+//! In the end PostHog has exactly what was acknowledged. `SALVER_TEST_SECONDS` is how long it goes on (default 8).
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use salver::clock;
+use salver::record::Reason;
+use salver::spool::{Limits, SpoolFolder};
+
+use support::drafts::draft;
+use support::faulty::{Fault, Faulty};
+use support::posthog::PostHog;
+use support::site::{SOS, Site};
+
+/// Each of the ways, with places of its own.
+fn any_fault(random: &mut fastrand::Rng) -> Fault {
+    match random.u8(..8) {
+        0 => Fault::Refused,
+        1 => Fault::RequestCut(random.usize(..5_000)),
+        2 => Fault::StallBefore,
+        3 => Fault::StallAfter,
+        4 => Fault::AnswerLost,
+        5 => Fault::AnswerCut(random.usize(..120)),
+        6 => Fault::Twice,
+        _ => Fault::Drip,
+    }
+}
+
+fn flusher(site: &Site) -> Child {
+    site.salver().arg("flush").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Records until it is told to stop; tells what was acknowledged.
+fn record(folder: &SpoolFolder, stop: &AtomicBool) -> BTreeSet<String> {
+    let mut acknowledged = BTreeSet::new();
+    let mut random = fastrand::Rng::with_seed(3);
+    while !stop.load(Ordering::Relaxed) {
+        let mut spool = folder.open(clock::now_ms()).unwrap();
+        let drafts = (0..random.u64(1..20)).map(draft).collect();
+        let records = spool.record_all("busy", drafts, Reason::Changed).unwrap();
+        acknowledged.extend(records.into_iter().map(|record| record.uuid.to_string()));
+        spool.close().unwrap();
+        thread::sleep(Duration::from_millis(random.u64(..30)));
+    }
+    acknowledged
+}
+
+#[test]
+fn what_was_acknowledged_is_what_arrived() {
+    let seconds = std::env::var("SALVER_TEST_SECONDS").map_or(8, |seconds| seconds.parse().unwrap());
+    let posthog = PostHog::start();
+    let line = Faulty::to(posthog.address(), &[]);
+    let site = Site::of_sos(SOS);
+    site.settings(&format!(
+        "flush: {{batchEvents: 50, timeout: 2s, patience: 1s}}\nposthog: {{host: '{}', apiKey: phc_test}}\n",
+        line.url()
+    ));
+    let limits =
+        Limits { max_bytes: 1 << 30, max_records: 1_000_000, retention: Duration::from_secs(1_000_000) };
+    let folder = SpoolFolder { path: site.spool(), limits, wait: Duration::from_secs(60) };
+    folder.open(clock::now_ms()).unwrap().close().unwrap();
+
+    let stop = AtomicBool::new(false);
+    let mut random = fastrand::Rng::with_seed(5);
+    let (mut kills, mut ends) = (0, 0);
+    let acknowledged = thread::scope(|scope| {
+        let recorder = scope.spawn(|| record(&folder, &stop));
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(seconds) {
+            let faults: Vec<Fault> = (0..random.usize(..3)).map(|_| any_fault(&mut random)).collect();
+            line.fail(&faults);
+            let mut flusher = flusher(&site);
+            if random.u8(..4) == 0 {
+                ends += 1;
+            } else {
+                thread::sleep(Duration::from_millis(random.u64(..600)));
+                kills += u64::from(flusher.try_wait().unwrap().is_none());
+                flusher.kill().unwrap();
+            }
+            flusher.wait().unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+        recorder.join().unwrap()
+    });
+    line.heal();
+    while !site.uuids().is_empty() {
+        flusher(&site).wait().unwrap();
+    }
+    let arrived: BTreeSet<String> = posthog.uuids().into_iter().collect();
+    let lost = acknowledged.difference(&arrived).count();
+    let strange = arrived.difference(&acknowledged).count();
+    assert_eq!((lost, strange), (0, 0), "of {} acknowledged", acknowledged.len());
+    println!(
+        "{} records, {kills} flushers killed, {ends} left alone; {} requests, {} events arrived again",
+        acknowledged.len(),
+        posthog.requests(),
+        posthog.uuids().len() - arrived.len()
+    );
+    assert!(kills > 0 && line.connections() > 0 && !acknowledged.is_empty());
+}
