@@ -1,5 +1,7 @@
 //! What is measured with: the record of a real config file, and places to put it.
 
+#![allow(dead_code, reason = "each bench uses a part of it")]
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,7 +21,12 @@ const ID: &str = "00000000000000000000000000000000000000000000000000000000feedfe
 
 /// What Butler 15.1.0 reports of its production file.
 pub fn draft() -> Draft {
-    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/butler/15.1.0");
+    draft_of("butler/15.1.0")
+}
+
+/// What a release reports of its production file.
+pub fn draft_of(release: &str) -> Draft {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(release);
     let subject = Subject {
         files: vec![place.join("production.yaml")],
         service: None,

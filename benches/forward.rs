@@ -1,0 +1,149 @@
+//! What forwarding costs, each figure beside its bound: `cargo bench --bench forward`.
+//!
+//! Why this bound: an event has to be written as JSON and packed with gzip whatever else is done, so that is timed in memory, for
+//! the same events and in the same run, and the rate of a whole drain (spool, in-flight mark, request, acknowledgement, ledger)
+//! stands beside it. The server is on this machine and takes everything, so no network is in the figures.
+//!
+//! The records are what Butler SOS reports of its production file: about 2.7 KB of JSON each, and nearly the same.
+
+#[path = "spool/sample.rs"]
+mod sample;
+#[path = "forward/sink.rs"]
+mod sink;
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use salver::forward::flush::{self, Caller, Line};
+use salver::forward::plan::Limits;
+use salver::forward::transport::{Endpoint, EndpointSettings};
+use salver::forward::wire::{self, Shape};
+use salver::spool::{Queued, SpoolError, SpoolFolder};
+use salver::stop::Stop;
+
+use sample::{NOW, filled};
+use sink::Sink;
+
+const RECORDS: usize = 100_000;
+const BATCH: usize = 2_000;
+
+fn main() {
+    let disk = std::env::var_os("SALVER_BENCH_PLACE").unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
+    let place = tempfile::tempdir_in(disk).expect("the place can be written");
+    let draft = sample::draft_of("butler-sos/15.0.0");
+    let folder = filled(&place.path().join("spool"), &draft, RECORDS);
+    let (json_bytes, bound) = written_and_packed(&folder);
+    println!("{:<58} {:>14}   bound", "figure", "measured");
+    drain(&folder, bound);
+    println!("  an event in JSON {:>54}", format!("{json_bytes} bytes"));
+    let folder = filled(&place.path().join("for-memory"), &draft, RECORDS);
+    memory(&folder);
+}
+
+fn shape() -> Shape {
+    Shape {
+        api_key: "phc_bench".into(),
+        batch_bytes: 8 << 20,
+        historical_after: Duration::from_secs(48 * 3600),
+        geoip: false,
+    }
+}
+
+/// The bound: serde_json and gzip of the events of one batch, in memory. Tells the bytes of an event and the records a second.
+fn written_and_packed(folder: &SpoolFolder) -> (usize, f64) {
+    let mut spool = folder.open(NOW).expect("the spool opens");
+    let mut batch: Vec<Queued> = Vec::new();
+    let more = |queued| {
+        batch.push(queued);
+        batch.len() < BATCH
+    };
+    spool.each(0, more).expect("the spool can be read");
+    spool.close().expect("the spool closes");
+    let events: Vec<_> = batch.iter().map(|queued| wire::event(&queued.record, false)).collect();
+    let mut times: Vec<Duration> = (0..25)
+        .map(|_| {
+            let started = Instant::now();
+            let json = serde_json::to_vec(&events).expect("events are JSON");
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+            gzip.write_all(&json).and_then(|()| gzip.finish()).expect("memory takes every write");
+            started.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    let length = serde_json::to_vec(&events).expect("events are JSON").len();
+    (length / BATCH, BATCH as f64 / times[times.len() / 2].as_secs_f64())
+}
+
+/// Asks for nothing to be held.
+struct Nobody;
+
+impl Caller for Nobody {
+    fn held(&mut self) -> Result<BTreeSet<String>, SpoolError> {
+        Ok(BTreeSet::new())
+    }
+
+    fn progress(&mut self, _: u64) {}
+}
+
+/// Drains a spool in this process.
+fn drain(folder: &SpoolFolder, bound: f64) {
+    let sink = Sink::start();
+    let endpoint = Endpoint::new(&EndpointSettings {
+        host: sink.url(),
+        proxy: None,
+        ca_file: None,
+        timeout: Duration::from_secs(30),
+    })
+    .expect("the address is one");
+    let limits = Limits { batch_events: BATCH, patience: Duration::from_secs(10), records: None };
+    let line = Line { folder, endpoint: &endpoint, shape: shape(), limits };
+    let started = Instant::now();
+    let report = flush::run(&line, &mut Nobody, &Stop::default()).expect("the spool is drained");
+    let rate = RECORDS as f64 / started.elapsed().as_secs_f64();
+    assert_eq!((report.sent, report.remaining), (RECORDS as u64, 0), "{report:?}");
+    say("records drained, with gzip", &format!("{rate:.0}/s"), "at least 50000/s");
+    say("  serde_json and gzip of the same events in memory", &format!("{bound:.0}/s"), "");
+    say("  of that rate", &format!("{:.2}", rate / bound), "");
+    let bytes = report.wire_bytes as f64 / RECORDS as f64;
+    say("on the wire for each record", &format!("{bytes:.1} bytes"), "at most 80 bytes");
+}
+
+/// The real `salver flush`, and the most memory it ever had.
+fn memory(folder: &SpoolFolder) {
+    let sink = Sink::start();
+    let settings = folder.path.with_extension("yaml");
+    let text = format!("posthog: {{host: '{}', apiKey: phc_bench}}\n", sink.url());
+    std::fs::write(&settings, text).expect("settings can be written");
+    let mut salver = Command::new(env!("CARGO_BIN_EXE_salver"));
+    salver
+        .arg("--config")
+        .arg(&settings)
+        .arg("--spool")
+        .arg(&folder.path)
+        .args(["flush", "--format", "json"]);
+    let mut child = salver.stdout(Stdio::null()).spawn().expect("salver starts");
+    let mut most = 0;
+    while child.try_wait().expect("salver can be waited for").is_none() {
+        most = most.max(peak(child.id()).unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    if most > 0 {
+        say("memory of salver flush", &format!("{:.1} MB", most as f64 / 1e6), "at most 32 MB");
+    }
+}
+
+/// The most memory a process ever had, as Linux tells it.
+fn peak(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(Path::new("/proc").join(process.to_string()).join("status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+fn say(figure: &str, measured: &str, bound: &str) {
+    println!("{figure:<58} {measured:>14}   {bound}");
+}
