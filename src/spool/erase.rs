@@ -2,7 +2,7 @@
 //!
 //! Why segments are rewritten: sled keeps the bytes of what was removed (measured: 995 of 1,000 uuids were still readable
 //! after removing and flushing). So a segment that holds such records is built anew without them, the witness switches
-//! over, and the old folder is removed. It costs room for one segment at a time.
+//! over, and the old folder is removed. It costs room for one segment at a time, which the reserve keeps on a full disk.
 //!
 //! Invariant: a purge that has begun is finished. What it was to erase stands in `state/` before the first file changes,
 //! with the sequence number below which it applies, and the next opening carries it on if its process died.
