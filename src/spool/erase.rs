@@ -162,6 +162,7 @@ impl Spool {
             // Whether a damaged record was a dead letter is not known there: it is taken for one.
             if records.values().any(|record| selector.matches(record, true)) {
                 store::remove_folder(&path)?;
+                store::sync_folder(&self.folder)?;
             }
         }
         Ok(())
@@ -217,7 +218,8 @@ impl Spool {
         std::mem::replace(&mut self.state, State::open(&self.folder)?).close()?;
         store::remove_folder(&old)?;
         store::remove_folder(&stand_in)?;
-        Ok(())
+        // As with segments: what was forgotten must not be back after a power cut.
+        store::sync_folder(&self.folder)
     }
 }
 

@@ -306,7 +306,8 @@ impl Spool {
         for number in std::mem::take(&mut self.doomed) {
             store::remove_folder(&segment::folder(&self.folder, number))?;
         }
-        Ok(())
+        // A receipt is given for this: a removed folder must not be back after a power cut.
+        store::sync_folder(&self.folder)
     }
 }
 
