@@ -9,6 +9,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
@@ -111,6 +112,39 @@ fn what_has_expired_makes_room_on_a_full_disk() {
     let record = spool.record("a", draft(0), Reason::Changed).unwrap();
     spool.close().unwrap();
     assert_eq!(waiting(&folder), [record.uuid]);
+}
+
+#[test]
+fn numbers_of_records_that_could_not_be_written_are_not_used_again() {
+    let Some(disk) = SmallDisk::new("8m") else { return };
+    let folder = spool_folder(&disk.path().join("spool"));
+    let mut acknowledged = Vec::new();
+    for round in 0..5 {
+        disk.free();
+        let mut spool = folder.open(NOW + round).unwrap();
+        acknowledged.push(spool.record("a", draft(0), Reason::Changed).unwrap().uuid);
+        disk.fill();
+        let mut failed = 0;
+        while failed < 3 {
+            let before = spool.next_seq();
+            match spool.record_all("a", (0..100).map(draft).collect(), Reason::Changed) {
+                Ok(records) => acknowledged.extend(records.into_iter().map(|record| record.uuid)),
+                Err(error) => {
+                    assert!(error.is_full(), "{error}");
+                    failed += 1;
+                    assert!(spool.next_seq() > before, "the numbers of what may be on disk are passed over");
+                }
+            }
+        }
+        disk.free();
+        // The database refuses everything after a failed write, until it is opened anew.
+        _ = spool.record("a", draft(0), Reason::Changed).map(|record| acknowledged.push(record.uuid));
+        drop(spool);
+        let found = waiting(&folder);
+        let unique: BTreeSet<&String> = found.iter().collect();
+        assert_eq!(unique.len(), found.len(), "none is there twice");
+        assert!(acknowledged.iter().all(|uuid| unique.contains(uuid)), "an acknowledged record is lost");
+    }
 }
 
 #[test]

@@ -167,8 +167,9 @@ impl Spool {
         // Opening it may mend what the witness knows of it.
         self.segment(at)?;
         let held = self.witness.segments[at].frame_bytes;
-        let held = self.segment(at)?.append(&numbered, held)?;
+        // Before they are written: where that fails their frames may be on disk all the same.
         self.witness.next_seq = first + records.len() as u64;
+        let held = self.segment(at)?.append(&numbered, held)?;
         let entry = &mut self.witness.segments[at];
         entry.frame_bytes = held;
         for (seq, record) in &numbered {
