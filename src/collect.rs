@@ -212,7 +212,8 @@ impl Collector {
         if target.known == Some(found) || !folder.exists() {
             return Ok(Looked::Off { name, why, erased: 0 });
         }
-        let mut spool = folder.open(clock::now_ms())?;
+        let now_ms = clock::now_ms();
+        let mut spool = if withdrawn { folder.open_to_release(now_ms)? } else { folder.open(now_ms)? };
         let mut erased = 0;
         if withdrawn {
             for key in keys_of(&spool, target, Some(&observation.service))? {
@@ -269,7 +270,7 @@ impl Collector {
                 },
             };
             if folder.exists() {
-                let spool = folder.open(clock::now_ms())?;
+                let spool = folder.open_to_release(clock::now_ms())?;
                 held.extend(keys_of(&spool, target, service.as_deref())?);
                 spool.close()?;
             }

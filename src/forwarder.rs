@@ -118,7 +118,7 @@ impl Forwarding {
             return Ok(Some(self.every.min(Duration::from_secs(5))));
         }
         let now_ms = clock::now_ms();
-        let mut spool = self.folder.open_existing(now_ms)?;
+        let mut spool = self.folder.open_to_release(now_ms)?;
         let next = spool.flush_memory().next_attempt_ms;
         spool.close()?;
         let left = next.and_then(|next| u64::try_from(next.saturating_sub(now_ms)).ok());

@@ -9,74 +9,45 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::time::Duration;
 
-use serde_json::{Value as Json, json};
-use support::folders::files_with;
+use salver::record::Reason;
+use salver::spool::SpoolFolder;
+
+use serde_json::json;
+use support::drafts::draft;
+use support::folders::{NOW, spool_folder};
 use support::posthog::PostHog;
-use support::service::Service;
-use support::site::{SOS, SWITCHES, Site, flip, reports};
+use support::service::{Service, said};
+use support::site::{SOS, Site, flip, record_some, reports};
 use support::small_disk::SmallDisk;
 use support::{dump, err, expect};
 
-/// A site whose spool is on a disk of its own, with settings that lead to a server.
-fn site_on(disk: &SmallDisk, posthog: &PostHog) -> Site {
-    let site = Site::of_sos(SOS);
-    site.write(
-        "salver.yaml",
-        &format!(
-            "spool: {{directory: '{}'}}\nwatch: {{settle: 10ms, poll: 1s}}\nposthog: {{host: '{}', apiKey: phc_test}}\n\
-             instances: [{{name: sos, configFile: config/sos.yaml}}]\n",
-            disk.path().join("spool").display(),
-            posthog.url()
-        ),
-    );
-    site
-}
-
-fn record_some(site: &Site, config: &mut String, count: usize) {
-    for (block, _) in SWITCHES.iter().cycle().take(count) {
-        *config = flip(config, block);
-        site.replace("config/sos.yaml", config);
-        expect(site.salver().arg("record"), 0);
-    }
-}
-
-/// Lets `record` run into the full disk, so that nothing is left of it but the spool.
-fn record_until_it_is_full(site: &Site, disk: &SmallDisk) {
-    let mut failed = 0;
-    // A disk is full in pages, so a record or two may still fit.
-    for _ in 0..10 {
-        disk.fill();
-        let output = site.salver().args(["record", "--force"]).output().unwrap();
-        if output.status.success() {
-            continue;
-        }
-        failed += 1;
-        assert_eq!(output.status.code(), Some(1), "{}", err(&output));
-        assert!(err(&output).contains("free some space"), "{}", err(&output));
-        assert!(!err(&output).contains("panicked"), "{}", err(&output));
-    }
-    assert!(failed > 0, "the disk was never full");
-    disk.fill();
-}
-
-/// A full disk with a spool that holds some records; tells them.
-fn a_full_disk(disk: &SmallDisk, site: &Site) -> Vec<Json> {
-    record_some(site, &mut SOS.to_owned(), 6);
-    let before = dump(&disk.path().join("spool"));
-    assert_eq!(before.len(), 6);
-    record_until_it_is_full(site, disk);
-    before
+/// The uuids that wait in a spool.
+fn waiting(folder: &SpoolFolder) -> Vec<String> {
+    let mut spool = folder.open(NOW + 2 * 3_600_000).unwrap();
+    let mut uuids = Vec::new();
+    spool
+        .each(0, |queued| {
+            uuids.push(queued.record.uuid);
+            true
+        })
+        .unwrap();
+    assert_eq!(spool.problems(), []);
+    spool.close().unwrap();
+    uuids
 }
 
 #[test]
 fn on_a_full_disk_recording_fails_clearly_and_goes_on_when_there_is_room_again() {
     let Some(disk) = SmallDisk::new("8m") else { return };
     let posthog = PostHog::start();
-    let site = site_on(&disk, &posthog);
-    let before = a_full_disk(&disk, &site);
+    let site = disk.site(&posthog);
+    record_some(&site, 6);
+    let before = dump(&disk.path().join("spool"));
+    disk.fill_by_recording(&site);
     disk.free();
     let kept = dump(&disk.path().join("spool"));
     assert_eq!(kept[..before.len()], before, "what was recorded stays");
@@ -86,58 +57,94 @@ fn on_a_full_disk_recording_fails_clearly_and_goes_on_when_there_is_room_again()
 }
 
 #[test]
-#[ignore = "not yet: opening the databases writes to them, and so does not work on a full disk"]
-fn on_a_full_disk_what_was_recorded_can_be_read() {
-    let Some(disk) = SmallDisk::new("8m") else { return };
-    let posthog = PostHog::start();
-    let site = site_on(&disk, &posthog);
-    let before = a_full_disk(&disk, &site);
-    assert_eq!(dump(&disk.path().join("spool"))[..before.len()], before);
-    assert!(site.status()["spool"]["records"].as_u64().unwrap() >= before.len() as u64);
-}
-
-#[test]
-#[ignore = "not yet: opening the databases writes to them, and so does not work on a full disk"]
-fn on_a_full_disk_what_was_recorded_can_be_delivered() {
-    let Some(disk) = SmallDisk::new("8m") else { return };
-    let posthog = PostHog::start();
-    let site = site_on(&disk, &posthog);
-    let before = a_full_disk(&disk, &site);
-    expect(site.salver().args(["flush"]), 0);
-    let arrived = posthog.uuids();
-    assert!(
-        before.iter().all(|record| arrived.contains(&record["spool"]["uuid"].as_str().unwrap().to_owned()))
-    );
-}
-
-#[test]
-#[ignore = "not yet: opening the databases writes to them, and so does not work on a full disk"]
-fn on_a_full_disk_what_was_recorded_can_be_purged() {
-    let Some(disk) = SmallDisk::new("8m") else { return };
-    let posthog = PostHog::start();
-    let site = site_on(&disk, &posthog);
-    let before = a_full_disk(&disk, &site);
-    expect(site.salver().args(["purge", "--instance", "sos", "--yes"]), 0);
-    for record in before {
-        let uuid = record["spool"]["uuid"].as_str().unwrap();
-        assert_eq!(files_with(&disk.path().join("spool"), uuid.as_bytes()), Vec::<PathBuf>::new());
-    }
-}
-
-#[test]
 fn a_service_goes_on_while_the_disk_is_full_and_records_what_it_missed_when_there_is_room() {
     let Some(disk) = SmallDisk::new("8m") else { return };
     let posthog = PostHog::start();
-    let site = site_on(&disk, &posthog);
+    let site = disk.site(&posthog);
     let mut service = Service::start(site.salver().args(["-v", "run"]));
     service.wait_for_records(1);
-    record_until_it_is_full(&site, &disk);
+    disk.fill_by_recording(&site);
     let config = flip(SOS, "heartbeat");
     service.wait_for_words_after("free some space", || site.replace("config/sos.yaml", &config));
     disk.free();
     service.wait_for_records(2);
     service.stop();
     assert!(reports(dump(&disk.path().join("spool")).last().unwrap(), &config));
+}
+
+#[test]
+fn a_service_that_starts_on_a_full_disk_records_the_last_state_once_when_there_is_room() {
+    let Some(disk) = SmallDisk::new("8m") else { return };
+    let posthog = PostHog::start();
+    let site = disk.site(&posthog);
+    let recorded = record_some(&site, 2);
+    disk.fill();
+    let mut config = flip(&recorded, "heartbeat");
+    site.replace("config/sos.yaml", &config);
+    let mut service = Service::start(site.salver().args(["-v", "run"]));
+    service.wait_for("the first error", |it| said(&it.stderr(), "free some space") > 0);
+    for block in ["prometheus", "userEvents"] {
+        config = flip(&config, block);
+        site.replace("config/sos.yaml", &config);
+    }
+    let problem = site.status()["problems"][0]["text"].as_str().unwrap().to_owned();
+    assert!(problem.contains("tries again by itself"), "{problem}");
+    disk.free();
+    service.wait_for_records(1);
+    service.wait_for_an_idle_look_after(|| ());
+    service.stop();
+    let records = dump(&disk.path().join("spool"));
+    assert_eq!(records.len(), 3, "the states between were never told to be recorded");
+    assert!(reports(&records[2], &config));
+    assert_eq!(site.status()["problems"], json!([]));
+}
+
+#[test]
+fn what_has_expired_makes_room_on_a_full_disk() {
+    let Some(disk) = SmallDisk::new("8m") else { return };
+    let mut folder = spool_folder(&disk.path().join("spool"));
+    folder.limits.retention = Duration::from_secs(3600);
+    let mut spool = folder.open(NOW).unwrap();
+    spool.record_all("a", (0..2000).map(draft).collect(), Reason::Changed).unwrap();
+    spool.close().unwrap();
+    disk.fill();
+    let mut spool = folder.open(NOW + 2 * 3_600_000).unwrap();
+    let record = spool.record("a", draft(0), Reason::Changed).unwrap();
+    spool.close().unwrap();
+    assert_eq!(waiting(&folder), [record.uuid]);
+}
+
+#[test]
+fn numbers_of_records_that_could_not_be_written_are_not_used_again() {
+    let Some(disk) = SmallDisk::new("8m") else { return };
+    let folder = spool_folder(&disk.path().join("spool"));
+    let mut acknowledged = Vec::new();
+    for round in 0..5 {
+        disk.free();
+        let mut spool = folder.open(NOW + round).unwrap();
+        acknowledged.push(spool.record("a", draft(0), Reason::Changed).unwrap().uuid);
+        disk.fill();
+        let mut failed = 0;
+        while failed < 3 {
+            let before = spool.next_seq();
+            match spool.record_all("a", (0..100).map(draft).collect(), Reason::Changed) {
+                Ok(records) => acknowledged.extend(records.into_iter().map(|record| record.uuid)),
+                Err(error) => {
+                    assert!(error.is_full(), "{error}");
+                    failed += 1;
+                    assert!(spool.next_seq() > before, "the numbers of what may be on disk are passed over");
+                }
+            }
+        }
+        disk.free();
+        // The database refuses everything after a failed write, until it is opened anew.
+        _ = spool.record("a", draft(0), Reason::Changed).map(|record| acknowledged.push(record.uuid));
+        drop(spool);
+        let found = waiting(&folder);
+        let unique: BTreeSet<&String> = found.iter().collect();
+        assert_eq!(unique.len(), found.len(), "none is there twice");
+        assert!(acknowledged.iter().all(|uuid| unique.contains(uuid)), "an acknowledged record is lost");
+    }
 }
 
 #[test]
@@ -164,8 +171,8 @@ fn a_folder_that_vanishes_under_a_service_is_an_error_and_not_the_end() {
 fn a_folder_that_cannot_be_written_is_an_error_that_names_it_and_costs_nothing() {
     let Some(disk) = SmallDisk::new("8m") else { return };
     let posthog = PostHog::start();
-    let site = site_on(&disk, &posthog);
-    record_some(&site, &mut SOS.to_owned(), 3);
+    let site = disk.site(&posthog);
+    record_some(&site, 3);
     let before = dump(&disk.path().join("spool"));
     // Not by its rights, which root passes over.
     disk.remount("ro");

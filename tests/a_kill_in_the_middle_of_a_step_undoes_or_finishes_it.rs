@@ -18,7 +18,7 @@ use salver::spool::SpoolFolder;
 use support::dice::Dice;
 use support::everything;
 use support::folders::{NOW, spool_folder};
-use support::said::Said;
+use support::said::{Said, have_left};
 use support::scratch::how_many;
 use support::service::Service;
 
@@ -49,7 +49,7 @@ fn looked_at(folder: &SpoolFolder) -> (Vec<(String, String)>, u64) {
             true
         })
         .unwrap();
-    let left = spool.ledger().unwrap().iter().map(|entry| entry.records).sum();
+    let left = have_left(&spool.ledger().unwrap());
     assert_eq!(spool.problems(), [], "a kill is no damage");
     spool.close().unwrap();
     (queue, left)

@@ -13,6 +13,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,8 +31,9 @@ use support::scratch::{how_many, in_memory};
 use support::site::{SOS, SWITCHES, Site, flip};
 use support::{err, expect};
 
-/// Tells the child where to record.
+/// Tells the child where to record, and how many rounds to make.
 const SPOOL: &str = "SALVER_TEST_SPOOL";
+const ROUNDS: &str = "SALVER_TEST_ROUNDS";
 
 /// At how many moments the power fails.
 fn cuts() -> usize {
@@ -46,7 +48,8 @@ fn cuts() -> usize {
 fn child_that_does_everything() {
     let Some(spool) = std::env::var_os(SPOOL) else { return };
     let mut dice = Dice::new(4);
-    (0..10).for_each(|number| everything::round(&spool_folder(Path::new(&spool)), &mut dice, number));
+    (0..how_many(ROUNDS, 10))
+        .for_each(|number| everything::round(&spool_folder(Path::new(&spool)), &mut dice, number));
 }
 
 // The one who cuts ------------------------------------------------------------------------------------------------------
@@ -56,34 +59,48 @@ struct Taped {
     /// Where the spool is written as a cut leaves it.
     images: tempfile::TempDir,
     before: Disk,
+    /// What was there before.
+    said: Said,
     events: Vec<Event>,
 }
 
 /// Records what is done in a folder: `prepare` is what was there before.
-fn taped(prepare: impl FnOnce(&Path), act: impl FnOnce(&Path, &Tape)) -> Taped {
+fn taped(prepare: impl FnOnce(&Path) -> Said, act: impl FnOnce(&Path, &Tape)) -> Taped {
     let root = tempfile::tempdir().unwrap();
     let place = root.path().join("taped");
     fs::create_dir(&place).unwrap();
-    prepare(&place);
+    let said = prepare(&place);
     let tape = Tape::new(&place, root.path());
     let before = Disk::of(&place);
     act(&place, &tape);
-    let taped = Taped { images: in_memory(), before, events: tape.play() };
+    let taped = Taped { images: in_memory(), before, said, events: tape.play() };
     taped.assert_whole(&place);
     taped
 }
 
-fn make_a_spool(place: &Path) {
+fn make_a_spool(place: &Path) -> Said {
     spool_folder(&place.join("spool")).open(NOW).unwrap().close().unwrap();
+    Said::default()
 }
 
-fn make_nothing(_: &Path) {}
+fn make_nothing(_: &Path) -> Said {
+    Said::default()
+}
+
+/// Two segments that are full, and a third.
+fn make_several_segments(place: &Path) -> Said {
+    Said::of(&everything::fill(&spool_folder(&place.join("spool")), 8500))
+}
 
 /// The child at work.
 fn a_child(place: &Path, tape: &Tape) {
+    a_child_of(place, tape, 10);
+}
+
+fn a_child_of(place: &Path, tape: &Tape, rounds: usize) {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["child_that_does_everything", "--exact", "--ignored", "--nocapture"]);
-    expect(tape.record(&mut child).env(SPOOL, place.join("spool")), 0);
+    expect(tape.record(&mut child).env(SPOOL, place.join("spool")).env(ROUNDS, rounds.to_string()), 0);
 }
 
 /// The program at work, a process for each step: its end is what acknowledges.
@@ -142,7 +159,7 @@ impl Taped {
     /// Cuts the power at so many moments, and tells what was wrong with the spool afterwards and where.
     fn cut(&self, moments: usize, syncs: Syncs) -> Vec<String> {
         let mut disk = self.before.clone().with(syncs);
-        let mut said = Said::default();
+        let mut said = self.said.clone();
         let mut wrong = Vec::new();
         let mut dice = Dice::new(moments as u64);
         for (number, event) in self.events.iter().enumerate() {
@@ -182,42 +199,67 @@ fn named(event: &Event) -> String {
     name
 }
 
-/// What is wrong with a spool after a cut, as it opens by itself.
+/// What is wrong with a spool after a cut, as it is found and as it opens by itself.
 fn wrong_with(path: &Path, said: &Said) -> Option<String> {
     let folder = spool_folder(path);
+    let erased = AhoCorasick::new(said.erased()).unwrap();
+    let erased_is_in = || {
+        path.exists()
+            .then(|| files(path))
+            .into_iter()
+            .flatten()
+            .find(|file| erased.is_match(&fs::read(file).unwrap()))
+    };
+    // Before the opening, which removes what is left over: a receipt was given for its being gone.
+    if let Some(file) = erased_is_in() {
+        return Some(format!("something purged is still in {}", file.display()));
+    }
     if said.acknowledged() == 0 && !folder.exists() {
         return None;
     }
-    let (queue, left) = match looked_at(&folder) {
+    let found = match looked_at(&folder) {
         Ok(looked_at) => looked_at,
         Err(what) => return Some(what),
     };
-    if let Some(what) = said.wrong_with(&queue, left) {
+    if let Some(what) = said.wrong_with(&found.queue, found.left) {
         return Some(what);
     }
-    let erased = AhoCorasick::new(said.erased()).unwrap();
-    if let Some(file) = files(path).iter().find(|file| erased.is_match(&fs::read(file).unwrap())) {
-        return Some(format!("a purged uuid is in {}", file.display()));
+    if let Some(uuid) = found.queue.iter().find(|uuid| said.is_dead(uuid) && !found.dead.contains(*uuid)) {
+        return Some(format!("{uuid} was refused and is no dead letter"));
+    }
+    if let Some(file) = erased_is_in() {
+        return Some(format!("something purged is back in {}", file.display()));
     }
     let again = looked_at(&folder);
-    (again != Ok((queue, left))).then(|| format!("the second opening differs: {again:?}"))
+    (again != Ok(found)).then(|| format!("the second opening differs: {again:?}"))
 }
 
-/// Opens a spool; tells the uuids that wait and how many records have left it by its ledger. A cut is no damage, so a problem
-/// is an error.
-fn looked_at(folder: &SpoolFolder) -> Result<(Vec<String>, u64), String> {
+/// What a spool holds.
+#[derive(Debug, PartialEq, Eq)]
+struct Found {
+    /// The uuids that wait, and those of them that are dead letters.
+    queue: Vec<String>,
+    dead: BTreeSet<String>,
+    /// How many records have left it by its ledger.
+    left: u64,
+}
+
+/// Opens a spool. A cut is no damage, so a problem is an error.
+fn looked_at(folder: &SpoolFolder) -> Result<Found, String> {
     let mut spool = folder.open(NOW).map_err(|error| format!("cannot be opened: {error}"))?;
     let mut queue = Vec::new();
+    let mut dead = BTreeSet::new();
     spool
         .each(0, |queued| {
+            dead.extend(queued.dead.map(|_| queued.record.uuid.clone()));
             queue.push(queued.record.uuid);
             true
         })
         .unwrap();
-    let left = spool.ledger().unwrap().iter().map(|entry| entry.records).sum();
+    let left = support::said::have_left(&spool.ledger().unwrap());
     let problems: Vec<String> = spool.problems().iter().map(|problem| problem.text.clone()).collect();
     spool.close().unwrap();
-    if problems.is_empty() { Ok((queue, left)) } else { Err(problems.join("; ")) }
+    if problems.is_empty() { Ok(Found { queue, dead, left }) } else { Err(problems.join("; ")) }
 }
 
 fn assert_all_right(wrong: &[String]) {
@@ -227,6 +269,12 @@ fn assert_all_right(wrong: &[String]) {
 #[test]
 fn whatever_a_disk_keeps_of_what_was_not_synced_the_spool_is_as_before_a_step_or_as_after_it() {
     assert_all_right(&taped(make_a_spool, a_child).cut(cuts(), Syncs::All));
+}
+
+#[test]
+fn several_segments_are_delivered_purged_and_evicted_as_one() {
+    let rounds = |place: &Path, tape: &Tape| a_child_of(place, tape, 5);
+    assert_all_right(&taped(make_several_segments, rounds).cut(cuts() / 8, Syncs::All));
 }
 
 #[test]

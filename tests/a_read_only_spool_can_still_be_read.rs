@@ -134,7 +134,7 @@ fn status_counts_the_same_and_says_what_it_does_not_know() {
             (instance(&status, 0, "collecting"), instance(&status, 1, "collecting")),
             (json!(false), Json::Null)
         );
-        assert!(kept.said(&["status"]).0.contains("not known while the spool is read-only"));
+        assert!(kept.said(&["status"]).0.contains("not known while the spool cannot be written to"));
         // A spool that takes no record is nothing to call healthy.
         expect(kept.salver().args(["status", "--check"]), 1);
     }

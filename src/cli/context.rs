@@ -79,7 +79,8 @@ impl Context {
     /// Says that a spool is shown which cannot be written to, and what is not known of it.
     pub fn say_read_only(&self, settings: &Settings, view: &SpoolView) {
         if !self.quiet {
-            eprintln!("salver: {}: {}", settings.spool.directory.display(), read_only(view));
+            let folder = Context::folder(settings);
+            eprintln!("salver: {}: {}", folder.path.display(), read_only(&folder, view));
         }
     }
 
@@ -119,11 +120,23 @@ pub fn shape(settings: &Settings, api_key: &str) -> Shape {
 }
 
 /// What is to be known of a spool that cannot be written to, before anything is read from it.
-pub fn read_only(view: &SpoolView) -> String {
+pub fn read_only(folder: &SpoolFolder, view: &SpoolView) -> String {
+    let why = match view.is_full() {
+        true => disk_full(folder),
+        false => format!("the spool is read-only ({})", view.cause()),
+    };
     format!(
-        "the spool is read-only ({}) and shown as its witness knows it; which records are dead letters, how often each was \
-         sent and how the last flush ended is not known",
-        view.cause()
+        "{why}; it is shown as its witness knows it: which records are dead letters, how often each was sent and how the last \
+         flush ended is not known"
+    )
+}
+
+/// What is to be known of a spool whose disk is full.
+pub fn disk_full(folder: &SpoolFolder) -> String {
+    let free = folder.short_of_room().map_or_else(String::new, |free| format!(" ({free} bytes are free)"));
+    format!(
+        "the disk of the spool is full{free}, so nothing can be recorded: free some space, or let `salver flush` or `salver purge` \
+         do so; what is spooled already is safe, and a service tries again by itself"
     )
 }
 

@@ -4,7 +4,8 @@
 //! pauses) never holds up a record, and a million records need no more memory than ten. What is recorded after the dump
 //! began is not part of it.
 //!
-//! A spool that cannot be written to is shown as its witness knows it, without opening it.
+//! A spool that cannot be written to is shown as its witness knows it, without opening it; one whose disk fills up under the dump
+//! is shown so from there on.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -111,7 +112,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
     if let Source::View(view) = &source {
         if arguments.state == Wanted::Dead {
             bail!(
-                "the spool is read-only ({}), and which of its records are dead letters is not known without writing; \
+                "the spool cannot be written to ({}), and which of its records are dead letters is not known without writing; \
                  `dump --state all` shows them among the others",
                 view.cause()
             );
@@ -236,55 +237,74 @@ fn each(
     arguments: &Arguments,
     write: &mut dyn FnMut(&Queued) -> Result<()>,
 ) -> Result<()> {
-    match source {
-        Source::Folder(folder) => each_portion(folder, arguments, write),
-        Source::View(view) => {
-            let mut left = arguments.limit.unwrap_or(u64::MAX);
-            view.each(|queued| {
-                if left > 0 && arguments.wants(&queued) {
-                    write(&queued)?;
-                    left -= 1;
+    let mut rest = Rest { from: 0, end: u64::MAX, left: arguments.limit.unwrap_or(u64::MAX) };
+    if let Source::Folder(folder) = source {
+        loop {
+            match rest.portion(folder, arguments) {
+                Ok(None) => return Ok(()),
+                Ok(Some(portion)) => portion.write(write)?,
+                Err(error) if error.is_full() && arguments.state != Wanted::Dead => {
+                    *source = Source::View(Box::new(SpoolView::instead_of(folder, error)?));
+                    break;
                 }
-                Ok(left > 0)
-            })
+                Err(error) => return Err(error.into()),
+            }
         }
     }
+    let Source::View(view) = source else { return Ok(()) };
+    view.each(|queued| {
+        if rest.left > 0 && rest.holds(&queued) && arguments.wants(&queued) {
+            write(&queued)?;
+            rest.left -= 1;
+        }
+        Ok(rest.left > 0)
+    })
 }
 
-/// As above, portion by portion: the spool is open while one is read, and closed while it is written.
-fn each_portion(
-    folder: &SpoolFolder,
-    arguments: &Arguments,
-    write: &mut dyn FnMut(&Queued) -> Result<()>,
-) -> Result<()> {
-    let mut from = 0;
-    let mut until_seq = None;
-    let mut left = arguments.limit.unwrap_or(u64::MAX);
-    while left > 0 {
-        let most = usize::try_from(left).unwrap_or(PORTION).min(PORTION);
+/// What was not dumped yet: sequence numbers from `from` to before `end`, and how many of them are wanted at most.
+struct Rest {
+    from: u64,
+    end: u64,
+    left: u64,
+}
+
+impl Rest {
+    fn holds(&self, queued: &Queued) -> bool {
+        (self.from..self.end).contains(&queued.seq)
+    }
+
+    /// The next records that are wanted; `None` at the end. The spool is open while they are read, and closed while they are written.
+    fn portion(
+        &mut self,
+        folder: &SpoolFolder,
+        arguments: &Arguments,
+    ) -> Result<Option<Portion>, SpoolError> {
+        let most = usize::try_from(self.left).unwrap_or(PORTION).min(PORTION);
         let mut spool = folder.open_existing(clock::now_ms())?;
-        let end = *until_seq.get_or_insert(spool.next_seq());
+        self.end = self.end.min(spool.next_seq());
         let mut portion = Portion::default();
+        let mut next = self.from;
         let mut read = 0;
-        spool.each(from, |queued| {
-            if queued.seq >= end {
+        spool.each(self.from, |queued| {
+            if !self.holds(&queued) || self.left == 0 {
                 return false;
             }
-            from = queued.seq + 1;
+            next = queued.seq + 1;
             read += 1;
             if arguments.wants(&queued) {
                 portion.add(queued);
             }
             portion.records.len() < most && read < PORTION * 8
         })?;
-        spool.close()?;
-        if read == 0 {
-            break;
+        match spool.close() {
+            // Only what was read counts.
+            Err(error) if error.is_full() => {}
+            closed => closed?,
         }
-        left -= portion.records.len() as u64;
-        portion.write(write)?;
+        self.from = next;
+        self.left -= portion.records.len() as u64;
+        Ok((read > 0).then_some(portion))
     }
-    Ok(())
 }
 
 /// Records that were read at a time. Each came with a copy of its layout, which takes many times the room of its values; here

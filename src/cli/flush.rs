@@ -56,7 +56,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
         eprintln!("salver: {DO_NOT_TRACK}, so nothing is sent; every record is kept");
         return Ok(Ended::NothingCollected);
     }
-    let mut spool = folder.open_existing(clock::now_ms())?;
+    let mut spool = folder.open_to_release(clock::now_ms())?;
     if arguments.retry_dead {
         let revived = spool.revive_dead()?;
         if !context.quiet {

@@ -63,7 +63,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
         before_ms: arguments.before.map(|time| time.0),
         dead: arguments.dead,
     };
-    let mut spool = folder.open_existing(clock::now_ms())?;
+    let mut spool = folder.open_to_release(clock::now_ms())?;
     let planned = spool.would_purge(&selector)?;
     spool.close()?;
     if arguments.dry_run {
@@ -95,7 +95,7 @@ fn erase(folder: &SpoolFolder, selector: &Selector, arguments: &Arguments) -> Re
     // With the flusher's turn nothing is on the wire meanwhile. Where a flush goes on for longer than the wait allows, the
     // receipt says what was under way.
     let _turn = folder.flush_turn().ok();
-    let mut spool = folder.open_existing(clock::now_ms())?;
+    let mut spool = folder.open_to_release(clock::now_ms())?;
     let mut receipt = spool.purge(selector)?;
     if arguments.stop_collecting {
         for name in concerned(&spool, arguments, &receipt)? {

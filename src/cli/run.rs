@@ -18,7 +18,7 @@ use crate::record::observe::State;
 use crate::record::{Reason, message};
 use crate::service::{Screen, Service, Wake};
 use crate::settings::{FlushMode, Settings};
-use crate::spool::{SpoolError, SpoolFolder};
+use crate::spool::{Spool, SpoolError, SpoolFolder};
 use crate::stop::Stop;
 use crate::target::Target;
 
@@ -61,8 +61,11 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
             })
         }
     };
-    // Fails here rather than at the first record if the folder cannot be used.
-    folder.open(crate::clock::now_ms())?.close()?;
+    // Fails here rather than at the first record if the folder cannot be used. A full disk may have room again later.
+    match folder.open(crate::clock::now_ms()).and_then(Spool::close) {
+        Err(error) if error.is_full() => {}
+        opened => opened?,
+    }
 
     let stop = Stop::default();
     let (sender, receiver) = mpsc::channel();
@@ -109,7 +112,11 @@ fn introduce(collector: &Collector, folder: &SpoolFolder, target: &Target) -> Re
         return Ok(None);
     };
     let name = target.key(&observation.service);
-    let id = collector.ids.next(folder, &name, report)?.id;
+    let id = match collector.ids.next(folder, &name, report) {
+        // Then it is printed with the first record.
+        Err(error) if error.is_full() => return Ok(None),
+        next => next?.id,
+    };
     show_id(&id, &name, &observation.service, &observation.version.version.to_string());
     Ok(Some(name))
 }

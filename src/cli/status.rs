@@ -50,7 +50,7 @@ struct Status {
 }
 
 const NOT_LOOKED_AT: &str = "not looked at yet; `salver record` or `salver run` does";
-const NOT_KNOWN: &str = "not known while the spool is read-only";
+const NOT_KNOWN: &str = "not known while the spool cannot be written to";
 
 pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     let settings = context.settings()?;
@@ -85,6 +85,10 @@ fn read(context: &Context, settings: &Settings, acknowledge: bool) -> Result<Sta
             status.ask_view(&mut view);
         }
     }
+    if !status.read_only && status.folder.short_of_room().is_some() {
+        let text = context::disk_full(&status.folder);
+        status.problems.push(Problem { at_ms: clock::now_ms(), text });
+    }
     status.add_from(settings);
     Ok(status)
 }
@@ -103,7 +107,11 @@ impl Status {
         if acknowledge {
             spool.acknowledge_problems();
         }
-        spool.close()
+        match spool.close() {
+            // Only what was read counts.
+            Err(error) if error.is_full() && !acknowledge => Ok(()),
+            closed => closed,
+        }
     }
 
     fn ask_view(&mut self, view: &mut SpoolView) {
@@ -115,7 +123,7 @@ impl Status {
         }
         // A spool that takes no record is a problem by itself, whatever else it may know of.
         let problem = |text| Problem { at_ms: clock::now_ms(), text };
-        self.problems = vec![problem(context::read_only(view))];
+        self.problems = vec![problem(context::read_only(&self.folder, view))];
         self.problems.extend(view.doubts().iter().cloned().map(problem));
     }
 

@@ -150,7 +150,7 @@ fn next_request(
 
 /// Opens the spool and acknowledges what was answered.
 fn settle(line: &Line<'_>, answered: Option<(Vec<Queued>, Fate)>) -> Result<Spool, SpoolError> {
-    let mut spool = line.folder.open(clock::now_ms())?;
+    let mut spool = line.folder.open_to_release(clock::now_ms())?;
     let Some((batch, fate)) = answered else {
         return Ok(spool);
     };

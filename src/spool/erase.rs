@@ -2,7 +2,7 @@
 //!
 //! Why segments are rewritten: sled keeps the bytes of what was removed (measured: 995 of 1,000 uuids were still readable
 //! after removing and flushing). So a segment that holds such records is built anew without them, the witness switches
-//! over, and the old folder is removed. It costs room for one segment at a time.
+//! over, and the old folder is removed. It costs room for one segment at a time, which the reserve keeps on a full disk.
 //!
 //! Invariant: a purge that has begun is finished. What it was to erase stands in `state/` before the first file changes,
 //! with the sequence number below which it applies, and the next opening carries it on if its process died.
@@ -162,6 +162,7 @@ impl Spool {
             // Whether a damaged record was a dead letter is not known there: it is taken for one.
             if records.values().any(|record| selector.matches(record, true)) {
                 store::remove_folder(&path)?;
+                store::sync_folder(&self.folder)?;
             }
         }
         Ok(())
@@ -217,7 +218,8 @@ impl Spool {
         std::mem::replace(&mut self.state, State::open(&self.folder)?).close()?;
         store::remove_folder(&old)?;
         store::remove_folder(&stand_in)?;
-        Ok(())
+        // As with segments: what was forgotten must not be back after a power cut.
+        store::sync_folder(&self.folder)
     }
 }
 

@@ -66,18 +66,30 @@ pub enum SpoolError {
     },
 }
 
+impl SpoolError {
+    /// Whether there was no room left on the disk, or in the account's share of it.
+    pub fn is_full(&self) -> bool {
+        matches!(self, SpoolError::Io { cause, .. } if is_full(cause))
+    }
+}
+
+/// Whether there was no room left.
+pub(super) fn is_full(cause: &std::io::Error) -> bool {
+    matches!(cause.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
 fn seconds(duration: &Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
 
 fn hint(cause: &std::io::Error) -> &'static str {
-    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, StorageFull};
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
     match cause.kind() {
         PermissionDenied => {
             "; give the account that runs salver the right to write there, or name another folder"
         }
         ReadOnlyFilesystem => "; the spool needs a file system that can be written",
-        StorageFull => "; free some space, what is spooled already is safe",
+        _ if is_full(cause) => "; free some space, what is spooled already is safe",
         _ => "",
     }
 }

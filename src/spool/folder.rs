@@ -14,9 +14,9 @@ use std::time::Duration;
 use super::error::{Doing, SpoolError};
 use super::lock::Lock;
 use super::queue::Spool;
-use super::reconcile;
 use super::retention::Limits;
-use super::{FORMAT, state, store, witness};
+use super::witness::{self, Witness};
+use super::{FORMAT, reconcile, reserve, state, store};
 use crate::rights;
 
 const MARKER: &str = "SALVER-SPOOL";
@@ -46,13 +46,54 @@ impl SpoolFolder {
     /// Opens the spool, making it where there is none. `now_ms` is the time in milliseconds since 1970.
     pub fn open(&self, now_ms: i64) -> Result<Spool, SpoolError> {
         self.make()?;
-        self.open_existing(now_ms)
+        match self.open_existing(now_ms) {
+            Err(error) if error.is_full() && self.is_overdue(now_ms) => {
+                let mut spool = self.open_to_release(now_ms)?;
+                spool.keep_limits()?;
+                spool.close()?;
+                self.open_existing(now_ms)
+            }
+            opened => opened,
+        }
     }
 
     /// Opens the spool if there is one.
     pub fn open_existing(&self, now_ms: i64) -> Result<Spool, SpoolError> {
         self.check()?;
-        self.open_checked(now_ms)
+        let lock = Lock::acquire(&self.path, LOCK, self.wait)?;
+        self.open_locked(lock, witness::read(&self.path), now_ms)
+    }
+
+    /// Opens the spool, if there is one, to let records leave it: on a full disk the reserve is used for that.
+    pub fn open_to_release(&self, now_ms: i64) -> Result<Spool, SpoolError> {
+        self.check()?;
+        match self.open_with_reserve(now_ms, false) {
+            // There is a limit that the free bytes of the disk do not tell, such as an account's quota.
+            Err(error) if error.is_full() => self.open_with_reserve(now_ms, true),
+            opened => opened,
+        }
+    }
+
+    fn open_with_reserve(&self, now_ms: i64, short: bool) -> Result<Spool, SpoolError> {
+        let lock = Lock::acquire(&self.path, LOCK, self.wait)?;
+        let known = witness::read(&self.path);
+        let needed = reserve::wanted(known.as_ref().unwrap_or(&Witness::default()));
+        let short = short || reserve::free(&self.path).is_none_or(|free| free < needed);
+        let given_up = if short { reserve::give_up(&self.path)? } else { 0 };
+        let mut spool = self.open_locked(lock, known, now_ms)?;
+        spool.given_up = given_up;
+        Ok(spool)
+    }
+
+    /// Whether the retention would let records go.
+    fn is_overdue(&self, now_ms: i64) -> bool {
+        let before_ms = self.limits.expired_before(now_ms);
+        witness::read(&self.path).is_some_and(|it| it.segments.iter().any(|it| it.newest_ms < before_ms))
+    }
+
+    /// Bytes that are free on its disk, if they are too few to work with.
+    pub fn short_of_room(&self) -> Option<u64> {
+        reserve::free(&self.path).filter(|free| *free < reserve::ROOM)
     }
 
     /// Whether a spool is there, or something of which only opening it tells what is wrong.
@@ -82,10 +123,8 @@ impl SpoolFolder {
         Ok(rights::check_private(&self.path)?)
     }
 
-    fn open_checked(&self, now_ms: i64) -> Result<Spool, SpoolError> {
-        let lock = Lock::acquire(&self.path, LOCK, self.wait)?;
+    fn open_locked(&self, lock: Lock, known: Option<Witness>, now_ms: i64) -> Result<Spool, SpoolError> {
         state::restore(&self.path)?;
-        let known = witness::read(&self.path);
         let mut state = reconcile::open_state(&self.path, known.as_ref(), now_ms)?;
         let witness = reconcile::reconcile(&self.path, known.clone(), &mut state, now_ms)?;
         let mut spool = Spool::opened(&self.path, self.limits, lock, state, witness, known, now_ms);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::error::SpoolError;
 use super::ledger::Fate;
 use super::queue::{Span, Spool};
+use super::reserve;
 use super::retention::{self, Part, Step};
 use super::store::{Go, LOG_PIECE};
 use super::witness::Entry;
@@ -68,7 +69,7 @@ impl Spool {
     fn is_within_limits(&self) -> bool {
         let segments = &self.witness.segments;
         let live: u64 = segments.iter().map(Entry::live).sum();
-        let bytes: u64 = segments.iter().map(bytes_of).sum();
+        let bytes: u64 = segments.iter().map(Entry::bytes).sum();
         let oldest_ms = segments.first().map_or(i64::MAX, |entry| entry.oldest_ms);
         let age = u128::try_from(self.now_ms.saturating_sub(oldest_ms)).unwrap_or(0);
         live <= self.limits.max_records
@@ -81,7 +82,7 @@ impl Spool {
             number: entry.number,
             live: entry.live(),
             newest_of_instance: newest.iter().filter(|seq| entry.is_live(**seq)).count() as u64,
-            bytes: bytes_of(entry),
+            bytes: entry.bytes(),
             oldest_ms: entry.oldest_ms,
             newest_ms: entry.newest_ms,
         };
@@ -92,7 +93,7 @@ impl Spool {
 
     /// Bytes of the folder outside of segments, with what closing may add to the summary.
     fn other_bytes(&self) -> u64 {
-        self.witness.state.bytes + LOG_PIECE as u64 + SMALL_FILES
+        self.witness.state.bytes + LOG_PIECE as u64 + SMALL_FILES + reserve::wanted(&self.witness)
     }
 
     /// The sequence numbers of the newest record of each instance.
@@ -162,10 +163,5 @@ impl Spool {
     }
 }
 
-/// Bytes of a segment's files; while it is open no fewer than they will be (measured: 2.3 to 3 a byte of frames, in pieces).
-fn bytes_of(entry: &Entry) -> u64 {
-    entry.checksum.map_or(entry.frame_bytes * 3 + LOG_PIECE as u64, |checksum| checksum.bytes)
-}
-
 /// Room for the small files of the folder, in bytes: marker, locks, witness, identities.
-const SMALL_FILES: u64 = 32 * 1024;
+pub(super) const SMALL_FILES: u64 = 32 * 1024;

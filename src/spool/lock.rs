@@ -47,7 +47,8 @@ impl Lock {
                 Err(TryLockError::Error(cause)) => return Err(cause).doing("lock", &path),
             }
         }
-        note_holder(&mut file).doing("write the lock file", &path)?;
+        // For a message only, so it is no loss if a full disk does not take it.
+        _ = note_holder(&mut file);
         Ok(Lock { _file: file })
     }
 }

@@ -13,13 +13,14 @@
 //!         lock           orders the processes; never replaced                                  lock.rs
 //!         flush-lock     held by the one who flushes                                           folder.rs
 //!         witness        the parts as last closed, with checksums; replaced atomically          witness.rs
+//!         reserve        room for a purge or a flush on a full disk                            reserve.rs
 //!         identities     pinned ids and all ids ever used, once more; replaced atomically      identities.rs
 //!         state/         sled: instances, pinned ids, what is done, dead letters, ledger       state.rs
 //!         seg-00000017/  sled: up to 4,096 records or 4 MiB; only the last one is written to   segment.rs
 //!         seg-….damaged-…  what salvage set aside, for whoever wants to look at it             check.rs
 //! ```
 //!
-//! A folder that cannot be written to is read by view.rs, from frames, witness and identities alone.
+//! A folder that cannot be written to, since it is read-only or its disk full, is read by view.rs, from frames, witness and identities alone.
 //!
 //! A record is a frame (frame.rs): magic, version, length, sequence number, uuid, id and instance in plain text, the
 //! values, checksum. The keys that all records of a generation share stand once in each segment, as a frame of their own.
@@ -59,6 +60,7 @@ mod memory;
 mod queue;
 mod ranges;
 mod reconcile;
+mod reserve;
 mod retention;
 mod sealed;
 mod segment;

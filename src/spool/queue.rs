@@ -4,7 +4,7 @@
 //! is summary, becomes durable in [`Spool::close`], and is caught up from the records if a crash comes before.
 //!
 //! Order of closing: the identities are copied if one of them changed, `state/` commits (done records and ledger in one step),
-//! the witness is replaced, and only then are folders removed that nothing refers to any more.
+//! the witness is replaced, only then are folders removed that nothing refers to any more, and at last the reserve gets its size.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use super::frame::Header;
 use super::identities;
 use super::ledger::{Fate, LedgerEntry};
 use super::lock::Lock;
+use super::reserve;
 use super::retention::Limits;
 use super::segment::{self, Segment};
 use super::state::{DeadLetter, State};
@@ -29,7 +30,7 @@ const SEGMENT_RECORDS: u64 = 4096;
 const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A folder with a narrow limit on bytes has at least so many segments, since the one that is written to cannot give way.
-const SEGMENTS_WITHIN_LIMIT: u64 = 8;
+const SEGMENTS_WITHIN_LIMIT: u64 = 16;
 
 /// An open spool. Dropped without [`Spool::close`] it is as if its process had died: nothing acknowledged is lost.
 pub struct Spool {
@@ -42,6 +43,8 @@ pub struct Spool {
     pub(super) limits: Limits,
     pub(super) now_ms: i64,
     pub(super) doomed: Vec<u64>,
+    /// Bytes of the reserve that were given up to open it.
+    pub(super) given_up: u64,
     // Last, so that everything is closed before the next process is let in.
     _lock: Lock,
 }
@@ -95,6 +98,7 @@ impl Spool {
             limits,
             now_ms,
             doomed: Vec::new(),
+            given_up: 0,
             _lock: lock,
         }
     }
@@ -163,8 +167,9 @@ impl Spool {
         // Opening it may mend what the witness knows of it.
         self.segment(at)?;
         let held = self.witness.segments[at].frame_bytes;
-        let held = self.segment(at)?.append(&numbered, held)?;
+        // Before they are written: where that fails their frames may be on disk all the same.
         self.witness.next_seq = first + records.len() as u64;
+        let held = self.segment(at)?.append(&numbered, held)?;
         let entry = &mut self.witness.segments[at];
         entry.frame_bytes = held;
         for (seq, record) in &numbered {
@@ -265,12 +270,12 @@ impl Spool {
     /// Closes the spool. When this returns, all that was done is durable, and what is done with is gone from the folder.
     pub fn close(mut self) -> Result<(), SpoolError> {
         self.checkpoint()?;
-        let Spool { folder, state, mut witness, written, .. } = self;
+        let Spool { folder, state, mut witness, written, limits, given_up, .. } = self;
         (witness.state, witness.state_commits) = state.close()?;
         if written.as_ref() != Some(&witness) {
             witness::write(&folder, &witness)?;
         }
-        Ok(())
+        reserve::keep(&folder, reserve::allowed(&witness, limits.max_bytes), given_up)
     }
 
     /// Makes everything durable and removes the folders of segments that nothing refers to any more.
@@ -299,10 +304,14 @@ impl Spool {
         }
         witness::write(&self.folder, &self.witness)?;
         self.written = Some(self.witness.clone());
+        if self.doomed.is_empty() {
+            return Ok(());
+        }
         for number in std::mem::take(&mut self.doomed) {
             store::remove_folder(&segment::folder(&self.folder, number))?;
         }
-        Ok(())
+        // A receipt is given for this: a removed folder must not be back after a power cut.
+        store::sync_folder(&self.folder)
     }
 }
 

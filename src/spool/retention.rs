@@ -20,6 +20,13 @@ pub struct Limits {
     pub retention: Duration,
 }
 
+impl Limits {
+    /// The time before which records have expired now.
+    pub(super) fn expired_before(&self, now_ms: i64) -> i64 {
+        now_ms.saturating_sub(i64::try_from(self.retention.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
 /// A segment, as far as retention looks at it. The last one is the one that is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
@@ -97,8 +104,7 @@ const SMALL: u64 = 640 * 1024;
 /// while the clock is in doubt.
 pub fn plan(parts: &[Part], other_bytes: u64, limits: &Limits, now_ms: i64, expire: bool) -> Vec<Step> {
     let mut plan = Plan { parts: parts.to_vec(), other_bytes, steps: Vec::new() };
-    let before_ms = now_ms.saturating_sub(i64::try_from(limits.retention.as_millis()).unwrap_or(i64::MAX));
-    if expire && plan.expire(before_ms) {
+    if expire && plan.expire(limits.expired_before(now_ms)) {
         return plan.steps;
     }
     plan.keep_records(limits.max_records);

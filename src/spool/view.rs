@@ -1,7 +1,7 @@
 //! A spool that is only looked at: without a write, without the lock and without sled.
 //!
-//! Why: a disk that was mounted read-only after a fault, a backup or a snapshot still holds records that somebody wants to see,
-//! and sled cannot open a database that it may not write to. What a reader needs stands outside of sled: records and their
+//! Why: a disk that is full or was mounted read-only after a fault, a backup or a snapshot still holds records that somebody wants
+//! to see, and sled cannot open a database that it cannot write to. What a reader needs stands outside of sled: records and their
 //! layouts as frames in the files of the segments, which of them are done in the witness, the ids in `identities`.
 //!
 //! # What can be told and what cannot
@@ -38,11 +38,12 @@ use super::{segment, store};
 /// How often a part is looked up again while a writer beside us replaces the witness.
 const LOOKS: u32 = 5;
 
-/// A spool that cannot be written to, as its witness knows it.
+/// A spool that cannot be written to now, as its witness knows it.
 pub struct SpoolView {
     folder: PathBuf,
     /// Why it is not opened as others are.
     cause: String,
+    full: bool,
     /// As last read; `None` where it is missing or damaged.
     witness: Option<Witness>,
     identities: Identities,
@@ -54,23 +55,28 @@ pub struct SpoolView {
 }
 
 impl SpoolView {
-    /// Looks at a spool that could not be opened because it may not be written to. Any other `error` is handed back.
+    /// Looks at a spool that could not be opened because it cannot be written to. Any other `error` is handed back.
     pub fn instead_of(folder: &SpoolFolder, error: SpoolError) -> Result<SpoolView, SpoolError> {
         match &error {
             SpoolError::Io { cause, .. }
-                if matches!(cause.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) =>
+                if error.is_full()
+                    || matches!(
+                        cause.kind(),
+                        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied
+                    ) =>
             {
-                SpoolView::open(folder, cause.to_string())
+                SpoolView::open(folder, cause.to_string(), error.is_full())
             }
             _ => Err(error),
         }
     }
 
-    fn open(folder: &SpoolFolder, cause: String) -> Result<SpoolView, SpoolError> {
+    fn open(folder: &SpoolFolder, cause: String, full: bool) -> Result<SpoolView, SpoolError> {
         folder.check_marker()?;
         let mut view = SpoolView {
             folder: folder.path.clone(),
             cause,
+            full,
             witness: None,
             identities: identities::read(&folder.path),
             parts: Vec::new(),
@@ -95,6 +101,11 @@ impl SpoolView {
     /// Why the spool is only looked at, in the operating system's words.
     pub fn cause(&self) -> &str {
         &self.cause
+    }
+
+    /// Whether that is because there is no room on the disk.
+    pub fn is_full(&self) -> bool {
+        self.full
     }
 
     /// What is missing or not certain, as far as it was noticed.

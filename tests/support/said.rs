@@ -4,6 +4,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use salver::spool::LedgerEntry;
+
 /// What is known of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
@@ -17,6 +19,7 @@ enum Fate {
     Erased,
 }
 
+#[derive(Clone)]
 struct Known {
     uuid: String,
     instance: String,
@@ -30,13 +33,22 @@ impl Known {
     }
 }
 
+/// How many records have left the queue by these entries of a ledger. Dead letters have not.
+pub fn have_left(ledger: &[LedgerEntry]) -> u64 {
+    let left = ledger.iter().filter(|entry| entry.fate != salver::spool::Fate::DeadLettered);
+    left.map(|entry| entry.records).sum()
+}
+
 /// All that was said so far. The lines: `recording N`, `recorded INSTANCE UUID...`, `delivering UUID...` or an instance,
 /// `purging INSTANCE`, `evicting N` (the oldest, until N are left; never the newest of an
-/// instance), each with `delivered`, `purged`, `evicted` once the step is done.
+/// instance), each with `delivered`, `purged`, `evicted` once the step is done; and `refused UUID...` once those were set apart as dead
+/// letters, `forgot ID` once an id has left the files, until the next record.
 /// Other lines mean nothing.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Said {
     records: Vec<Known>,
+    dead: HashSet<String>,
+    forgotten: Vec<String>,
     /// How many records were begun and not acknowledged.
     unsaid: usize,
 }
@@ -49,7 +61,7 @@ impl Said {
             instance: instance.clone(),
             fate: Fate::Waits,
         };
-        Said { records: queue.iter().map(known).collect(), unsaid: 0 }
+        Said { records: queue.iter().map(known).collect(), ..Said::default() }
     }
 
     /// Takes in what was said.
@@ -61,7 +73,10 @@ impl Said {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         let named: HashSet<&str> = rest.split(' ').collect();
         match verb {
-            "recording" => self.unsaid = rest.parse().unwrap(),
+            "recording" => {
+                self.unsaid = rest.parse().unwrap();
+                self.forgotten.clear();
+            }
             "recorded" => {
                 let (instance, uuids) = rest.split_once(' ').unwrap();
                 for uuid in uuids.split(' ') {
@@ -87,6 +102,8 @@ impl Said {
                     leaves
                 });
             }
+            "refused" => self.dead.extend(named.into_iter().map(str::to_owned)),
+            "forgot" => self.forgotten.push(rest.to_owned()),
             "evicted" => self.turn(Fate::Gone, |it| it.fate == Fate::Leaving),
             _ => {}
         }
@@ -96,9 +113,15 @@ impl Said {
         self.records.iter_mut().filter_map(|it| which(it).then_some(it)).for_each(|it| it.fate = fate);
     }
 
-    /// The uuids that were erased.
+    /// The uuids that were erased, and the ids that were forgotten.
     pub fn erased(&self) -> Vec<&str> {
-        self.records.iter().filter(|it| it.fate == Fate::Erased).map(|it| it.uuid.as_str()).collect()
+        let uuids = self.records.iter().filter(|it| it.fate == Fate::Erased).map(|it| it.uuid.as_str());
+        uuids.chain(self.forgotten.iter().map(String::as_str)).collect()
+    }
+
+    /// Whether a record was set apart as a dead letter.
+    pub fn is_dead(&self, uuid: &str) -> bool {
+        self.dead.contains(uuid)
     }
 
     /// How many records were acknowledged.

@@ -115,6 +115,17 @@ pub fn reports(record: &Json, config: &str) -> bool {
     SWITCHES.iter().all(|(block, feature)| features(record)[*feature] == is_on(config, block))
 }
 
+/// Records so many changes of `config/sos.yaml`, one by one; tells what the file says in the end.
+pub fn record_some(site: &Site, count: usize) -> String {
+    let mut config = SOS.to_owned();
+    for (block, _) in SWITCHES.iter().cycle().take(count) {
+        config = flip(&config, block);
+        site.replace("config/sos.yaml", &config);
+        expect(site.salver().arg("record"), 0);
+    }
+    config
+}
+
 /// A folder with config files, settings and a spool, removed when dropped.
 pub struct Site {
     folder: TempDir,

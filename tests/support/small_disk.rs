@@ -11,6 +11,10 @@ use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use super::err;
+use super::posthog::PostHog;
+use super::site::{SOS, Site};
+
 /// Run by the child before it waits for its end.
 const BIRTH: &str = "mount -t tmpfs -o size=$0,mode=755 none /mnt && echo ready && read wait";
 
@@ -42,6 +46,40 @@ impl SmallDisk {
         PathBuf::from(format!("/proc/{}/root/mnt", self.keeper.id()))
     }
 
+    /// A site whose spool is on it, with settings that lead to a server.
+    pub fn site(&self, posthog: &PostHog) -> Site {
+        let site = Site::of_sos(SOS);
+        site.write(
+            "salver.yaml",
+            &format!(
+                "spool: {{directory: '{}'}}\nwatch: {{settle: 10ms, poll: 1s}}\nposthog: {{host: '{}', apiKey: phc_test}}\n\
+                 instances: [{{name: sos, configFile: config/sos.yaml}}]\n",
+                self.path().join("spool").display(),
+                posthog.url()
+            ),
+        );
+        site
+    }
+
+    /// Lets `record` run into the full disk, so that nothing is left of it but the spool.
+    pub fn fill_by_recording(&self, site: &Site) {
+        let mut failed = 0;
+        // A disk is full in pages, so a record or two may still fit.
+        for _ in 0..10 {
+            self.fill();
+            let output = site.salver().args(["record", "--force"]).output().unwrap();
+            if output.status.success() {
+                continue;
+            }
+            failed += 1;
+            assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+            assert!(err(&output).contains("free some space"), "{}", err(&output));
+            assert!(!err(&output).contains("panicked"), "{}", err(&output));
+        }
+        assert!(failed > 0, "the disk was never full");
+        self.fill();
+    }
+
     /// Makes it one that can be written (`rw`) or not (`ro`).
     pub fn remount(&self, how: &str) {
         let process = self.keeper.id().to_string();
@@ -65,9 +103,17 @@ impl SmallDisk {
         }
     }
 
+    /// Fills all but so many bytes; as file systems give room in pages, it may be some less.
+    pub fn fill_but(&self, free: u64) {
+        self.fill();
+        let filler = fs::File::options().write(true).open(self.path().join("filler")).unwrap();
+        let full = filler.metadata().unwrap().len();
+        filler.set_len(full.saturating_sub(free)).unwrap();
+    }
+
     /// Frees what was filled.
     pub fn free(&self) {
-        fs::remove_file(self.path().join("filler")).unwrap();
+        _ = fs::remove_file(self.path().join("filler"));
     }
 }
 

@@ -1,0 +1,143 @@
+//! The reserve: room that nobody else on a full disk can take.
+//!
+//! Why: what frees room needs some first. Opening a database writes to it, an acknowledged batch must become durable, and a purge
+//! builds a segment anew before the old one may go. So a file of that size lies in the folder. Whoever lets records leave (a flush,
+//! a purge, withdrawn consent, retention) gives it up where the disk is short of room, and it is made again when the spool is
+//! closed. Recording never uses it: it would be used up by the first record that finds the disk full. Reading does not
+//! either, since a log that grows on the same disk may take the room first: a reader is shown the spool by view.rs.
+//!
+//! # Invariants
+//!
+//! 1. Its blocks are allocated: it is filled with bytes that no file system can compress or leave out, and synced.
+//! 2. It is as large as the largest part that may have to be built anew, and [`ROOM`] for the steps around that.
+//! 3. It is part of the folder's `maxBytes`, gives way to what else is there where that is narrow, and shrinks with the largest
+//!    segment.
+//! 4. It never fills a disk: it grows into half of what is free at most. What was given up is taken back whole.
+//!
+//! What it cannot promise: where snapshots keep blocks, or every change is written to a new place (btrfs, ZFS, ReFS), a file
+//! that goes need not free its room at once.
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
+
+use super::error::{self, Doing, SpoolError};
+use super::limit::SMALL_FILES;
+use super::store::{self, LOG_PIECE};
+use super::witness::{Entry, Witness};
+
+/// The file's name.
+const FILE: &str = "reserve";
+
+/// What opening the summary and a segment, committing and closing may add to files. Each of the two fills the piece of its log
+/// that it finds begun and may begin another.
+pub(super) const ROOM: u64 = 4 * LOG_PIECE as u64;
+
+/// It grows and shrinks by so many bytes, as a segment's files do, so that few records change it.
+const STEP: u64 = LOG_PIECE as u64;
+
+/// How large the reserve of a spool has to be.
+pub(super) fn wanted(witness: &Witness) -> u64 {
+    let largest = witness.segments.iter().map(Entry::bytes).fold(witness.state.bytes, u64::max);
+    ROOM + largest.next_multiple_of(STEP)
+}
+
+/// How large it may be within the limit on the folder's bytes.
+pub(super) fn allowed(witness: &Witness, max_bytes: u64) -> u64 {
+    let parts: u64 = witness.segments.iter().map(Entry::bytes).sum();
+    wanted(witness).min(max_bytes.saturating_sub(parts + witness.state.bytes + SMALL_FILES))
+}
+
+/// Bytes that are free on the disk of a folder, as far as the system tells.
+pub(super) fn free(spool: &Path) -> Option<u64> {
+    fs4::available_space(spool).ok()
+}
+
+/// Gives the reserve up; tells its size.
+pub(super) fn give_up(spool: &Path) -> Result<u64, SpoolError> {
+    let path = spool.join(FILE);
+    let size = size(spool);
+    if size > 0 {
+        std::fs::remove_file(&path).doing("give up", &path)?;
+        tracing::info!(
+            bytes = size,
+            "the disk is full: the reserve of the spool is used to let records leave"
+        );
+    }
+    Ok(size)
+}
+
+/// Makes the reserve this large, or as there is room for: `given_up` is what was given up before, and is taken
+/// back as far as it is still there.
+pub(super) fn keep(spool: &Path, wanted: u64, given_up: u64) -> Result<(), SpoolError> {
+    let size = size(spool);
+    if size == wanted {
+        return Ok(());
+    }
+    let path = spool.join(FILE);
+    if size > wanted {
+        let file = File::options().write(true).open(&path).doing("open", &path)?;
+        return file.set_len(wanted).doing("shrink", &path);
+    }
+    let room = free(spool).unwrap_or(0) / 2 / STEP * STEP;
+    let most = wanted.min(given_up.max(size + room));
+    if most == size {
+        return Ok(());
+    }
+    match fill(&path, size, most) {
+        // What was given up and is taken by somebody else by now cannot be had back.
+        Err(error) if error::is_full(&error) => Ok(()),
+        filled => filled.doing("fill", &path),
+    }?;
+    if size == 0 { store::sync_folder(spool) } else { Ok(()) }
+}
+
+fn size(spool: &Path) -> u64 {
+    std::fs::metadata(spool.join(FILE)).map_or(0, |file| file.len())
+}
+
+/// Writes the file from `from` to `to`.
+fn fill(path: &Path, from: u64, to: u64) -> std::io::Result<()> {
+    let mut file = File::options().write(true).create(true).truncate(false).open(path)?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut noise = Noise(from);
+    let mut left = to - from;
+    while left > 0 {
+        let piece: Vec<u8> = (0..LOG_PIECE / 8).flat_map(|_| noise.next().to_le_bytes()).collect();
+        let piece = &piece[..piece.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
+        file.write_all(piece)?;
+        left -= piece.len() as u64;
+    }
+    file.sync_all()
+}
+
+/// Numbers that look like chance (SplitMix64).
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_grows_and_shrinks_to_its_size_and_its_blocks_are_allocated() {
+        let folder = tempfile::tempdir().unwrap();
+        for wanted in [3 * STEP, 5 * STEP, STEP, 2 * STEP] {
+            keep(folder.path(), wanted, 0).unwrap();
+            let file = std::fs::metadata(folder.path().join(FILE)).unwrap();
+            assert_eq!(file.len(), wanted);
+            #[cfg(unix)]
+            assert!(std::os::unix::fs::MetadataExt::blocks(&file) * 512 >= wanted);
+        }
+        assert_eq!(give_up(folder.path()).unwrap(), 2 * STEP);
+        assert_eq!((size(folder.path()), give_up(folder.path()).unwrap()), (0, 0));
+    }
+}
