@@ -56,11 +56,17 @@ pub fn spool(folder: &SpoolFolder) -> Vec<Finding> {
             "`salver record` or `salver run` makes one",
         )],
         Err(error) => match SpoolView::instead_of(folder, error) {
-            Ok(view) => vec![Finding::failure(
-                CHECK,
-                format!("{path}: it can be read and not written to ({})", view.cause()),
-                "nothing is recorded or sent until it can: mount it writable, or give the account of salver the right to write",
-            )],
+            Ok(view) => {
+                let next = match view.is_full() {
+                    true => "nothing is recorded until it can: free some space",
+                    false => {
+                        "nothing is recorded or sent until it can: mount it writable, or give the account of salver the right \
+                         to write"
+                    }
+                };
+                let text = format!("{path}: it can be read and not written to ({})", view.cause());
+                vec![Finding::failure(CHECK, text, next)]
+            }
             Err(error) => vec![Finding::error(CHECK, &error)],
         },
     }
