@@ -45,6 +45,7 @@
 
 mod batch;
 mod check;
+mod close;
 mod codec;
 mod era;
 mod erase;

@@ -1,12 +1,8 @@
-//! The open spool: recording, reading, batches, acknowledging.
+//! The open spool: recording and reading.
 //!
 //! Held only while acting, never while waiting. A record is on stable storage when [`Spool::record`] returns; everything else
 //! is summary, becomes durable in [`Spool::close`], and is caught up from the records if a crash comes before.
-//!
-//! Order of closing: the identities are copied if one of them changed, `state/` commits (done records and ledger in one step),
-//! the witness is replaced, and only then are folders removed that nothing refers to any more.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use uuid::{NoContext, Timestamp, Uuid};
@@ -14,14 +10,13 @@ use uuid::{NoContext, Timestamp, Uuid};
 use super::check::Check;
 use super::error::SpoolError;
 use super::frame::Header;
-use super::identities;
 use super::ledger::{Fate, LedgerEntry};
 use super::lock::Lock;
 use super::retention::Limits;
 use super::segment::{self, Segment};
 use super::state::{DeadLetter, State};
 use super::store::{self, Go};
-use super::witness::{self, Entry, Witness};
+use super::witness::{Entry, Witness};
 use crate::record::{Draft, Reason, Record};
 
 /// A segment is full at this many records or bytes of frames.
@@ -37,8 +32,8 @@ pub struct Spool {
     pub(super) state: State,
     pub(super) witness: Witness,
     /// The witness as it is on disk.
-    written: Option<Witness>,
-    open: Option<Segment>,
+    pub(super) written: Option<Witness>,
+    pub(super) open: Option<Segment>,
     pub(super) limits: Limits,
     pub(super) now_ms: i64,
     pub(super) doomed: Vec<u64>,
@@ -212,20 +207,6 @@ impl Spool {
         self.open.as_mut().ok_or_else(|| unreachable_segment(&self.folder))
     }
 
-    /// Closes the open segment, if there is one, and takes note of its checksum.
-    pub(super) fn close_segment(&mut self) -> Result<(), SpoolError> {
-        let Some(segment) = self.open.take() else {
-            return Ok(());
-        };
-        let number = segment.number();
-        let checksum = segment.close()?;
-        if let Some(entry) = self.witness.segments.iter_mut().find(|entry| entry.number == number) {
-            entry.checksum = Some(checksum);
-            self.state.compared.insert(number);
-        }
-        Ok(())
-    }
-
     /// Live records from sequence number `from` on, oldest first, as long as `each` wants more.
     pub fn each(&mut self, from: u64, mut each: impl FnMut(Queued) -> bool) -> Result<(), SpoolError> {
         let dead = self.state.dead()?;
@@ -260,49 +241,6 @@ impl Spool {
                 newest_ms: span.newest_ms,
             });
         }
-    }
-
-    /// Closes the spool. When this returns, all that was done is durable, and what is done with is gone from the folder.
-    pub fn close(mut self) -> Result<(), SpoolError> {
-        self.checkpoint()?;
-        let Spool { folder, state, mut witness, written, .. } = self;
-        (witness.state, witness.state_commits) = state.close()?;
-        if written.as_ref() != Some(&witness) {
-            witness::write(&folder, &witness)?;
-        }
-        Ok(())
-    }
-
-    /// Makes everything durable and removes the folders of segments that nothing refers to any more.
-    pub(super) fn checkpoint(&mut self) -> Result<(), SpoolError> {
-        self.close_segment()?;
-        let doomed = &mut self.doomed;
-        self.witness.segments.retain(|entry| {
-            let keep = entry.live() > 0;
-            if !keep {
-                doomed.push(entry.number);
-            }
-            keep
-        });
-        // Those that are about to go are remembered as done until the witness no longer names them.
-        let mut existing: BTreeSet<u64> = self.witness.segments.iter().map(|entry| entry.number).collect();
-        existing.extend(&self.doomed);
-        self.state.meta.done.retain(|number, _| existing.contains(number));
-        self.state.meta.next_segment = self.witness.next_segment;
-        self.state.meta.next_seq = self.witness.next_seq;
-        if std::mem::take(&mut self.state.identities_changed) {
-            identities::write(&self.folder, &self.state)?;
-        }
-        self.state.commit()?;
-        if self.doomed.is_empty() {
-            return Ok(());
-        }
-        witness::write(&self.folder, &self.witness)?;
-        self.written = Some(self.witness.clone());
-        for number in std::mem::take(&mut self.doomed) {
-            store::remove_folder(&segment::folder(&self.folder, number))?;
-        }
-        Ok(())
     }
 }
 
