@@ -199,6 +199,11 @@ fn wrong_with(path: &Path, said: &Said) -> Option<String> {
     if let Some(file) = files(path).iter().find(|file| erased.is_match(&fs::read(file).unwrap())) {
         return Some(format!("a purged uuid is in {}", file.display()));
     }
+    let mut spool = folder.open(NOW).unwrap();
+    if let Some(uuid) = said.for_good().find(|uuid| !spool.has_left(&uuid.parse().unwrap()).unwrap()) {
+        return Some(format!("{uuid} has left and is not known again"));
+    }
+    spool.close().unwrap();
     let again = looked_at(&folder);
     (again != Ok((queue, left))).then(|| format!("the second opening differs: {again:?}"))
 }

@@ -68,6 +68,7 @@ impl Spool {
     pub fn settle(&mut self, settled: &[(Queued, Settled)]) -> Result<(), SpoolError> {
         let mut delivered = Span::default();
         let mut dead = Span::default();
+        self.note_left(&self.delivered_uuids(settled))?;
         for (queued, fate) in settled {
             let Some(at) = self.place_of(queued.seq) else {
                 continue;
@@ -87,9 +88,15 @@ impl Spool {
             }
         }
         self.state.meta.in_flight = Default::default();
-        self.enter(Fate::Delivered, delivered);
-        self.enter(Fate::DeadLettered, dead);
-        Ok(())
+        self.enter(Fate::Delivered, delivered)?;
+        self.enter(Fate::DeadLettered, dead)
+    }
+
+    /// The uuids of those that were delivered and not purged meanwhile.
+    fn delivered_uuids<'a>(&self, settled: &'a [(Queued, Settled)]) -> Vec<&'a str> {
+        let delivered = settled.iter().filter(|(_, fate)| *fate == Settled::Delivered);
+        let there = delivered.filter(|(queued, _)| self.place_of(queued.seq).is_some());
+        there.map(|(queued, _)| queued.record.uuid.as_str()).collect()
     }
 
     /// Takes note that nobody waits for an answer any more, although none came.

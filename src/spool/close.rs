@@ -2,17 +2,26 @@
 //!
 //! The order: the identities are copied if one of them changed, `state/` commits (done records and ledger in one step), the
 //! witness is replaced, and only then are folders removed that nothing refers to any more.
+//!
+//! When that was the last of a backlog, `state/` is built anew if it has grown: sled's file keeps the size of the most that was ever
+//! in it, such as thousands of dead letters, and the folder is to shrink with its backlog.
 
 use std::collections::BTreeSet;
 
 use super::error::SpoolError;
 use super::queue::Spool;
-use super::{identities, segment, store, witness};
+use super::{identities, segment, state, store, witness};
+
+/// The summary of an empty queue is built anew if it has more bytes. In ordinary use, with a full ledger, it has half of them.
+const GROWN: u64 = 1024 * 1024;
 
 impl Spool {
     /// Closes the spool. When this returns, all that was done is durable, and what is done with is gone from the folder.
     pub fn close(mut self) -> Result<(), SpoolError> {
         self.checkpoint()?;
+        if self.drained && store::bytes(&self.folder.join(state::FOLDER))? > GROWN {
+            self.scrub_state()?;
+        }
         let Spool { folder, state, mut witness, written, .. } = self;
         (witness.state, witness.state_commits) = state.close()?;
         if written.as_ref() != Some(&witness) {
@@ -45,6 +54,7 @@ impl Spool {
         if self.doomed.is_empty() {
             return Ok(());
         }
+        self.drained = self.witness.segments.is_empty();
         witness::write(&self.folder, &self.witness)?;
         self.written = Some(self.witness.clone());
         for number in std::mem::take(&mut self.doomed) {

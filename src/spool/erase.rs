@@ -124,13 +124,16 @@ impl Spool {
         }
         let old = self.witness.segments[at].clone();
         let mut here = Span::default();
-        for (seq, record) in erase.iter().filter(|(seq, _)| old.is_live(*seq)) {
+        erase.retain(|(seq, _)| old.is_live(*seq));
+        let uuids: Vec<&str> = erase.iter().map(|(_, record)| record.uuid.as_str()).collect();
+        self.note_left(&uuids)?;
+        for (seq, record) in &erase {
             receipt.note(record, dead.contains_key(seq), in_flight.contains(*seq), span);
             here.add(record.timestamp_ms);
             self.mark_done(at, *seq);
             self.state.remove_dead(*seq);
         }
-        self.enter(Fate::Erased, here);
+        self.enter(Fate::Erased, here)?;
         keep.retain(|(seq, _)| old.is_live(*seq));
         self.replace_segment(at, &keep)
     }

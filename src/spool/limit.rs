@@ -92,7 +92,7 @@ impl Spool {
 
     /// Bytes of the folder outside of segments, with what closing may add to the summary.
     fn other_bytes(&self) -> u64 {
-        self.witness.state.bytes + LOG_PIECE as u64 + SMALL_FILES
+        self.witness.state.bytes + LOG_PIECE as u64 + self.left.bytes() + SMALL_FILES
     }
 
     /// The sequence numbers of the newest record of each instance.
@@ -120,8 +120,7 @@ impl Spool {
         // The times are those of the segment: reading each record again would cost more than the ledger gains.
         let span =
             Span { records: leaving.len() as u64, oldest_ms: entry.oldest_ms, newest_ms: entry.newest_ms };
-        self.enter(fate, span);
-        Ok(())
+        self.enter(fate, span)
     }
 
     /// Lets the records of a segment go that are older than this, and takes note of how old the rest is.

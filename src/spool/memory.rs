@@ -17,7 +17,7 @@ pub struct Counts {
     pub queued: u64,
     /// Dead letters.
     pub dead: u64,
-    /// Bytes of the folder's databases.
+    /// Bytes of the folder's databases, and of the digests of what left.
     pub bytes: u64,
     /// Times of the oldest and the newest record waiting, in milliseconds since 1970.
     pub oldest_ms: Option<i64>,
@@ -100,7 +100,7 @@ impl Spool {
         let mut counts = Counts {
             queued: live.saturating_sub(dead.len() as u64),
             dead: dead.len() as u64,
-            bytes: bytes + self.witness.state.bytes,
+            bytes: bytes + self.witness.state.bytes + self.left.bytes(),
             newest_ms: None,
             oldest_ms: None,
         };

@@ -14,6 +14,7 @@
 //!         flush-lock     held by the one who flushes                                           folder.rs
 //!         witness        the parts as last closed, with checksums; replaced atomically          witness.rs
 //!         identities     pinned ids and all ids ever used, once more; replaced atomically      identities.rs
+//!         left           keyed digests of what was delivered or erased                       left.rs
 //!         state/         sled: instances, pinned ids, what is done, dead letters, ledger       state.rs
 //!         seg-00000017/  sled: up to 4,096 records or 4 MiB; only the last one is written to   segment.rs
 //!         seg-….damaged-…  what salvage set aside, for whoever wants to look at it             check.rs
@@ -36,7 +37,7 @@
 //! 5. Before sled opens a part, its files are compared with the witness; where they differ the raw frames are read first.
 //! 6. A record leaves the queue together with the ledger entry that says why.
 //! 7. After a purge no file of the folder holds a uuid, an id or a value of the records it erased, except an id that its
-//!    instance still uses.
+//!    instance still uses. What is kept to know them again (left.rs) tells nobody what they were.
 //!
 //! # What is absent on purpose
 //!
@@ -54,6 +55,7 @@ mod folder;
 mod frame;
 mod identities;
 mod ledger;
+mod left;
 mod limit;
 mod lock;
 mod memory;

@@ -11,6 +11,7 @@ use super::check::Check;
 use super::error::SpoolError;
 use super::frame::Header;
 use super::ledger::{Fate, LedgerEntry};
+use super::left::Left;
 use super::lock::Lock;
 use super::retention::Limits;
 use super::segment::{self, Segment};
@@ -31,12 +32,15 @@ pub struct Spool {
     pub(super) folder: PathBuf,
     pub(super) state: State,
     pub(super) witness: Witness,
+    pub(super) left: Left,
     /// The witness as it is on disk.
     pub(super) written: Option<Witness>,
     pub(super) open: Option<Segment>,
     pub(super) limits: Limits,
     pub(super) now_ms: i64,
     pub(super) doomed: Vec<u64>,
+    /// The last record has left since it was opened.
+    pub(super) drained: bool,
     // Last, so that everything is closed before the next process is let in.
     _lock: Lock,
 }
@@ -85,11 +89,13 @@ impl Spool {
             folder: folder.to_owned(),
             state,
             witness,
+            left: Left::of(folder),
             written,
             open: None,
             limits,
             now_ms,
             doomed: Vec::new(),
+            drained: false,
             _lock: lock,
         }
     }
@@ -231,16 +237,13 @@ impl Spool {
         Ok(())
     }
 
-    pub(super) fn enter(&mut self, fate: Fate, span: Span) {
-        if span.records > 0 {
-            self.state.enter(&LedgerEntry {
-                at_ms: self.now_ms,
-                fate,
-                records: span.records,
-                oldest_ms: span.oldest_ms,
-                newest_ms: span.newest_ms,
-            });
+    /// Enters a step in the ledger, unless it concerns no record.
+    pub(super) fn enter(&mut self, fate: Fate, span: Span) -> Result<(), SpoolError> {
+        let Span { records, oldest_ms, newest_ms } = span;
+        if records == 0 {
+            return Ok(());
         }
+        self.state.enter(&LedgerEntry { at_ms: self.now_ms, fate, records, oldest_ms, newest_ms, steps: 1 })
     }
 }
 

@@ -33,7 +33,7 @@ use super::memory::Counts;
 use super::queue::Queued;
 use super::state::{IdHistory, Instance};
 use super::witness::{self, Entry, Witness};
-use super::{segment, store};
+use super::{left, segment, store};
 
 /// How often a part is looked up again while a writer beside us replaces the witness.
 const LOOKS: u32 = 5;
@@ -229,7 +229,9 @@ impl SpoolView {
         let counts = Counts {
             queued: there.iter().map(|entry| entry.live()).sum(),
             dead: 0,
-            bytes: bytes + self.witness.as_ref().map_or(0, |witness| witness.state.bytes),
+            bytes: bytes
+                + self.witness.as_ref().map_or(0, |witness| witness.state.bytes)
+                + left::bytes(&self.folder),
             oldest_ms: there.first().map(|entry| self.oldest_ms(entry)),
             newest_ms: there.iter().map(|entry| entry.newest_ms).max(),
         };

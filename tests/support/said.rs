@@ -21,6 +21,8 @@ struct Known {
     uuid: String,
     instance: String,
     fate: Fate,
+    /// It was delivered, or purged while it waited: the spool knows it again.
+    for_good: bool,
 }
 
 impl Known {
@@ -48,6 +50,7 @@ impl Said {
             uuid: uuid.clone(),
             instance: instance.clone(),
             fate: Fate::Waits,
+            for_good: false,
         };
         Said { records: queue.iter().map(known).collect(), unsaid: 0 }
     }
@@ -60,13 +63,16 @@ impl Said {
     fn hear_line(&mut self, line: &str) {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         let named: HashSet<&str> = rest.split(' ').collect();
+        if ["delivered", "purged"].contains(&verb) {
+            self.records.iter_mut().filter(|it| it.fate == Fate::Leaving).for_each(|it| it.for_good = true);
+        }
         match verb {
             "recording" => self.unsaid = rest.parse().unwrap(),
             "recorded" => {
                 let (instance, uuids) = rest.split_once(' ').unwrap();
                 for uuid in uuids.split(' ') {
                     let (uuid, instance) = (uuid.to_owned(), instance.to_owned());
-                    self.records.push(Known { uuid, instance, fate: Fate::Waits });
+                    self.records.push(Known { uuid, instance, fate: Fate::Waits, for_good: false });
                     self.unsaid -= 1;
                 }
             }
@@ -99,6 +105,11 @@ impl Said {
     /// The uuids that were erased.
     pub fn erased(&self) -> Vec<&str> {
         self.records.iter().filter(|it| it.fate == Fate::Erased).map(|it| it.uuid.as_str()).collect()
+    }
+
+    /// The uuids that the spool must know again: of what was delivered, or purged while it waited.
+    pub fn for_good(&self) -> impl Iterator<Item = &str> {
+        self.records.iter().filter(|it| it.for_good).map(|it| it.uuid.as_str())
     }
 
     /// How many records were acknowledged.

@@ -111,6 +111,8 @@ pub(in crate::spool) struct Meta {
     pub next_seq: u64,
     pub next_segment: u64,
     pub next_ledger: u64,
+    /// The running number of the next digest in `left`.
+    pub left: u64,
     /// Done records of each segment that still exists.
     pub done: BTreeMap<u64, Ranges>,
     /// The batch that is on the wire, or was when its sender died.
