@@ -121,8 +121,8 @@ pub fn shape(settings: &Settings, api_key: &str) -> Shape {
 /// What is to be known of a spool that cannot be written to, before anything is read from it.
 pub fn read_only(view: &SpoolView) -> String {
     format!(
-        "the spool is read-only ({}) and shown as its witness knows it; which records are dead letters, how often each was \
-         sent and how the last flush ended is not known",
+        "the spool is read-only ({}) and shown as its witness knows it; how often each record was sent, why it was refused \
+         and how the last flush ended is not known",
         view.cause()
     )
 }

@@ -86,9 +86,9 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
     let settings = context.settings()?;
     let mut source = Source::of(Context::folder(&settings))?;
     if let Source::View(view) = &source {
-        if arguments.state == Wanted::Dead {
+        if arguments.state == Wanted::Dead && !view.knows_dead() {
             bail!(
-                "the spool is read-only ({}), and which of its records are dead letters is not known without writing; \
+                "the spool is read-only ({}) and without its witness, so which of its records are dead letters is not known; \
                  `dump --state all` shows them among the others",
                 view.cause()
             );

@@ -81,8 +81,10 @@ impl Spool {
                 }
                 Settled::Dead(words) => {
                     let attempts = self.state.meta.attempts.get(&queued.seq).copied().unwrap_or(1);
-                    let letter = DeadLetter { at_ms: self.now_ms, words: words.clone(), attempts };
+                    let letter =
+                        DeadLetter { at_ms: Some(self.now_ms), words: Some(words.clone()), attempts };
                     self.state.put_dead(queued.seq, &letter);
+                    self.witness.segments[at].dead.insert(queued.seq);
                     dead.add(queued.record.timestamp_ms);
                 }
             }
@@ -110,6 +112,7 @@ impl Spool {
         for seq in dead.keys() {
             self.state.remove_dead(*seq);
         }
+        self.witness.segments.iter_mut().for_each(|entry| entry.dead = Default::default());
         Ok(dead.len() as u64)
     }
 
@@ -120,7 +123,9 @@ impl Spool {
 
     pub(super) fn mark_done(&mut self, at: usize, seq: u64) {
         let entry = &mut self.witness.segments[at];
-        entry.done.insert(seq);
+        if entry.leave(seq) {
+            self.state.remove_dead(seq);
+        }
         self.state.meta.done.entry(entry.number).or_default().insert(seq);
         self.state.meta.attempts.remove(&seq);
     }

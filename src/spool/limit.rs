@@ -115,7 +115,6 @@ impl Spool {
         let leaving: Vec<u64> = live.filter(|seq| may_go(*seq)).take(most).collect();
         for seq in &leaving {
             self.mark_done(at, *seq);
-            self.state.remove_dead(*seq);
         }
         // The times are those of the segment: reading each record again would cost more than the ledger gains.
         let span =

@@ -32,7 +32,7 @@
 //! 1. A record is on stable storage (fdatasync, on Windows FlushFileBuffers) when `record` returns.
 //! 2. The lock is held while acting, never while waiting for a network, a human or a timer.
 //! 3. The segments are the truth and `state/` is the summary: what a crash kept out of it is taken from the records at
-//!    the next opening. What the records cannot tell (done, paused, ids) stands in `state/` and in the witness or `identities`.
+//!    the next opening. What the records cannot tell (done, dead, paused, ids) stands in `state/` and in the witness or `identities`.
 //! 4. Records are never changed and sequence numbers never used twice.
 //! 5. Before sled opens a part, its files are compared with the witness; where they differ the raw frames are read first.
 //! 6. A record leaves the queue together with the ledger entry that says why.

@@ -91,9 +91,12 @@ pub(super) fn with_spool(queued: &Queued) -> Json {
     spool.insert("reason".into(), record.reason.as_str().into());
     spool.insert("state".into(), state(queued).into());
     spool.insert("attempts".into(), queued.attempts.into());
-    if let Some(letter) = &queued.dead {
-        spool.insert("words".into(), letter.words.as_str().into());
-        spool.insert("deadSince".into(), message::rfc3339(letter.at_ms).into());
+    let letter = queued.dead.as_ref();
+    if let Some(words) = letter.and_then(|letter| letter.words.as_deref()) {
+        spool.insert("words".into(), words.into());
+    }
+    if let Some(at_ms) = letter.and_then(|letter| letter.at_ms) {
+        spool.insert("deadSince".into(), message::rfc3339(at_ms).into());
     }
     let mut object = message::message(record);
     object["spool"] = json!(spool);

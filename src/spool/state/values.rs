@@ -58,13 +58,13 @@ pub struct IdHistory {
     pub delivered_ms: Option<i64>,
 }
 
-/// Why a record was set apart.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Why a record was set apart. Where `state/` was lost or cannot be read, only the witness tells that it was.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetter {
-    /// When, in milliseconds since 1970.
-    pub at_ms: i64,
-    /// The server's words.
-    pub words: String,
+    /// When, in milliseconds since 1970, if that is known.
+    pub at_ms: Option<i64>,
+    /// The server's words, if they are known.
+    pub words: Option<String>,
     /// How often it was sent.
     pub attempts: u32,
 }
