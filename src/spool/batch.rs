@@ -34,6 +34,9 @@ impl Spool {
     /// when its sender died comes first and alone, so that the same uuids go out again together.
     pub fn next_batch(&mut self, max: usize, skip: &BTreeSet<String>) -> Result<Vec<Queued>, SpoolError> {
         self.keep_limits()?;
+        if max == 0 {
+            return Ok(Vec::new());
+        }
         let unsettled = self.state.meta.in_flight.clone();
         let (first, last) = (unsettled.first().unwrap_or(0), unsettled.last().unwrap_or(u64::MAX));
         let now_ms = self.now_ms;

@@ -264,7 +264,8 @@ impl State {
             ..IdHistory::default()
         };
         let history = self.ids.edit(&self.store, record.draft.id.as_bytes(), first)?;
-        history.last_ms = history.last_ms.max(record.timestamp_ms);
+        // Not the latest: after a clock that was set back the next time has to differ from this one.
+        history.last_ms = record.timestamp_ms;
         if !history.instances.contains(&record.instance) {
             history.instances.insert(record.instance.clone());
             self.identities_changed = true;
