@@ -7,6 +7,7 @@ use std::fs;
 
 use salver::record::Reason;
 use salver::spool::{Settled, SpoolFolder};
+use support::dice::Dice;
 use support::drafts::draft;
 use support::folders::{NOW, copy, files, spool_folder};
 
@@ -68,15 +69,14 @@ fn a_flipped_bit_anywhere_is_survived_and_nearly_all_records_are_saved() {
     let healthy = place.path().join("healthy");
     copy(&folder.path, &healthy);
     let log = folder.path.join("seg-00000001").join("db");
-    let length = fs::metadata(&log).unwrap().len();
-    let mut dice = 99u64;
+    let length = fs::metadata(&log).unwrap().len() as usize;
+    let mut dice = Dice::new(99);
     for _ in 0..40 {
-        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         // In the part of the file that has content.
-        let at = (dice >> 20) % (length / 8);
+        let at = dice.roll(length / 8);
         restore(&healthy, &folder);
         let mut bytes = fs::read(&log).unwrap();
-        bytes[at as usize] ^= 1 << (dice >> 60 & 7);
+        bytes[at] ^= 1 << dice.roll(8);
         fs::write(&log, bytes).unwrap();
         let left = assert_honest(&folder, &delivered, &queued, &format!("bit at {at}"));
         assert!(left as u64 + 1 >= queued.len() as u64, "bit at {at}: only {left} of {} saved", queued.len());
@@ -152,6 +152,67 @@ fn ids_outlive_the_records_that_carried_them_and_the_summary() {
         spool.acknowledge_problems();
         spool.close().unwrap();
     }
+}
+
+#[test]
+fn dead_letters_outlive_the_summary_and_are_not_sent_again() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = spool_folder(&place.path().join("spool"));
+    let (_, queued) = filled(&folder);
+    let mut spool = folder.open(NOW).unwrap();
+    let batch = spool.next_batch(3, &BTreeSet::new()).unwrap();
+    spool.begin(&batch).unwrap();
+    let no = Settled::Dead("400 no".into());
+    spool.settle(&batch.into_iter().map(|it| (it, no.clone())).collect::<Vec<_>>()).unwrap();
+    spool.close().unwrap();
+    fs::remove_dir_all(folder.path.join("state")).unwrap();
+    for opening in ["first", "second"] {
+        let mut spool = folder.open(NOW).unwrap();
+        let counts = spool.counts().unwrap();
+        assert_eq!((counts.dead, counts.queued), (3, queued.len() as u64 - 3), "{opening} opening");
+        let next = spool.next_batch(1, &BTreeSet::new()).unwrap().remove(0);
+        assert_eq!(next.record.uuid, queued[3], "{opening} opening");
+        assert!(spool.problems()[0].text.contains("words that dead letters"), "{:?}", spool.problems());
+        spool.close().unwrap();
+    }
+    let mut spool = folder.open(NOW).unwrap();
+    assert_eq!(spool.revive_dead().unwrap(), 3);
+    spool.close().unwrap();
+    let counts = folder.open(NOW).unwrap().counts().unwrap();
+    assert_eq!((counts.dead, counts.queued), (0, queued.len() as u64));
+}
+
+#[test]
+fn a_dead_letter_that_is_lost_with_its_segment_is_counted_no_more() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = spool_folder(&place.path().join("spool"));
+    filled(&folder);
+    let mut spool = folder.open(NOW).unwrap();
+    let batch = spool.next_batch(1, &BTreeSet::new()).unwrap();
+    spool.begin(&batch).unwrap();
+    spool
+        .settle(&batch.into_iter().map(|it| (it, Settled::Dead("400 no".into()))).collect::<Vec<_>>())
+        .unwrap();
+    spool.close().unwrap();
+    fs::remove_dir_all(folder.path.join("seg-00000001")).unwrap();
+    let mut spool = folder.open(NOW).unwrap();
+    spool.record("a", draft(1), Reason::Changed).unwrap();
+    let counts = spool.counts().unwrap();
+    assert_eq!((counts.dead, counts.queued), (0, 1));
+}
+
+#[test]
+fn a_segment_that_died_while_it_was_made_leaves_nothing_behind() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = spool_folder(&place.path().join("spool"));
+    let (_, queued) = filled(&folder);
+    let half_made = folder.path.join("seg-00000002");
+    fs::create_dir(&half_made).unwrap();
+    fs::write(half_made.join("conf"), "half").unwrap();
+    assert_eq!(waiting(&folder), (queued, vec![]));
+    let segments = fs::read_dir(&folder.path).unwrap().map(|entry| entry.unwrap().file_name());
+    let segments: Vec<_> = segments.filter(|name| name.to_string_lossy().starts_with("seg-")).collect();
+    assert_eq!(segments, ["seg-00000001"]);
 }
 
 #[test]

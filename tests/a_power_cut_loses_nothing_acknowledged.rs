@@ -230,6 +230,11 @@ fn wrong_with(path: &Path, said: &Said) -> Option<String> {
     if let Some(file) = erased_is_in() {
         return Some(format!("something purged is back in {}", file.display()));
     }
+    let mut spool = folder.open(NOW).unwrap();
+    if let Some(uuid) = said.for_good().find(|uuid| !spool.has_left(&uuid.parse().unwrap()).unwrap()) {
+        return Some(format!("{uuid} has left and is not known again"));
+    }
+    spool.close().unwrap();
     let again = looked_at(&folder);
     (again != Ok(found)).then(|| format!("the second opening differs: {again:?}"))
 }

@@ -119,10 +119,10 @@ fn status_counts_the_same_and_says_what_it_does_not_know() {
         let kept = Kept::of(&site.spool(), way);
         let before = site.status();
         let status: Json = serde_json::from_str(&kept.said(&["status", "--format", "json"]).0).unwrap();
-        for key in ["records", "bytes", "oldest", "newest"] {
+        for key in ["records", "dead", "bytes", "oldest", "newest"] {
             assert_eq!(status["spool"][key], before["spool"][key], "{way:?} {key}");
         }
-        assert_eq!((&status["spool"]["dead"], &status["flush"]["lastOutcome"]), (&Json::Null, &Json::Null));
+        assert_eq!(status["flush"]["lastOutcome"], Json::Null);
         let problem = status["problems"][0]["text"].as_str().unwrap();
         assert!(problem.contains("the spool is read-only"), "{problem}");
         let instance = |status: &Json, at: usize, key: &str| status["instances"][at][key].clone();
@@ -152,7 +152,7 @@ fn every_id_can_be_quoted() {
 }
 
 #[test]
-fn dead_letters_are_shown_among_the_others_and_nobody_pretends_to_know_them() {
+fn dead_letters_are_told_from_the_others_by_the_witness() {
     let posthog = PostHog::start();
     let site = site_of(&posthog);
     let poisoned = uuids(&recorded(&site)).remove(1);
@@ -160,15 +160,30 @@ fn dead_letters_are_shown_among_the_others_and_nobody_pretends_to_know_them() {
     _ = site.salver().arg("flush").output().unwrap();
     record(&site, 1);
     let records = site.dump();
-    assert_eq!(records[0]["spool"]["state"], "dead");
+    let (dead, waiting): (Vec<Json>, Vec<Json>) =
+        records.iter().cloned().partition(|it| it["spool"]["state"] == "dead");
+    assert_eq!(uuids(&dead), [poisoned]);
     for way in ways() {
         let kept = Kept::of(&site.spool(), way);
-        assert_eq!(kept.uuids(), uuids(&records), "{way:?}");
-        assert!(kept.said(&["dump"]).1.contains("dead letters"));
+        let before = site.status();
+        assert_eq!(kept.uuids(), uuids(&waiting), "{way:?}");
+        let (shown, told) = kept.said(&["dump", "--format", "ndjson", "--state", "dead"]);
+        let shown: Json = serde_json::from_str(&shown).unwrap();
+        assert_eq!(shown["spool"]["uuid"], dead[0]["spool"]["uuid"]);
+        assert_eq!((&shown["spool"]["words"], &shown["spool"]["deadSince"]), (&Json::Null, &Json::Null));
+        assert!(told.contains("why it was refused"), "{told}");
+        let all = kept.said(&["dump", "--state", "all", "--format", "ndjson"]).0;
+        assert_eq!(all.lines().count(), records.len());
+        let status: Json = serde_json::from_str(&kept.said(&["status", "--format", "json"]).0).unwrap();
+        for key in ["records", "dead", "bytes", "oldest", "newest"] {
+            assert_eq!(status["spool"][key], before["spool"][key], "{way:?} {key}");
+        }
+
+        fs::remove_file(kept.spool().join("witness")).unwrap();
         let output = expect(kept.salver().args(["dump", "--state", "dead"]), 1);
         assert!(out(&output).is_empty() && err(&output).contains("--state all"), "{}", err(&output));
         let status: Json = serde_json::from_str(&kept.said(&["status", "--format", "json"]).0).unwrap();
-        assert_eq!(status["spool"]["records"], records.len());
+        assert_eq!(status["spool"]["dead"], Json::Null);
     }
 }
 

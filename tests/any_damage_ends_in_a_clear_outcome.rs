@@ -2,7 +2,7 @@
 //! every record whose bytes are still whole in some file is saved; and nothing comes back that was delivered or purged.
 //!
 //! Which records are still whole is found by a look at the raw bytes that shares no code with the spool: the frames as the docs
-//! of `src/spool/frame.rs` draw them. `SALVER_TEST_DAMAGES` sets at how many places each file is damaged, and a tenth of it how
+//! of `src/spool/frame.rs` and `src/spool/frame/record.rs` draw them. `SALVER_TEST_DAMAGES` sets at how many places each file is damaged, and a tenth of it how
 //! often it is cut short; before a release that is 500.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]

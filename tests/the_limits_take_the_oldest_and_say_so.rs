@@ -115,14 +115,29 @@ fn the_narrowest_limit_on_bytes_that_may_be_set_is_kept() {
     let place = tempfile::tempdir().unwrap();
     let most = 2 * 1024 * 1024;
     let folder = bounded(&place, 1_000_000, most);
+    // What is kept of earlier deliveries counts as well.
+    const DELIVERED: u64 = 12_000;
+    for first in (0..DELIVERED).step_by(1_000) {
+        record(&folder, NOW, "a", first..first + 1_000);
+        let mut spool = folder.open(NOW).unwrap();
+        let batch = spool.next_batch(1_000, &BTreeSet::new()).unwrap();
+        spool.begin(&batch).unwrap();
+        spool.settle(&batch.into_iter().map(|it| (it, Settled::Delivered)).collect::<Vec<_>>()).unwrap();
+        spool.close().unwrap();
+    }
     for round in 0..20 {
         record(&folder, NOW + round, "a", round as u64 * 500..round as u64 * 500 + 500);
         let bytes = bytes_on_disk(&folder);
         assert!(bytes <= most, "{bytes} after {round} rounds");
     }
     let left_over = waiting(&folder);
-    assert!(left_over.len() > 500 && left_over.last().unwrap().1 == 10_000, "{}", left_over.len());
+    assert!(
+        left_over.len() > 500 && left_over.last().unwrap().1 == DELIVERED + 10_000,
+        "{}",
+        left_over.len()
+    );
     assert_eq!(left(&folder, Fate::Evicted) + left_over.len() as u64, 10_000);
+    assert_eq!(left(&folder, Fate::Delivered), DELIVERED, "what was delivered in time was not evicted");
 }
 
 #[test]

@@ -126,8 +126,8 @@ pub fn read_only(folder: &SpoolFolder, view: &SpoolView) -> String {
         false => format!("the spool is read-only ({})", view.cause()),
     };
     format!(
-        "{why}; it is shown as its witness knows it: which records are dead letters, how often each was sent and how the last \
-         flush ended is not known"
+        "{why}; it is shown as its witness knows it: how often each record was sent, why it was refused \
+         and how the last flush ended is not known"
     )
 }
 

@@ -1,11 +1,7 @@
 //! `salver dump`: the queue, oldest first.
 //!
-//! The spool is opened for a portion at a time and closed while the portion is written, so a long dump (or a reader that
-//! pauses) never holds up a record, and a million records need no more memory than ten. What is recorded after the dump
-//! began is not part of it.
-//!
-//! A spool that cannot be written to is shown as its witness knows it, without opening it; one whose disk fills up under the dump
-//! is shown so from there on.
+//! Where the records come from, and how little of the spool's time that takes, stands in source.rs; the forms in which they are
+//! shown in forms.rs.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -13,19 +9,17 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
-use serde_json::{Map, Value as Json, json};
 
 use super::context::Context;
 use super::exit::Ended;
 use super::output;
 use super::times::{self, Time};
-use crate::clock;
 use crate::forward::wire;
-use crate::record::{Layout, message};
-use crate::spool::{Queued, Spool, SpoolError, SpoolFolder, SpoolView};
+use crate::spool::Queued;
+use source::Source;
 
-/// So many records are read at a time.
-const PORTION: usize = 500;
+mod forms;
+mod source;
 
 /// Which records, and in which form.
 #[derive(Debug, clap::Args)]
@@ -88,31 +82,13 @@ enum Shape {
     Event,
 }
 
-/// Where the records come from.
-enum Source {
-    /// A spool that is opened for each portion.
-    Folder(SpoolFolder),
-    /// One that cannot be written to.
-    View(Box<SpoolView>),
-}
-
-impl Source {
-    /// Finds out before the first byte of output: a spool that cannot be read never empties a file that was there.
-    fn of(folder: SpoolFolder) -> Result<Source, SpoolError> {
-        Ok(match folder.open_existing(clock::now_ms()).and_then(Spool::close) {
-            Ok(()) => Source::Folder(folder),
-            Err(error) => Source::View(Box::new(SpoolView::instead_of(&folder, error)?)),
-        })
-    }
-}
-
 pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
     let settings = context.settings()?;
     let mut source = Source::of(Context::folder(&settings))?;
     if let Source::View(view) = &source {
-        if arguments.state == Wanted::Dead {
+        if arguments.state == Wanted::Dead && !view.knows_dead() {
             bail!(
-                "the spool cannot be written to ({}), and which of its records are dead letters is not known without writing; \
+                "the spool cannot be written to ({}) and is without its witness, so which of its records are dead letters is not known; \
                  `dump --state all` shows them among the others",
                 view.cause()
             );
@@ -120,19 +96,19 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
         context.say_read_only(&settings, view);
     }
     let render = |queued: &Queued| match arguments.shape {
-        Shape::Record => with_spool(queued),
+        Shape::Record => forms::with_spool(queued),
         Shape::Event => wire::event(&queued.record, settings.posthog.geoip),
     };
     match &arguments.file {
         Some(path) => {
             let named = || format!("cannot write {}", path.display());
             let mut file = BufWriter::new(File::create(path).with_context(named)?);
-            write_all(&mut source, &arguments, &render, &mut file)?;
+            forms::write_all(&mut source, &arguments, &render, &mut file)?;
             file.flush().with_context(named)?;
         }
         None => {
             let mut out = output::stdout();
-            write_all(&mut source, &arguments, &render, &mut out)?;
+            forms::write_all(&mut source, &arguments, &render, &mut out)?;
             out.flush()?;
         }
     }
@@ -140,198 +116,6 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
         view.doubts().iter().for_each(|doubt| eprintln!("salver: {doubt}"));
     }
     Ok(Ended::Done)
-}
-
-fn write_all(
-    source: &mut Source,
-    arguments: &Arguments,
-    render: &dyn Fn(&Queued) -> Json,
-    out: &mut dyn Write,
-) -> Result<()> {
-    match arguments.format {
-        Format::Ndjson => each(source, arguments, &mut |queued| Ok(writeln!(out, "{}", render(queued))?)),
-        Format::Json => {
-            let mut first = true;
-            out.write_all(b"[")?;
-            each(source, arguments, &mut |queued| {
-                let comma = if std::mem::take(&mut first) { "\n" } else { ",\n" };
-                Ok(write!(out, "{comma}{}", render(queued))?)
-            })?;
-            Ok(out.write_all(if first { b"]\n" } else { b"\n]\n" })?)
-        }
-        Format::Csv => {
-            let mut csv = csv::Writer::from_writer(out);
-            csv.write_record(COLUMNS.iter().chain(&["data"]))?;
-            each(source, arguments, &mut |queued| {
-                let data = match arguments.shape {
-                    Shape::Record => message::data(&queued.record.draft),
-                    Shape::Event => render(queued),
-                };
-                Ok(csv.write_record(columns(queued).into_iter().chain([data.to_string()]))?)
-            })?;
-            Ok(csv.flush()?)
-        }
-        Format::Table => {
-            // Fixed widths, since a table that fits its content would have to hold all of it.
-            let line = |cells: [&str; 7]| {
-                let [seq, time, instance, service, version, reason, state] = cells;
-                format!(
-                    "{seq:>8}  {time:<24}  {instance:<24}  {service:<10}  {version:<9}  {reason:<8}  {state}"
-                )
-            };
-            writeln!(out, "{}", line(["seq", "ts", "instance", "service", "version", "reason", "state"]))?;
-            each(source, arguments, &mut |queued| {
-                let cells = columns(queued);
-                let [seq, time, _, _, instance, service, version, reason, state, _] = &cells;
-                Ok(writeln!(out, "{}", line([seq, time, instance, service, version, reason, state]))?)
-            })
-        }
-    }
-}
-
-const COLUMNS: [&str; 10] =
-    ["seq", "ts", "uuid", "id", "instance", "service", "serviceVersion", "reason", "state", "attempts"];
-
-fn columns(queued: &Queued) -> [String; 10] {
-    let record = &queued.record;
-    [
-        queued.seq.to_string(),
-        message::rfc3339(record.timestamp_ms),
-        record.uuid.clone(),
-        record.draft.id.clone(),
-        record.instance.clone(),
-        record.draft.layout.service.clone(),
-        record.draft.service_version.clone(),
-        record.reason.as_str().to_owned(),
-        state(queued).to_owned(),
-        queued.attempts.to_string(),
-    ]
-}
-
-fn state(queued: &Queued) -> &'static str {
-    if queued.dead.is_some() { "dead" } else { "queued" }
-}
-
-/// The message with what the spool knows of it.
-fn with_spool(queued: &Queued) -> Json {
-    let record = &queued.record;
-    let mut spool = Map::new();
-    spool.insert("seq".into(), queued.seq.into());
-    spool.insert("uuid".into(), record.uuid.as_str().into());
-    spool.insert("instance".into(), record.instance.as_str().into());
-    spool.insert("reason".into(), record.reason.as_str().into());
-    spool.insert("state".into(), state(queued).into());
-    spool.insert("attempts".into(), queued.attempts.into());
-    if let Some(letter) = &queued.dead {
-        spool.insert("words".into(), letter.words.as_str().into());
-        spool.insert("deadSince".into(), message::rfc3339(letter.at_ms).into());
-    }
-    let mut object = message::message(record);
-    object["spool"] = json!(spool);
-    object
-}
-
-/// All records that are wanted.
-fn each(
-    source: &mut Source,
-    arguments: &Arguments,
-    write: &mut dyn FnMut(&Queued) -> Result<()>,
-) -> Result<()> {
-    let mut rest = Rest { from: 0, end: u64::MAX, left: arguments.limit.unwrap_or(u64::MAX) };
-    if let Source::Folder(folder) = source {
-        loop {
-            match rest.portion(folder, arguments) {
-                Ok(None) => return Ok(()),
-                Ok(Some(portion)) => portion.write(write)?,
-                Err(error) if error.is_full() && arguments.state != Wanted::Dead => {
-                    *source = Source::View(Box::new(SpoolView::instead_of(folder, error)?));
-                    break;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-    let Source::View(view) = source else { return Ok(()) };
-    view.each(|queued| {
-        if rest.left > 0 && rest.holds(&queued) && arguments.wants(&queued) {
-            write(&queued)?;
-            rest.left -= 1;
-        }
-        Ok(rest.left > 0)
-    })
-}
-
-/// What was not dumped yet: sequence numbers from `from` to before `end`, and how many of them are wanted at most.
-struct Rest {
-    from: u64,
-    end: u64,
-    left: u64,
-}
-
-impl Rest {
-    fn holds(&self, queued: &Queued) -> bool {
-        (self.from..self.end).contains(&queued.seq)
-    }
-
-    /// The next records that are wanted; `None` at the end. The spool is open while they are read, and closed while they are written.
-    fn portion(
-        &mut self,
-        folder: &SpoolFolder,
-        arguments: &Arguments,
-    ) -> Result<Option<Portion>, SpoolError> {
-        let most = usize::try_from(self.left).unwrap_or(PORTION).min(PORTION);
-        let mut spool = folder.open_existing(clock::now_ms())?;
-        self.end = self.end.min(spool.next_seq());
-        let mut portion = Portion::default();
-        let mut next = self.from;
-        let mut read = 0;
-        spool.each(self.from, |queued| {
-            if !self.holds(&queued) || self.left == 0 {
-                return false;
-            }
-            next = queued.seq + 1;
-            read += 1;
-            if arguments.wants(&queued) {
-                portion.add(queued);
-            }
-            portion.records.len() < most && read < PORTION * 8
-        })?;
-        match spool.close() {
-            // Only what was read counts.
-            Err(error) if error.is_full() => {}
-            closed => closed?,
-        }
-        self.from = next;
-        self.left -= portion.records.len() as u64;
-        Ok((read > 0).then_some(portion))
-    }
-}
-
-/// Records that were read at a time. Each came with a copy of its layout, which takes many times the room of its values; here
-/// they share it.
-#[derive(Default)]
-struct Portion {
-    layouts: Vec<Layout>,
-    records: Vec<(Queued, usize)>,
-}
-
-impl Portion {
-    fn add(&mut self, mut queued: Queued) {
-        let layout = std::mem::take(&mut queued.record.draft.layout);
-        let at = self.layouts.iter().position(|known| *known == layout).unwrap_or_else(|| {
-            self.layouts.push(layout);
-            self.layouts.len() - 1
-        });
-        self.records.push((queued, at));
-    }
-
-    fn write(self, write: &mut dyn FnMut(&Queued) -> Result<()>) -> Result<()> {
-        for (mut queued, at) in self.records {
-            queued.record.draft.layout = self.layouts[at].clone();
-            write(&queued)?;
-        }
-        Ok(())
-    }
 }
 
 impl Arguments {

@@ -47,6 +47,8 @@ struct Status {
     left: Vec<LedgerEntry>,
     /// The spool cannot be written to, so only its witness was asked.
     read_only: bool,
+    /// Dead letters are told from the others: they are, unless even the witness is missing.
+    dead_known: bool,
 }
 
 const NOT_LOOKED_AT: &str = "not looked at yet; `salver record` or `salver run` does";
@@ -73,6 +75,7 @@ fn read(context: &Context, settings: &Settings, acknowledge: bool) -> Result<Sta
         plan: Vec::new(),
         left: Vec::new(),
         read_only: false,
+        dead_known: true,
         folder,
     };
     match status.ask_spool(acknowledge) {
@@ -116,6 +119,7 @@ impl Status {
 
     fn ask_view(&mut self, view: &mut SpoolView) {
         self.read_only = true;
+        self.dead_known = view.knows_dead();
         self.counts = view.counts();
         self.instances = view.instances();
         for (_, instance) in &mut self.instances {

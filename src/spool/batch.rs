@@ -34,6 +34,9 @@ impl Spool {
     /// when its sender died comes first and alone, so that the same uuids go out again together.
     pub fn next_batch(&mut self, max: usize, skip: &BTreeSet<String>) -> Result<Vec<Queued>, SpoolError> {
         self.keep_limits()?;
+        if max == 0 {
+            return Ok(Vec::new());
+        }
         let unsettled = self.state.meta.in_flight.clone();
         let (first, last) = (unsettled.first().unwrap_or(0), unsettled.last().unwrap_or(u64::MAX));
         let now_ms = self.now_ms;
@@ -68,6 +71,7 @@ impl Spool {
     pub fn settle(&mut self, settled: &[(Queued, Settled)]) -> Result<(), SpoolError> {
         let mut delivered = Span::default();
         let mut dead = Span::default();
+        self.note_left(&self.delivered_uuids(settled))?;
         for (queued, fate) in settled {
             let Some(at) = self.place_of(queued.seq) else {
                 continue;
@@ -80,16 +84,24 @@ impl Spool {
                 }
                 Settled::Dead(words) => {
                     let attempts = self.state.meta.attempts.get(&queued.seq).copied().unwrap_or(1);
-                    let letter = DeadLetter { at_ms: self.now_ms, words: words.clone(), attempts };
+                    let letter =
+                        DeadLetter { at_ms: Some(self.now_ms), words: Some(words.clone()), attempts };
                     self.state.put_dead(queued.seq, &letter);
+                    self.witness.segments[at].dead.insert(queued.seq);
                     dead.add(queued.record.timestamp_ms);
                 }
             }
         }
         self.state.meta.in_flight = Default::default();
-        self.enter(Fate::Delivered, delivered);
-        self.enter(Fate::DeadLettered, dead);
-        Ok(())
+        self.enter(Fate::Delivered, delivered)?;
+        self.enter(Fate::DeadLettered, dead)
+    }
+
+    /// The uuids of those that were delivered and not purged meanwhile.
+    fn delivered_uuids<'a>(&self, settled: &'a [(Queued, Settled)]) -> Vec<&'a str> {
+        let delivered = settled.iter().filter(|(_, fate)| *fate == Settled::Delivered);
+        let there = delivered.filter(|(queued, _)| self.place_of(queued.seq).is_some());
+        there.map(|(queued, _)| queued.record.uuid.as_str()).collect()
     }
 
     /// Takes note that nobody waits for an answer any more, although none came.
@@ -103,6 +115,7 @@ impl Spool {
         for seq in dead.keys() {
             self.state.remove_dead(*seq);
         }
+        self.witness.segments.iter_mut().for_each(|entry| entry.dead = Default::default());
         Ok(dead.len() as u64)
     }
 
@@ -113,7 +126,9 @@ impl Spool {
 
     pub(super) fn mark_done(&mut self, at: usize, seq: u64) {
         let entry = &mut self.witness.segments[at];
-        entry.done.insert(seq);
+        if entry.leave(seq) {
+            self.state.remove_dead(seq);
+        }
         self.state.meta.done.entry(entry.number).or_default().insert(seq);
         self.state.meta.attempts.remove(&seq);
     }

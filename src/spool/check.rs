@@ -104,17 +104,22 @@ impl Check<'_> {
         let lost = entry.present.iter().filter(|seq| entry.is_live(*seq) && !saved.contains_key(seq)).count();
         let damaged = entry.number;
         let path = segment::folder(self.spool, damaged);
+        if saved.is_empty() && entry.present.is_empty() {
+            // Nobody knew of a record in it and none is found: its process died while sled was making it.
+            store::remove_folder(&path)?;
+            return Segment::create(&path, Header { number: damaged, replaces: None });
+        }
         let aside = aside_of(&path, self.now_ms);
-
         let mut healthy = Entry { number: self.witness.next_segment, ..Entry::default() };
         self.witness.next_segment += 1;
         let records = saved.iter().map(|(seq, record)| (*seq, record));
         write_segment(self.spool, &mut healthy, Some(damaged), records)?;
-        if saved.is_empty() && entry.present.is_empty() {
-            // Nobody knew of a record in it and none is found: its process died while sled was making it.
-            store::remove_folder(&path)?;
-            *entry = healthy;
-            return Segment::open(self.spool, entry.number);
+        for seq in entry.dead.iter() {
+            if healthy.present.contains(seq) {
+                healthy.dead.insert(seq);
+            } else {
+                self.state.remove_dead(seq);
+            }
         }
         self.state.meta.problems.push(Problem {
             at_ms: self.now_ms,

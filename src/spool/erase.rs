@@ -124,13 +124,15 @@ impl Spool {
         }
         let old = self.witness.segments[at].clone();
         let mut here = Span::default();
-        for (seq, record) in erase.iter().filter(|(seq, _)| old.is_live(*seq)) {
+        erase.retain(|(seq, _)| old.is_live(*seq));
+        let uuids: Vec<&str> = erase.iter().map(|(_, record)| record.uuid.as_str()).collect();
+        self.note_left(&uuids)?;
+        for (seq, record) in &erase {
             receipt.note(record, dead.contains_key(seq), in_flight.contains(*seq), span);
             here.add(record.timestamp_ms);
             self.mark_done(at, *seq);
-            self.state.remove_dead(*seq);
         }
-        self.enter(Fate::Erased, here);
+        self.enter(Fate::Erased, here)?;
         keep.retain(|(seq, _)| old.is_live(*seq));
         self.replace_segment(at, &keep)
     }
@@ -138,7 +140,7 @@ impl Spool {
     /// Puts a segment with these records in the place of another, whose files are gone when this returns. The others are marked
     /// as done and entered in the ledger before.
     pub(super) fn replace_segment(&mut self, at: usize, keep: &[(u64, Record)]) -> Result<(), SpoolError> {
-        let old = self.witness.segments[at].number;
+        let Entry { number: old, dead, .. } = self.witness.segments[at].clone();
         self.close_segment()?;
         // Before the new segment is there: from then on the next opening takes it for the truth.
         self.state.commit()?;
@@ -150,6 +152,7 @@ impl Spool {
             self.witness.next_segment += 1;
             let records = keep.iter().map(|(seq, record)| (*seq, record));
             check::write_segment(&self.folder, &mut fresh, Some(old), records)?;
+            fresh.dead = dead;
             self.witness.segments[at] = fresh;
         }
         self.checkpoint()

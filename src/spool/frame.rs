@@ -11,38 +11,29 @@
 //!      8     4  length of the body
 //!     12     n  body
 //!   12+n     4  CRC-32 of everything from offset 6 to the end of the body
-//!
-//! body of a record
-//!      0     8  sequence number
-//!      8    36  uuid, as text
-//!     44    64  distinct id, as hex text
-//!    108     2  length of the instance's name
-//!    110     m  the instance's name, UTF-8
-//!  110+m        the values: a version byte and bincode (see `Values`)
 //! ```
 //!
-//! The uuid and the id stand in plain text, so that an auditor can look for them with grep. The body of a layout is its key
-//! (8 bytes) and the layout; that of a header tells the segment's number and which segment it replaces, if any.
+//! The body of a record stands in frame/record.rs. That of a layout is its key (8 bytes) and the layout; that of a header tells the
+//! segment's number and which segment it replaces, if any.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::record::host::System;
-use crate::record::{Draft, Layout, Reason, Record, Value};
-
 use super::codec;
+use crate::record::{Layout, Record};
+
+mod record;
+
+pub(super) use record::RecordFrame;
 
 const MAGIC: [u8; 6] = *b"\x89SLVR\n";
 const FRAME_VERSION: u8 = 1;
-const VALUES_VERSION: u8 = 1;
 const LAYOUT_VERSION: u8 = 1;
 const HEADER_VERSION: u8 = 1;
 const RECORD: u8 = 1;
 const LAYOUT: u8 = 2;
 const HEADER: u8 = 3;
 const BODY_AT: usize = 12;
-const UUID: usize = 36;
-const ID: usize = 64;
 
 /// No frame is longer: a record has some hundred bytes, the longest layout some thousand.
 const MAX_BODY: usize = 1024 * 1024;
@@ -57,29 +48,6 @@ pub(super) enum Frame {
     Layout(u64, Layout),
     /// What a segment says of itself.
     Header(Header),
-}
-
-/// A record whose layout stands elsewhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RecordFrame {
-    pub seq: u64,
-    pub uuid: String,
-    pub id: String,
-    pub instance: String,
-    pub values: Values,
-}
-
-/// The values of a record, in the order in which they are stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Values {
-    pub timestamp_ms: i64,
-    pub reason: Reason,
-    pub agent_version: String,
-    pub service_version: String,
-    pub system: System,
-    pub node_version: String,
-    pub layout: u64,
-    pub values: Vec<Value>,
 }
 
 /// What a segment says of itself.
@@ -99,64 +67,9 @@ pub(super) fn layout_key(layout: &Layout) -> u64 {
     u64::from_le_bytes(key)
 }
 
-impl RecordFrame {
-    /// The record, given its layout.
-    pub(super) fn record(self, layout: Layout) -> Record {
-        let values = self.values;
-        Record {
-            uuid: self.uuid,
-            timestamp_ms: values.timestamp_ms,
-            instance: self.instance,
-            reason: values.reason,
-            agent_version: values.agent_version,
-            draft: Draft {
-                layout,
-                values: values.values,
-                id: self.id,
-                service_version: values.service_version,
-                system: values.system,
-                node_version: values.node_version,
-            },
-        }
-    }
-}
-
-/// The values of a record where it is: the same bytes as [`Values`], without a copy of each.
-#[derive(Serialize)]
-struct BorrowedValues<'a> {
-    timestamp_ms: i64,
-    reason: Reason,
-    agent_version: &'a str,
-    service_version: &'a str,
-    system: &'a System,
-    node_version: &'a str,
-    layout: u64,
-    values: &'a [Value],
-}
-
 /// Adds the frame of a record to `bytes`. `layout` is the key of its layout.
 pub(super) fn put_record(bytes: &mut Vec<u8>, seq: u64, record: &Record, layout: u64) {
-    let draft = &record.draft;
-    let name = record.instance.as_bytes();
-    let name = &name[..name.len().min(u16::MAX as usize)];
-    let values = BorrowedValues {
-        timestamp_ms: record.timestamp_ms,
-        reason: record.reason,
-        agent_version: &record.agent_version,
-        service_version: &draft.service_version,
-        system: &draft.system,
-        node_version: &draft.node_version,
-        layout,
-        values: &draft.values,
-    };
-    put(bytes, RECORD, |body| {
-        body.extend(seq.to_le_bytes());
-        body.extend(fixed::<UUID>(&record.uuid));
-        body.extend(fixed::<ID>(&draft.id));
-        body.extend((name.len() as u16).to_le_bytes());
-        body.extend(name);
-        codec::encode_into(body, VALUES_VERSION, &values);
-    });
+    put(bytes, RECORD, |body| record::put(body, seq, record, layout));
 }
 
 /// The frame of a layout.
@@ -214,7 +127,7 @@ impl Frame {
 
     fn of_body(kind: u8, body: &[u8]) -> Option<Frame> {
         match kind {
-            RECORD => decode_record(body).map(Frame::Record),
+            RECORD => record::decode(body).map(Frame::Record),
             LAYOUT => {
                 let (key, layout) = body.split_at_checked(8)?;
                 let key = u64::from_le_bytes(key.try_into().ok()?);
@@ -224,26 +137,6 @@ impl Frame {
             _ => None,
         }
     }
-}
-
-/// Text of a fixed width; ours always has it, a shorter one would be filled with spaces.
-fn fixed<const N: usize>(text: &str) -> [u8; N] {
-    let mut bytes = [b' '; N];
-    let length = text.len().min(N);
-    bytes[..length].copy_from_slice(&text.as_bytes()[..length]);
-    bytes
-}
-
-fn decode_record(body: &[u8]) -> Option<RecordFrame> {
-    let text = |range: std::ops::Range<usize>| String::from_utf8(body.get(range)?.to_vec()).ok();
-    let seq = u64::from_le_bytes(body.get(..8)?.try_into().ok()?);
-    let uuid = text(8..8 + UUID)?;
-    let id = text(8 + UUID..8 + UUID + ID)?;
-    let name_at = 8 + UUID + ID;
-    let length = u16::from_le_bytes(body.get(name_at..name_at + 2)?.try_into().ok()?) as usize;
-    let instance = text(name_at + 2..name_at + 2 + length)?;
-    let values = codec::decode(VALUES_VERSION, body.get(name_at + 2 + length..)?).ok()?;
-    Some(RecordFrame { seq, uuid, id, instance, values })
 }
 
 /// All sound frames in raw bytes, whatever lies between them.
@@ -265,7 +158,8 @@ pub(super) fn scan(bytes: &[u8]) -> impl Iterator<Item = Frame> + '_ {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::record::Place;
+    use crate::record::host::System;
+    use crate::record::{Draft, Place, Reason, Value};
 
     /// A record that differs from others by `n` and `instance` only.
     pub fn record(instance: &str, n: u64) -> Record {

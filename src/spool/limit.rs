@@ -93,7 +93,8 @@ impl Spool {
 
     /// Bytes of the folder outside of segments, with what closing may add to the summary.
     fn other_bytes(&self) -> u64 {
-        self.witness.state.bytes + LOG_PIECE as u64 + SMALL_FILES + reserve::wanted(&self.witness)
+        let beside = self.left.bytes() + SMALL_FILES + reserve::wanted(&self.witness);
+        self.witness.state.bytes + LOG_PIECE as u64 + beside
     }
 
     /// The sequence numbers of the newest record of each instance.
@@ -116,13 +117,11 @@ impl Spool {
         let leaving: Vec<u64> = live.filter(|seq| may_go(*seq)).take(most).collect();
         for seq in &leaving {
             self.mark_done(at, *seq);
-            self.state.remove_dead(*seq);
         }
         // The times are those of the segment: reading each record again would cost more than the ledger gains.
         let span =
             Span { records: leaving.len() as u64, oldest_ms: entry.oldest_ms, newest_ms: entry.newest_ms };
-        self.enter(fate, span);
-        Ok(())
+        self.enter(fate, span)
     }
 
     /// Lets the records of a segment go that are older than this, and takes note of how old the rest is.

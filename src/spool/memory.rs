@@ -17,7 +17,7 @@ pub struct Counts {
     pub queued: u64,
     /// Dead letters.
     pub dead: u64,
-    /// Bytes of the folder's databases.
+    /// Bytes of the folder's databases, and of the digests of what left.
     pub bytes: u64,
     /// Times of the oldest and the newest record waiting, in milliseconds since 1970.
     pub oldest_ms: Option<i64>,
@@ -93,14 +93,12 @@ impl Spool {
 
     /// Counts and times of the queue.
     pub fn counts(&mut self) -> Result<Counts, SpoolError> {
-        let dead = self.state.dead()?;
-        let live: u64 = self.witness.segments.iter().map(Entry::live).sum();
-        let bytes =
-            self.witness.segments.iter().filter_map(|entry| entry.checksum).map(|sum| sum.bytes).sum::<u64>();
+        let segments = &self.witness.segments;
+        let bytes = segments.iter().filter_map(|entry| entry.checksum).map(|sum| sum.bytes).sum::<u64>();
         let mut counts = Counts {
-            queued: live.saturating_sub(dead.len() as u64),
-            dead: dead.len() as u64,
-            bytes: bytes + self.witness.state.bytes,
+            queued: segments.iter().map(Entry::waiting).sum(),
+            dead: segments.iter().map(|entry| entry.dead.len()).sum(),
+            bytes: bytes + self.witness.state.bytes + self.left.bytes(),
             newest_ms: None,
             oldest_ms: None,
         };

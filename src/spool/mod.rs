@@ -15,6 +15,7 @@
 //!         witness        the parts as last closed, with checksums; replaced atomically          witness.rs
 //!         reserve        room for a purge or a flush on a full disk                            reserve.rs
 //!         identities     pinned ids and all ids ever used, once more; replaced atomically      identities.rs
+//!         left           keyed digests of what was delivered or erased                       left.rs
 //!         state/         sled: instances, pinned ids, what is done, dead letters, ledger       state.rs
 //!         seg-00000017/  sled: up to 4,096 records or 4 MiB; only the last one is written to   segment.rs
 //!         seg-….damaged-…  what salvage set aside, for whoever wants to look at it             check.rs
@@ -32,12 +33,12 @@
 //! 1. A record is on stable storage (fdatasync, on Windows FlushFileBuffers) when `record` returns.
 //! 2. The lock is held while acting, never while waiting for a network, a human or a timer.
 //! 3. The segments are the truth and `state/` is the summary: what a crash kept out of it is taken from the records at
-//!    the next opening. What the records cannot tell (done, paused, ids) stands in `state/` and in the witness or `identities`.
+//!    the next opening. What the records cannot tell (done, dead, paused, ids) stands in `state/` and in the witness or `identities`.
 //! 4. Records are never changed and sequence numbers never used twice.
 //! 5. Before sled opens a part, its files are compared with the witness; where they differ the raw frames are read first.
 //! 6. A record leaves the queue together with the ledger entry that says why.
 //! 7. After a purge no file of the folder holds a uuid, an id or a value of the records it erased, except an id that its
-//!    instance still uses.
+//!    instance still uses. What is kept to know them again (left.rs) tells nobody what they were.
 //!
 //! # What is absent on purpose
 //!
@@ -46,6 +47,7 @@
 
 mod batch;
 mod check;
+mod close;
 mod codec;
 mod era;
 mod erase;
@@ -54,6 +56,7 @@ mod folder;
 mod frame;
 mod identities;
 mod ledger;
+mod left;
 mod limit;
 mod lock;
 mod memory;

@@ -1,12 +1,8 @@
-//! The open spool: recording, reading, batches, acknowledging.
+//! The open spool: recording and reading.
 //!
 //! Held only while acting, never while waiting. A record is on stable storage when [`Spool::record`] returns; everything else
 //! is summary, becomes durable in [`Spool::close`], and is caught up from the records if a crash comes before.
-//!
-//! Order of closing: the identities are copied if one of them changed, `state/` commits (done records and ledger in one step),
-//! the witness is replaced, only then are folders removed that nothing refers to any more, and at last the reserve gets its size.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use uuid::{NoContext, Timestamp, Uuid};
@@ -14,15 +10,14 @@ use uuid::{NoContext, Timestamp, Uuid};
 use super::check::Check;
 use super::error::SpoolError;
 use super::frame::Header;
-use super::identities;
 use super::ledger::{Fate, LedgerEntry};
+use super::left::Left;
 use super::lock::Lock;
-use super::reserve;
 use super::retention::Limits;
 use super::segment::{self, Segment};
 use super::state::{DeadLetter, State};
 use super::store::{self, Go};
-use super::witness::{self, Entry, Witness};
+use super::witness::{Entry, Witness};
 use crate::record::{Draft, Reason, Record};
 
 /// A segment is full at this many records or bytes of frames.
@@ -37,14 +32,17 @@ pub struct Spool {
     pub(super) folder: PathBuf,
     pub(super) state: State,
     pub(super) witness: Witness,
+    pub(super) left: Left,
     /// The witness as it is on disk.
-    written: Option<Witness>,
-    open: Option<Segment>,
+    pub(super) written: Option<Witness>,
+    pub(super) open: Option<Segment>,
     pub(super) limits: Limits,
     pub(super) now_ms: i64,
     pub(super) doomed: Vec<u64>,
     /// Bytes of the reserve that were given up to open it.
     pub(super) given_up: u64,
+    /// The last record has left since it was opened.
+    pub(super) drained: bool,
     // Last, so that everything is closed before the next process is let in.
     _lock: Lock,
 }
@@ -93,12 +91,14 @@ impl Spool {
             folder: folder.to_owned(),
             state,
             witness,
+            left: Left::of(folder),
             written,
             open: None,
             limits,
             now_ms,
             doomed: Vec::new(),
             given_up: 0,
+            drained: false,
             _lock: lock,
         }
     }
@@ -217,20 +217,6 @@ impl Spool {
         self.open.as_mut().ok_or_else(|| unreachable_segment(&self.folder))
     }
 
-    /// Closes the open segment, if there is one, and takes note of its checksum.
-    pub(super) fn close_segment(&mut self) -> Result<(), SpoolError> {
-        let Some(segment) = self.open.take() else {
-            return Ok(());
-        };
-        let number = segment.number();
-        let checksum = segment.close()?;
-        if let Some(entry) = self.witness.segments.iter_mut().find(|entry| entry.number == number) {
-            entry.checksum = Some(checksum);
-            self.state.compared.insert(number);
-        }
-        Ok(())
-    }
-
     /// Live records from sequence number `from` on, oldest first, as long as `each` wants more.
     pub fn each(&mut self, from: u64, mut each: impl FnMut(Queued) -> bool) -> Result<(), SpoolError> {
         let dead = self.state.dead()?;
@@ -255,63 +241,13 @@ impl Spool {
         Ok(())
     }
 
-    pub(super) fn enter(&mut self, fate: Fate, span: Span) {
-        if span.records > 0 {
-            self.state.enter(&LedgerEntry {
-                at_ms: self.now_ms,
-                fate,
-                records: span.records,
-                oldest_ms: span.oldest_ms,
-                newest_ms: span.newest_ms,
-            });
-        }
-    }
-
-    /// Closes the spool. When this returns, all that was done is durable, and what is done with is gone from the folder.
-    pub fn close(mut self) -> Result<(), SpoolError> {
-        self.checkpoint()?;
-        let Spool { folder, state, mut witness, written, limits, given_up, .. } = self;
-        (witness.state, witness.state_commits) = state.close()?;
-        if written.as_ref() != Some(&witness) {
-            witness::write(&folder, &witness)?;
-        }
-        reserve::keep(&folder, reserve::allowed(&witness, limits.max_bytes), given_up)
-    }
-
-    /// Makes everything durable and removes the folders of segments that nothing refers to any more.
-    pub(super) fn checkpoint(&mut self) -> Result<(), SpoolError> {
-        self.close_segment()?;
-        let doomed = &mut self.doomed;
-        self.witness.segments.retain(|entry| {
-            let keep = entry.live() > 0;
-            if !keep {
-                doomed.push(entry.number);
-            }
-            keep
-        });
-        // Those that are about to go are remembered as done until the witness no longer names them.
-        let mut existing: BTreeSet<u64> = self.witness.segments.iter().map(|entry| entry.number).collect();
-        existing.extend(&self.doomed);
-        self.state.meta.done.retain(|number, _| existing.contains(number));
-        self.state.meta.next_segment = self.witness.next_segment;
-        self.state.meta.next_seq = self.witness.next_seq;
-        if std::mem::take(&mut self.state.identities_changed) {
-            identities::write(&self.folder, &self.state)?;
-        }
-        self.state.commit()?;
-        if self.doomed.is_empty() {
+    /// Enters a step in the ledger, unless it concerns no record.
+    pub(super) fn enter(&mut self, fate: Fate, span: Span) -> Result<(), SpoolError> {
+        let Span { records, oldest_ms, newest_ms } = span;
+        if records == 0 {
             return Ok(());
         }
-        witness::write(&self.folder, &self.witness)?;
-        self.written = Some(self.witness.clone());
-        if self.doomed.is_empty() {
-            return Ok(());
-        }
-        for number in std::mem::take(&mut self.doomed) {
-            store::remove_folder(&segment::folder(&self.folder, number))?;
-        }
-        // A receipt is given for this: a removed folder must not be back after a power cut.
-        store::sync_folder(&self.folder)
+        self.state.enter(&LedgerEntry { at_ms: self.now_ms, fate, records, oldest_ms, newest_ms, steps: 1 })
     }
 }
 

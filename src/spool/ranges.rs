@@ -33,6 +33,22 @@ impl Ranges {
         }
     }
 
+    /// Takes a number out; tells whether it was in.
+    pub fn remove(&mut self, n: u64) -> bool {
+        if !self.contains(n) {
+            return false;
+        }
+        let at = self.0.partition_point(|(first, _)| *first <= n) - 1;
+        let (first, last) = self.0.remove(at);
+        if n < last {
+            self.0.insert(at, (n + 1, last));
+        }
+        if first < n {
+            self.0.insert(at, (first, n - 1));
+        }
+        true
+    }
+
     /// How many numbers are in the set.
     pub fn len(&self) -> u64 {
         self.0.iter().map(|(first, last)| last - first + 1).sum()
@@ -75,15 +91,19 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn it_holds_the_same_numbers_as_a_plain_set_in_any_order_of_insertion() {
+    fn it_holds_the_same_numbers_as_a_plain_set_in_any_order_of_changes() {
         let mut seed = 7u64;
         for _ in 0..200 {
             let (mut ranges, mut set) = (Ranges::default(), BTreeSet::new());
             for _ in 0..60 {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 let n = (seed >> 33) % 50;
-                ranges.insert(n);
-                set.insert(n);
+                if seed >> 62 == 0 {
+                    assert_eq!(ranges.remove(n), set.remove(&n));
+                } else {
+                    ranges.insert(n);
+                    set.insert(n);
+                }
                 assert_eq!(ranges.contains(n), set.contains(&n));
             }
             assert_eq!(ranges.iter().collect::<Vec<_>>(), set.iter().copied().collect::<Vec<_>>());

@@ -9,13 +9,14 @@
 //! - a segment that the witness knows and the disk does not have: gone, and said so, unless all of it was done;
 //! - a half-built folder (`.tmp`): was never begun.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::check::{Check, Raw, aside_of, name};
 use super::error::{Doing, SpoolError};
 use super::identities;
 use super::segment;
-use super::state::{self, Problem, State};
+use super::state::{self, DeadLetter, Problem, State};
 use super::store::{self, Go};
 use super::witness::{Entry, Witness};
 
@@ -44,18 +45,31 @@ pub(super) fn open_state(spool: &Path, known: Option<&Witness>, now_ms: i64) -> 
         identities::restore(spool, &mut state)?;
     }
     if let Some(what) = what {
+        restore_dead(&mut state, known)?;
         // The records say what it should know; taking them in again changes nothing that it still knows.
         state.meta.applied = 0;
         state.meta.commits = state.meta.commits.max(known.map_or(0, |known| known.state_commits));
         state.meta.problems.push(Problem {
             at_ms: now_ms,
             text: format!(
-                "the summary of the spool {what}; no record is concerned, entries of the ledger and reasons of dead \
-                 letters may be gone"
+                "the summary of the spool {what}; no record is concerned, entries of the ledger and the words that dead letters \
+                 were refused with may be gone"
             ),
         });
     }
     Ok(state)
+}
+
+/// Gives a `state` that was lost the dead letters that the witness knows, and no others: it is the newer of the two, and without
+/// it they would be sent again.
+fn restore_dead(state: &mut State, known: Option<&Witness>) -> Result<(), SpoolError> {
+    let letters = state.dead()?;
+    let segments = known.into_iter().flat_map(|known| &known.segments);
+    let dead: BTreeSet<u64> = segments.flat_map(|entry| entry.dead.iter()).collect();
+    letters.keys().filter(|seq| !dead.contains(seq)).for_each(|seq| state.remove_dead(*seq));
+    let unknown = dead.into_iter().filter(|seq| !letters.contains_key(seq));
+    unknown.for_each(|seq| state.put_dead(seq, &DeadLetter::default()));
+    Ok(())
 }
 
 /// Brings witness, summary and folders into agreement, whatever was interrupted.
@@ -78,6 +92,7 @@ pub(super) fn reconcile(
             done.iter().filter(|seq| entry.present.contains(*seq)).for_each(|seq| entry.done.insert(seq));
         }
     }
+    let mut agreed = complete && witness.state_commits == state.meta.commits;
     for number in on_disk.iter().copied() {
         if witness.segments.iter().any(|entry| entry.number == number) {
             continue;
@@ -86,6 +101,7 @@ pub(super) fn reconcile(
             // Left behind by a rewrite or a drain whose last step was interrupted.
             store::remove_folder(&segment::folder(spool, number))?;
         } else {
+            agreed = false;
             adopt(&mut Check { spool, witness: &mut witness, state, now_ms }, number)?;
         }
     }
@@ -104,7 +120,23 @@ pub(super) fn reconcile(
         }
     }
     catch_up(&mut Check { spool, witness: &mut witness, state, now_ms })?;
+    // Last, when the witness knows all records again.
+    if !agreed {
+        mark_dead(&mut witness, state)?;
+    }
     Ok(witness)
+}
+
+/// Marks as dead what the summary has for a dead letter: it is as new as the witness or newer.
+fn mark_dead(witness: &mut Witness, state: &mut State) -> Result<(), SpoolError> {
+    let letters = state.dead()?;
+    for entry in &mut witness.segments {
+        entry.dead = letters.keys().copied().filter(|seq| entry.is_live(*seq)).collect();
+    }
+    for seq in letters.keys().filter(|seq| !witness.segments.iter().any(|entry| entry.dead.contains(**seq))) {
+        state.remove_dead(*seq);
+    }
+    Ok(())
 }
 
 /// Removes what an interrupted step left half made, and tells the numbers of the segments on disk.
@@ -134,6 +166,7 @@ fn missing(spool: &Path, witness: &mut Witness, on_disk: &[u64], state: &mut Sta
         if entry.live() > 0 {
             state.meta.problems.push(Problem { at_ms: now_ms, text: entry.gone() });
         }
+        entry.dead.iter().for_each(|seq| state.remove_dead(seq));
         false
     });
 }

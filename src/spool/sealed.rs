@@ -23,15 +23,16 @@ pub(super) fn read<T: DeserializeOwned>(spool: &Path, kind: &str) -> Option<T> {
 /// Replaces the file of this kind: after this returns the new one is on stable storage, before it the old one is whole.
 pub(super) fn write<T: Serialize>(spool: &Path, kind: &str, value: &T) -> Result<(), SpoolError> {
     let body = serde_json::to_string(value).unwrap_or_default();
-    let path = spool.join(kind);
-    let fresh = spool.join(format!("{kind}.new"));
-    let write = |path: &Path| {
-        let mut file = std::fs::File::create(path)?;
-        writeln!(file, "{}{:08x}", head(kind), crc32fast::hash(body.as_bytes()))?;
-        file.write_all(body.as_bytes())?;
-        file.sync_all()
-    };
-    write(&fresh).doing("write", &fresh)?;
+    let line = format!("{}{:08x}\n", head(kind), crc32fast::hash(body.as_bytes()));
+    replace(spool, kind, (line + &body).as_bytes())
+}
+
+/// Replaces a file of the spool by these bytes, in the same way.
+pub(super) fn replace(spool: &Path, name: &str, bytes: &[u8]) -> Result<(), SpoolError> {
+    let path = spool.join(name);
+    let fresh = spool.join(format!("{name}.new"));
+    let file = std::fs::File::create(&fresh);
+    file.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all())).doing("write", &fresh)?;
     std::fs::rename(&fresh, &path).doing("replace", &path)?;
     store::sync_folder(spool)
 }

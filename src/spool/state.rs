@@ -7,8 +7,10 @@
 //! Changes collect in memory and become durable together in [`State::commit`].
 //!
 //! Keys: `m` the [`Meta`], `c` the clock's [`Era`], `h` the host's [`Fingerprint`], `i` + name an [`Instance`], `d` + hex id an
-//! [`IdHistory`], `x` + sequence number a [`DeadLetter`], `l` + number a ledger entry.
+//! [`IdHistory`], `x` + sequence number a [`DeadLetter`], `l` + number a [`LedgerEntry`], `e` + fate
+//! the sum of earlier ones.
 
+mod rebuild;
 mod table;
 mod values;
 
@@ -19,11 +21,12 @@ use serde::de::DeserializeOwned;
 
 use super::codec;
 use super::era::Era;
-use super::error::{Doing, SpoolError};
+use super::error::SpoolError;
 use super::ledger::{self, LedgerEntry};
-use super::store::{self, Changes, Checksum, Go, Store};
+use super::store::{Changes, Checksum, Store};
 use crate::record::Record;
 use crate::record::identity::Fingerprint;
+pub(super) use rebuild::restore;
 use table::Table;
 
 pub use values::{DeadLetter, FlushMemory, IdHistory, Instance, Pin, Problem};
@@ -45,6 +48,8 @@ pub(super) struct State {
     ids: Table<IdHistory>,
     dead: Table<DeadLetter>,
     ledger: Table<LedgerEntry>,
+    /// The sums of its earlier entries, by fate.
+    earlier: Table<LedgerEntry>,
     clock: Table<Era>,
     /// What is known of the clock, once it was looked at.
     seen: Option<Era>,
@@ -75,6 +80,7 @@ impl State {
             ids: Table::new(b'd'),
             dead: Table::new(b'x'),
             ledger: Table::new(b'l'),
+            earlier: Table::new(b'e'),
             clock: Table::new(b'c'),
             seen: None,
             identities_changed: false,
@@ -95,6 +101,7 @@ impl State {
         self.ids.drain(&mut changes);
         self.dead.drain(&mut changes);
         self.ledger.drain(&mut changes);
+        self.earlier.drain(&mut changes);
         self.clock.drain(&mut changes);
         self.saved = self.meta.clone();
         self.store.commit(changes)
@@ -107,6 +114,7 @@ impl State {
             && self.ids.is_unchanged()
             && self.dead.is_unchanged()
             && self.ledger.is_unchanged()
+            && self.earlier.is_unchanged()
             && self.clock.is_unchanged()
     }
 
@@ -209,17 +217,24 @@ impl State {
 
     // Ledger ---------------------------------------------------------------------------------------------------------
 
-    pub(super) fn enter(&mut self, entry: &LedgerEntry) {
+    pub(super) fn enter(&mut self, entry: &LedgerEntry) -> Result<(), SpoolError> {
         let number = self.meta.next_ledger;
         self.meta.next_ledger += 1;
         self.ledger.put(&number.to_be_bytes(), entry.clone());
-        if let Some(old) = number.checked_sub(ledger::KEPT) {
-            self.ledger.remove(&old.to_be_bytes());
+        let Some(oldest) = number.checked_sub(ledger::KEPT).map(u64::to_be_bytes) else { return Ok(()) };
+        if let Some(old) = self.ledger.get(&self.store, &oldest)? {
+            let fate = old.fate.as_str().as_bytes();
+            let sum = self.earlier.get(&self.store, fate)?;
+            self.earlier.put(fate, sum.map_or(old.clone(), |sum| sum.plus(&old)));
+            self.ledger.remove(&oldest);
         }
+        Ok(())
     }
 
+    /// The sums of earlier entries, and then the entries.
     pub(super) fn ledger(&self) -> Result<Vec<LedgerEntry>, SpoolError> {
-        Ok(self.ledger.all(&self.store)?.into_values().collect())
+        let earlier = self.earlier.all(&self.store)?.into_values();
+        Ok(earlier.chain(self.ledger.all(&self.store)?.into_values()).collect())
     }
 
     // Catching up ----------------------------------------------------------------------------------------------------
@@ -249,7 +264,8 @@ impl State {
             ..IdHistory::default()
         };
         let history = self.ids.edit(&self.store, record.draft.id.as_bytes(), first)?;
-        history.last_ms = history.last_ms.max(record.timestamp_ms);
+        // Not the latest: after a clock that was set back the next time has to differ from this one.
+        history.last_ms = record.timestamp_ms;
         if !history.instances.contains(&record.instance) {
             history.instances.insert(record.instance.clone());
             self.identities_changed = true;
@@ -273,33 +289,6 @@ impl State {
         instance.last_seq = Some(seq);
         Ok(())
     }
-
-    /// Copies everything into a fresh database at `path`: the only way to get rid of bytes that were overwritten.
-    pub(super) fn copy_to(&mut self, path: &Path) -> Result<(), SpoolError> {
-        self.commit()?;
-        let mut changes = Changes::default();
-        self.store.scan(b"", b"", |key, value| {
-            changes.put(key, value.to_vec());
-            Ok(Go::On)
-        })?;
-        let copy = Store::open(path)?;
-        copy.commit(changes)?;
-        copy.close()?;
-        Ok(())
-    }
-}
-
-/// Finishes or takes back a replacement of `state/` that was interrupted: the old one is the way back until the new one stands.
-pub(super) fn restore(spool: &Path) -> Result<(), SpoolError> {
-    let place = spool.join(FOLDER);
-    let old = place.with_extension("old");
-    if !old.exists() {
-        return Ok(());
-    }
-    if place.exists() {
-        return store::remove_folder(&old);
-    }
-    std::fs::rename(&old, &place).doing("move back", &old)
 }
 
 fn named<T>(entries: BTreeMap<Vec<u8>, T>) -> Vec<(String, T)> {

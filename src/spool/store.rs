@@ -218,6 +218,12 @@ pub(super) fn checksum(path: &Path) -> Result<Checksum, SpoolError> {
     Ok(Checksum { bytes, crc: hasher.finalize() })
 }
 
+/// Size of all files of a database, open or closed.
+pub(super) fn bytes(path: &Path) -> Result<u64, SpoolError> {
+    let size = |file: &PathBuf| file.metadata().map(|metadata| metadata.len()).doing("look at", file);
+    files(path)?.iter().map(size).sum()
+}
+
 /// The raw bytes of each file of a database, without asking sled.
 pub(super) fn raw_files(path: &Path) -> Result<Vec<Vec<u8>>, SpoolError> {
     files(path)?.iter().map(|file| read(file)).collect()

@@ -8,9 +8,10 @@
 //!
 //! - Records are shown as the witness knows them, and those in the last segment that are newer than it as well. Delivered ones
 //!   stay away, except those that were delivered by a process that died before it could write the witness.
-//! - Which records are dead letters, how often each was sent, the last flush, the problems and the ledger stand in `state/`
-//!   alone, so they are not known here.
-//! - Without a witness every whole record is shown, delivered ones of segments that were still needed among them.
+//! - Which records are dead letters stands in the witness, so the same goes for them. Why and since when they are, how often each
+//!   record was sent, the last flush, the problems and the ledger stand in `state/` alone and are not known here.
+//! - Without a witness every whole record is shown as waiting, dead letters, and delivered ones of segments that were still
+//!   needed, among them.
 //!
 //! # Invariants
 //!
@@ -31,9 +32,9 @@ use super::folder::SpoolFolder;
 use super::identities::{self, Identities};
 use super::memory::Counts;
 use super::queue::Queued;
-use super::state::{IdHistory, Instance};
+use super::state::{DeadLetter, IdHistory, Instance};
 use super::witness::{self, Entry, Witness};
-use super::{segment, store};
+use super::{left, segment, store};
 
 /// How often a part is looked up again while a writer beside us replaces the witness.
 const LOOKS: u32 = 5;
@@ -92,7 +93,9 @@ impl SpoolView {
             .fold(known, |end, last| end.max(last + 1));
         if view.witness.is_none() && !view.parts.is_empty() {
             view.doubts.push(
-                "the witness is missing or damaged, so records that were delivered already may be among those shown".into(),
+                "the witness is missing or damaged, so records that were delivered already may be among those shown, and dead \
+                 letters are not told from the others"
+                    .into(),
             );
         }
         Ok(view)
@@ -125,7 +128,9 @@ impl SpoolView {
         for number in self.numbers_on_disk()?.range(first_new..) {
             let mut entry = Entry { number: *number, ..Entry::default() };
             if let Some(old) = self.grow(&mut entry) {
-                parts.retain(|part| part.number != old);
+                for part in parts.extract_if(.., |part| part.number == old) {
+                    entry.dead = part.dead.iter().filter(|seq| entry.present.contains(*seq)).collect();
+                }
             }
             parts.push(entry);
         }
@@ -167,7 +172,12 @@ impl SpoolView {
         raw.header.and_then(|header| header.replaces)
     }
 
-    /// The records that wait, oldest first, as long as `each` wants more. Dead letters are among them, and are not marked.
+    /// Whether dead letters are told from the others.
+    pub fn knows_dead(&self) -> bool {
+        self.witness.is_some()
+    }
+
+    /// The records that wait, oldest first, as long as `each` wants more.
     pub fn each<E: From<SpoolError>>(
         &mut self,
         mut each: impl FnMut(Queued) -> Result<bool, E>,
@@ -175,7 +185,8 @@ impl SpoolView {
         let mut from = 0;
         while let Some((entry, raw)) = self.part(from)? {
             for (seq, record) in raw.each_record() {
-                if !each(Queued { seq, record, attempts: 0, dead: None })? {
+                let dead = entry.dead.contains(seq).then(DeadLetter::default);
+                if !each(Queued { seq, record, attempts: 0, dead })? {
                     return Ok(());
                 }
             }
@@ -231,18 +242,21 @@ impl SpoolView {
         Ok(changed)
     }
 
-    /// Counts and times of the queue, as the witness knows them. Dead letters count as records that wait.
+    /// Counts and times of the queue, as the witness knows them.
     pub fn counts(&mut self) -> Counts {
         let (there, missing): (Vec<&Entry>, Vec<&Entry>) = (self.parts.iter())
             .filter(|entry| entry.live() > 0)
             .partition(|entry| segment::folder(&self.folder, entry.number).is_dir());
         let bytes: u64 = there.iter().filter_map(|entry| entry.checksum).map(|sum| sum.bytes).sum();
+        let queued = there.iter().map(|entry| entry.waiting()).sum();
         let counts = Counts {
-            queued: there.iter().map(|entry| entry.live()).sum(),
-            dead: 0,
-            bytes: bytes + self.witness.as_ref().map_or(0, |witness| witness.state.bytes),
-            oldest_ms: there.first().map(|entry| self.oldest_ms(entry)),
-            newest_ms: there.iter().map(|entry| entry.newest_ms).max(),
+            queued,
+            dead: there.iter().map(|entry| entry.dead.len()).sum(),
+            bytes: bytes
+                + self.witness.as_ref().map_or(0, |witness| witness.state.bytes)
+                + left::bytes(&self.folder),
+            oldest_ms: there.iter().find(|entry| entry.waiting() > 0).map(|entry| self.oldest_ms(entry)),
+            newest_ms: there.iter().map(|entry| entry.newest_ms).max().filter(|_| queued > 0),
         };
         let gone: Vec<String> = missing.into_iter().map(Entry::gone).collect();
         self.doubts.extend(gone);
@@ -251,8 +265,8 @@ impl SpoolView {
 
     /// The time of the oldest record that waits in a segment. The witness has that of the oldest it ever held.
     fn oldest_ms(&self, entry: &Entry) -> i64 {
-        let waits = |(seq, _): &(&u64, _)| entry.is_live(**seq);
-        let raw = if entry.done.is_empty() {
+        let waits = |(seq, _): &(&u64, _)| entry.is_live(**seq) && !entry.dead.contains(**seq);
+        let raw = if entry.waiting() == entry.present.len() {
             Raw::default()
         } else {
             Raw::read(&segment::folder(&self.folder, entry.number)).unwrap_or_default()

@@ -5,7 +5,8 @@
 //! writer died before it could write the witness, or the part is damaged; the frames decide. No witness, or a torn one,
 //! means "verify everything", never "damaged".
 //!
-//! It also keeps a copy of what must not be forgotten if `state/` is lost: which records are done, and who is paused.
+//! It also keeps a copy of what must not be forgotten if `state/` is lost: which records are done, which are dead letters, and who
+//! is paused.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -46,6 +47,9 @@ pub(super) struct Entry {
     pub present: Ranges,
     /// Those of them that have left the queue.
     pub done: Ranges,
+    /// Those of them that wait as dead letters.
+    #[serde(default, skip_serializing_if = "Ranges::is_empty")]
+    pub dead: Ranges,
     /// Bytes of its frames.
     pub frame_bytes: u64,
     /// The times of its records, in milliseconds since 1970.
@@ -61,6 +65,11 @@ impl Entry {
         self.present.len() - self.done.len()
     }
 
+    /// How many of those are not dead letters.
+    pub(super) fn waiting(&self) -> u64 {
+        self.live().saturating_sub(self.dead.len())
+    }
+
     /// Whether a record of it is still in the queue.
     pub(super) fn is_live(&self, seq: u64) -> bool {
         self.present.contains(seq) && !self.done.contains(seq)
@@ -69,6 +78,12 @@ impl Entry {
     /// Bytes of its files; while it is open no fewer than they will be (measured: 2.3 to 3 a byte of frames, in pieces).
     pub(super) fn bytes(&self) -> u64 {
         self.checksum.map_or(self.frame_bytes * 3 + LOG_PIECE as u64, |checksum| checksum.bytes)
+    }
+
+    /// Takes note that a record has left the queue; tells whether it was a dead letter.
+    pub(super) fn leave(&mut self, seq: u64) -> bool {
+        self.done.insert(seq);
+        self.dead.remove(seq)
     }
 
     /// What is said of it where its folder is missing.

@@ -24,6 +24,8 @@ struct Known {
     uuid: String,
     instance: String,
     fate: Fate,
+    /// It was delivered, or purged while it waited: the spool knows it again.
+    for_good: bool,
 }
 
 impl Known {
@@ -60,6 +62,7 @@ impl Said {
             uuid: uuid.clone(),
             instance: instance.clone(),
             fate: Fate::Waits,
+            for_good: false,
         };
         Said { records: queue.iter().map(known).collect(), ..Said::default() }
     }
@@ -72,6 +75,9 @@ impl Said {
     fn hear_line(&mut self, line: &str) {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         let named: HashSet<&str> = rest.split(' ').collect();
+        if ["delivered", "purged"].contains(&verb) {
+            self.records.iter_mut().filter(|it| it.fate == Fate::Leaving).for_each(|it| it.for_good = true);
+        }
         match verb {
             "recording" => {
                 self.unsaid = rest.parse().unwrap();
@@ -81,7 +87,7 @@ impl Said {
                 let (instance, uuids) = rest.split_once(' ').unwrap();
                 for uuid in uuids.split(' ') {
                     let (uuid, instance) = (uuid.to_owned(), instance.to_owned());
-                    self.records.push(Known { uuid, instance, fate: Fate::Waits });
+                    self.records.push(Known { uuid, instance, fate: Fate::Waits, for_good: false });
                     self.unsaid -= 1;
                 }
             }
@@ -122,6 +128,11 @@ impl Said {
     /// Whether a record was set apart as a dead letter.
     pub fn is_dead(&self, uuid: &str) -> bool {
         self.dead.contains(uuid)
+    }
+
+    /// The uuids that the spool must know again: of what was delivered, or purged while it waited.
+    pub fn for_good(&self) -> impl Iterator<Item = &str> {
+        self.records.iter().filter(|it| it.for_good).map(|it| it.uuid.as_str())
     }
 
     /// How many records were acknowledged.

@@ -22,7 +22,7 @@ impl Status {
             "spool": {
                 "path": self.folder.path,
                 "records": counts.queued,
-                "dead": Some(counts.dead).filter(|_| !self.read_only),
+                "dead": self.dead_known.then_some(counts.dead),
                 "bytes": counts.bytes,
                 "oldest": counts.oldest_ms.map(rfc3339),
                 "newest": counts.newest_ms.map(rfc3339),
@@ -62,9 +62,9 @@ impl Status {
         let mut out = output::stdout();
         let counts = &self.counts;
         writeln!(out, "spool      {}", self.folder.path.display())?;
-        let dead = match self.read_only {
-            true => "dead letters not told apart".to_owned(),
-            false => format!("{} dead letters", counts.dead),
+        let dead = match self.dead_known {
+            true => format!("{} dead letters", counts.dead),
+            false => "dead letters not told apart".to_owned(),
         };
         writeln!(out, "waiting    {} records, {dead}, {} bytes on disk", counts.queued, counts.bytes)?;
         writeln!(out, "from, to   {}  {}", shown(counts.oldest_ms), shown(counts.newest_ms))?;

@@ -58,13 +58,13 @@ pub struct IdHistory {
     pub delivered_ms: Option<i64>,
 }
 
-/// Why a record was set apart.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Why a record was set apart. Where `state/` was lost or cannot be read, only the witness tells that it was.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetter {
-    /// When, in milliseconds since 1970.
-    pub at_ms: i64,
-    /// The server's words.
-    pub words: String,
+    /// When, in milliseconds since 1970, if that is known.
+    pub at_ms: Option<i64>,
+    /// The server's words, if they are known.
+    pub words: Option<String>,
     /// How often it was sent.
     pub attempts: u32,
 }
@@ -111,6 +111,8 @@ pub(in crate::spool) struct Meta {
     pub next_seq: u64,
     pub next_segment: u64,
     pub next_ledger: u64,
+    /// The running number of the next digest in `left`.
+    pub left: u64,
     /// Done records of each segment that still exists.
     pub done: BTreeMap<u64, Ranges>,
     /// The batch that is on the wire, or was when its sender died.
