@@ -27,7 +27,11 @@ impl Spool {
         if written.as_ref() != Some(&witness) {
             witness::write(&folder, &witness)?;
         }
-        reserve::keep(&folder, reserve::allowed(&witness, limits.max_bytes), given_up)
+        // What was done is durable by now, and to be told so is worth more than the reserve.
+        if let Err(error) = reserve::keep(&folder, reserve::allowed(&witness, limits.max_bytes), given_up) {
+            tracing::warn!("the spool is without its reserve for a full disk: {error}");
+        }
+        Ok(())
     }
 
     /// Makes everything durable and removes the folders of segments that nothing refers to any more.
