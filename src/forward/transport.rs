@@ -55,6 +55,7 @@ const USER_AGENT: &str = concat!("salver/", env!("CARGO_PKG_VERSION"));
 pub struct Endpoint {
     agent: Agent,
     url: Uri,
+    timeout: Duration,
 }
 
 impl Endpoint {
@@ -89,7 +90,13 @@ impl Endpoint {
                 .chain(ConnectProxyConnector::default())
                 .chain(TcpConnector::default())
                 .chain(tls::TlsConnector(tls));
-        Ok(Self { agent: Agent::with_parts(config, connector, NameLookup::default()), url })
+        let agent = Agent::with_parts(config, connector, NameLookup::default());
+        Ok(Self { agent, url, timeout: settings.timeout })
+    }
+
+    /// The longest time that a request takes.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Posts one JSON body with gzip. Returns the answer and the length of the body on the wire, headers not
