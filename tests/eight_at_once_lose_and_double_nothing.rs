@@ -2,7 +2,8 @@
 //! none of them waits longer than it may.
 //!
 //! The recorders are this test program in another role, the others the real program, which sends to a PostHog that counts.
-//! `SALVER_TEST_SECONDS` sets for how long.
+//! `SALVER_TEST_SECONDS` sets for how long; then they wait as long as the settings say by default, and else longer, since a slow and
+//! busy machine is no fault.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
@@ -12,11 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use salver::clock;
 use salver::record::Reason;
+use salver::spool::SpoolFolder;
 use support::drafts::draft;
 use support::folders::spool_folder;
 use support::posthog::PostHog;
@@ -33,6 +36,18 @@ const UNTIL_MS: &str = "SALVER_TEST_UNTIL";
 const KEPT: [&str; 2] = ["first", "second"];
 const PURGED: &str = "purged";
 
+/// Records that each recorder writes at least, however slow the machine is.
+const FEWEST: u64 = 6;
+
+/// How long each may wait, in seconds.
+fn most_wait() -> u64 {
+    if std::env::var_os("SALVER_TEST_SECONDS").is_some() { 10 } else { 60 }
+}
+
+fn folder(path: &Path) -> SpoolFolder {
+    SpoolFolder { wait: Duration::from_secs(most_wait()), ..spool_folder(path) }
+}
+
 /// Records one by one until its time is up. An error ends it, and so does a wait that was too long.
 #[test]
 #[ignore = "not a test but the child that records"]
@@ -40,8 +55,8 @@ fn child_that_records() {
     let (Some(spool), Ok(instance)) = (std::env::var_os(SPOOL), std::env::var(INSTANCE)) else { return };
     let until: i64 = std::env::var(UNTIL_MS).unwrap().parse().unwrap();
     let mut n = 0;
-    while clock::now_ms() < until {
-        let mut spool = spool_folder(Path::new(&spool)).open(clock::now_ms()).unwrap();
+    while clock::now_ms() < until || n < FEWEST {
+        let mut spool = folder(Path::new(&spool)).open(clock::now_ms()).unwrap();
         let mut own = draft(n);
         own.id = format!("{:064x}", instance.len());
         let record = spool.record(&instance, own, Reason::Changed).unwrap();
@@ -64,11 +79,21 @@ fn acknowledged(ended: &Ended) -> Vec<String> {
     lines.filter_map(|line| Some(line.strip_prefix("acknowledged ")?.to_owned())).collect()
 }
 
-/// Runs a command again and again; all its ends must be good ones. Tells what it said on stdout.
-fn again_and_again(site: &Site, arguments: &[&str], until: Instant) -> Vec<String> {
+/// Ends the others when the recorders have ended, also by a panic.
+struct Recording<'a>(&'a AtomicBool);
+
+impl Drop for Recording<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Runs a command again and again until the recorders have `ended`; all its ends must be good ones. Tells what it said on stdout.
+fn again_and_again(site: &Site, arguments: &[&str], time: Duration, ended: &AtomicBool) -> Vec<String> {
     let mut said = Vec::new();
-    while Instant::now() < until {
-        let ended = Service::start(site.salver().args(arguments)).ended();
+    while !ended.load(Ordering::SeqCst) {
+        // The recorders are quicker than a flush, so one may go on to the end.
+        let ended = Service::start(site.salver().args(arguments)).ended_after(time);
         assert_eq!(ended.code, Some(0), "{arguments:?}: {}", ended.stderr.join("\n"));
         said.push(ended.stdout.join("\n"));
     }
@@ -84,31 +109,34 @@ fn erased(receipt: &str) -> usize {
 fn nothing_is_lost_or_doubled_and_nobody_waits_too_long() {
     let posthog = PostHog::start();
     let site = Site::new();
-    let flush = "flush: {batchEvents: 20}\n";
-    site.settings(&format!("{flush}posthog: {{host: '{}', apiKey: phc_test}}\n", posthog.url()));
+    let posthog_section = format!("posthog: {{host: '{}', apiKey: phc_test}}", posthog.url());
+    let spool_section = format!("spool: {{directory: spool, wait: {}s}}", most_wait());
+    site.write("salver.yaml", &format!("{spool_section}\nflush: {{batchEvents: 20}}\n{posthog_section}\n"));
     let spool = site.spool();
     spool_folder(&spool).open(clock::now_ms()).unwrap().close().unwrap();
     let time = Duration::from_secs(how_many("SALVER_TEST_SECONDS", 4) as u64);
-    let until = Instant::now() + time;
     let until_ms = clock::now_ms() + time.as_millis() as i64;
 
+    let recorded = AtomicBool::new(false);
     let (kept, purged, receipts) = thread::scope(|scope| {
         let run = |arguments: &'static [&'static str]| {
-            let site = &site;
-            scope.spawn(move || again_and_again(site, arguments, until))
+            let (site, recorded) = (&site, &recorded);
+            scope.spawn(move || again_and_again(site, arguments, time, recorded))
         };
         let dumps = [run(&["dump", "--format", "ndjson"]), run(&["status", "--format", "json"])];
         let flushes = [run(&["flush", "--limit", "40"]), run(&["flush", "--limit", "400"])];
         let purges = run(&["purge", "--instance", PURGED, "--yes"]);
+        let recording = Recording(&recorded);
         let mut recorders = [KEPT[0], KEPT[1], PURGED].map(|instance| recorder(&spool, instance, until_ms));
-        let [first, second, other] = recorders.each_mut().map(|it| acknowledged(&it.ended()));
+        let [first, second, other] = recorders.each_mut().map(|it| it.ended_after(time));
+        drop(recording);
+        let [first, second, other] = [first, second, other].map(|ended| acknowledged(&ended));
         dumps.into_iter().chain(flushes).for_each(|it| assert!(!it.join().unwrap().is_empty()));
         ([first, second].concat(), other, purges.join().unwrap())
     });
     expect(site.salver().arg("flush"), 0);
 
     println!("{} and {} records, {} purges", kept.len(), purged.len(), receipts.len());
-    assert!(kept.len() > 10 && !purged.is_empty(), "{} and {} are too few", kept.len(), purged.len());
     let arrived = posthog.uuids();
     let mut times = BTreeMap::<&str, usize>::new();
     arrived.iter().for_each(|uuid| *times.entry(uuid).or_default() += 1);

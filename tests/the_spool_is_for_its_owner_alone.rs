@@ -182,6 +182,10 @@ fn a_spool_of_another_user_is_refused_by_root_and_used_as_that_user_or_taken_ove
     );
     assert!(err(&status).is_empty());
     follow(&said);
+    // The folder above is still that user's, who could put another spool in its place.
+    let said =
+        all_refuse(&site, &site.spool(), &["above it, belongs to another user", "sudo -u '#65534' salver"]);
+    follow(&said);
     assert_eq!(dump(&site.spool()), records);
     // The other way round: who may not even list it is told whose it is.
     chmod(&site.path(""), 0o755);
@@ -191,6 +195,58 @@ fn a_spool_of_another_user_is_refused_by_root_and_used_as_that_user_or_taken_ove
     for words in ["another user", "`sudo salver ...`", "`sudo chown -R 65534 "] {
         assert!(refused.contains(words), "{refused}");
     }
+}
+
+#[test]
+fn a_folder_above_in_which_others_may_rename_is_refused_until_it_is_shut_as_the_error_says() {
+    let site = site();
+    let records = dump(&site.spool());
+    let above = site.path("");
+    fs::create_dir(site.path("deep")).unwrap();
+    let deep = site.path("deep/not/there/yet");
+    for rights in [0o777, 0o707, 0o703] {
+        chmod(&above, rights);
+        let said = all_refuse(&site, &site.spool(), &["others may write to", "a folder above it"]);
+        // Neither is one made there.
+        let refused = expect(salver_in(&deep).arg("record").arg(site.sos()), 1);
+        assert!(err(&refused).contains("a folder above it"), "{refused:?}");
+        assert!(!site.path("deep/not").exists());
+        follow(&said);
+        assert_eq!(dump(&site.spool()), records, "{rights:o}");
+    }
+    for rights in [0o1777, 0o755, 0o711] {
+        chmod(&above, rights);
+        assert_eq!(dump(&site.spool()), records, "{rights:o}");
+    }
+}
+
+#[test]
+fn a_group_may_write_above_where_root_decided_that_or_where_it_is_the_users_own() {
+    if !is_root() {
+        return;
+    }
+    let site = site();
+    let (above, program) = (site.path(""), site.path("salver"));
+    fs::copy(env!("CARGO_BIN_EXE_salver"), &program).unwrap();
+    chmod(&program, 0o755);
+    expect(Command::new("chown").args(["-R", "65534:65534"]).arg(&above), 0);
+    let as_nobody = |code| {
+        let mut status = Command::new(&program);
+        expect(status.arg("--spool").arg(site.spool()).arg("status").uid(NOBODY).gid(NOBODY), code)
+    };
+    const STAFF: u32 = 50;
+    for (owner, group, rights, code) in [
+        (NOBODY, NOBODY, 0o770, 0),
+        (0, STAFF, 0o2775, 0),
+        (NOBODY, STAFF, 0o1775, 0),
+        (NOBODY, STAFF, 0o775, 1),
+    ] {
+        chown(&above, Some(owner), Some(group)).unwrap();
+        chmod(&above, rights);
+        as_nobody(code);
+    }
+    follow(&err(&as_nobody(1)));
+    as_nobody(0);
 }
 
 #[test]
@@ -265,7 +321,7 @@ fn a_link_in_place_of_a_file_of_the_spool_is_refused_and_nothing_is_written_thro
         follow(&said);
         assert_eq!(dump(&site.spool()), records, "{name}");
     }
-    for name in ["SALVER-SPOOL", "state"] {
+    for name in ["SALVER-SPOOL", "state", "line"] {
         let (place, away) = (site.spool().join(name), site.path(name));
         fs::rename(&place, &away).unwrap();
         symlink(&away, &place).unwrap();

@@ -1,6 +1,7 @@
 //! `salver purge`: erase records, and print a receipt for whoever asked for it.
 
 use std::io::{IsTerminal, Write, stdin};
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -92,9 +93,9 @@ fn confirmed(planned: &Receipt) -> Result<bool> {
 }
 
 fn erase(folder: &SpoolFolder, selector: &Selector, arguments: &Arguments) -> Result<Receipt> {
-    // With the flusher's turn nothing is on the wire meanwhile. Where a flush goes on for longer than the wait allows, the
-    // receipt says what was under way.
-    let _turn = folder.flush_turn().ok();
+    // With the flusher's turn nothing is on the wire meanwhile. Where a request takes longer than the wait allows, the receipt
+    // says what was under way.
+    let _turn = folder.flush_turn(Duration::ZERO).ok();
     let mut spool = folder.open_to_release(clock::now_ms())?;
     let mut receipt = spool.purge(selector)?;
     if arguments.stop_collecting {

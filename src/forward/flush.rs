@@ -4,6 +4,8 @@
 //! - The spool is open while a batch is taken, noted or acknowledged, and closed while a request is under way.
 //! - Before each batch the caller says whose records may not be sent now.
 //! - What a request carries is noted durably before it goes out; if the process dies, the same uuids go out again together.
+//! - The turn to flush is held from before a batch is taken until it is acknowledged. Between two batches it goes to whoever
+//!   waits for it: a purge, or another flush.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -15,7 +17,7 @@ use super::transport::Endpoint;
 use super::verdict::Outcome;
 use super::wire::{self, Shape};
 use crate::clock;
-use crate::spool::{Queued, Settled, Spool, SpoolError, SpoolFolder};
+use crate::spool::{FlushTurn, Queued, Settled, Spool, SpoolError, SpoolFolder};
 use crate::stop::Stop;
 
 /// Where the records come from, where they go, and in which shape.
@@ -63,7 +65,7 @@ pub trait Caller {
 
 /// Sends what waits, until the queue is empty, the planner gives up, or `stop` is set.
 pub fn run(line: &Line<'_>, caller: &mut dyn Caller, stop: &Stop) -> Result<Report, SpoolError> {
-    let _turn = line.folder.flush_turn()?;
+    let mut turn = line.folder.flush_turn(Duration::ZERO)?;
     let began = Instant::now();
     let mut planner = Planner::new(line.limits);
     let mut report = Report {
@@ -83,11 +85,18 @@ pub fn run(line: &Line<'_>, caller: &mut dyn Caller, stop: &Stop) -> Result<Repo
             Step::Done(ending) => break ending,
             Step::Wait(time) => {
                 settle(line, answered.take())?.close()?;
+                drop(turn);
                 if stop.wait(time) {
                     break stopped();
                 }
+                turn = another_turn(line)?;
             }
             Step::Send { max_events, silence } => {
+                if turn.is_wanted() {
+                    settle(line, answered.take())?.close()?;
+                    drop(turn);
+                    turn = another_turn(line)?;
+                }
                 let held = caller.held()?;
                 let mut spool = settle(line, answered.take())?;
                 let (batch, body) = next_request(line, &mut spool, max_events, &held)?;
@@ -121,6 +130,11 @@ pub fn run(line: &Line<'_>, caller: &mut dyn Caller, stop: &Stop) -> Result<Repo
     report.asked_wait = ending.asked_wait;
     conclude(line, answered, &mut report)?;
     Ok(report)
+}
+
+/// Waits behind those who waited. Each of them may have one request on the wire.
+fn another_turn(line: &Line<'_>) -> Result<FlushTurn, SpoolError> {
+    line.folder.flush_turn(line.endpoint.timeout())
 }
 
 fn stopped() -> Ending {

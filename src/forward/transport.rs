@@ -58,6 +58,7 @@ const USER_AGENT: &str = concat!("salver/", env!("CARGO_PKG_VERSION"));
 pub struct Endpoint {
     agent: Agent,
     url: Uri,
+    timeout: Duration,
     route: Route,
     shown: issuer::Shown,
 }
@@ -109,7 +110,12 @@ impl Endpoint {
                 .chain(TcpConnector::default())
                 .chain(tls::TlsConnector(tls));
         let agent = Agent::with_parts(config, connector, NameLookup::default());
-        Ok(Self { agent, url, route, shown })
+        Ok(Self { agent, url, timeout: settings.timeout, route, shown })
+    }
+
+    /// The longest time that a request takes.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Posts one JSON body with gzip, and gives up when the other side neither takes nor sends anything for as long as

@@ -1,17 +1,19 @@
-//! Rights on Unix: owners and modes.
+//! Rights on Unix: owners, modes, and sticky folders.
 
-use std::fs::{DirBuilder, Permissions};
+use std::fs::{DirBuilder, Metadata, Permissions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::Mode;
-use rustix::process::{geteuid, umask};
+use rustix::process::{getegid, geteuid, umask};
 
 use super::Exposed;
 
 const ROOT: u32 = 0;
 const OTHERS_AT_ALL: u32 = 0o077;
 const EVERYBODY_WRITES: u32 = 0o002;
+const GROUP_WRITES: u32 = 0o020;
+const STICKY: u32 = 0o1000;
 
 /// Who wrote what salver obeys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,14 +58,9 @@ pub(crate) fn make_private(path: &Path) -> std::io::Result<()> {
 /// Only the owner works in a folder.
 pub(super) fn check_owner(path: &Path) -> Result<(), Exposed> {
     match std::fs::symlink_metadata(path) {
-        Ok(found) if found.uid() != user() => Err(Exposed::Owner {
-            path: path.to_owned(),
-            instead: match found.uid() {
-                ROOT => "run `sudo salver ...`".to_owned(),
-                owner => format!("run `sudo -u '#{owner}' salver ...`"),
-            },
-            mend: take(path),
-        }),
+        Ok(found) if found.uid() != user() => {
+            Err(Exposed::Owner { path: path.to_owned(), instead: run_as(found.uid()), mend: take(path) })
+        }
         _ => Ok(()),
     }
 }
@@ -75,6 +72,42 @@ pub(super) fn check_shut(path: &Path) -> Result<(), Exposed> {
             Err(Exposed::Open { path: path.to_owned(), mend: format!("chmod 700 {}", quoted(path)) })
         }
         _ => Ok(()),
+    }
+}
+
+/// Nobody puts another folder in its place. The way there is looked at as it is written and as it is without links.
+pub(super) fn check_above(path: &Path) -> Result<(), Exposed> {
+    let written = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let Some(nearest) = written.ancestors().skip(1).find(|above| above.is_dir()) else { return Ok(()) };
+    let without_links = nearest.canonicalize().unwrap_or_else(|_| nearest.to_owned());
+    for above in nearest.ancestors().chain(without_links.ancestors()) {
+        let Ok(found) = std::fs::metadata(above) else { continue };
+        let (path, above) = (path.to_owned(), above.to_owned());
+        if !Author(found.uid()).is_trusted() {
+            let mend = format!("{}chown {} {}", sudo_unless(false), user(), quoted(&above));
+            return Err(Exposed::OwnerAbove { path, above, instead: run_as(found.uid()), mend });
+        }
+        if others_may_rename_in(&found) {
+            let mend = format!("{}chmod go-w {}", sudo_unless(found.uid() == user()), quoted(&above));
+            return Err(Exposed::Exchangeable { path, above, mend });
+        }
+    }
+    Ok(())
+}
+
+/// Whether anybody but the owner of a folder may rename what others have in it.
+fn others_may_rename_in(folder: &Metadata) -> bool {
+    let by_group =
+        folder.mode() & GROUP_WRITES != 0 && folder.uid() != ROOT && folder.gid() != getegid().as_raw();
+    let by_everybody = folder.mode() & EVERYBODY_WRITES != 0;
+    (by_group || by_everybody) && folder.mode() & STICKY == 0
+}
+
+/// How to be a user.
+fn run_as(owner: u32) -> String {
+    match owner {
+        ROOT => "run `sudo salver ...`".to_owned(),
+        owner => format!("run `sudo -u '#{owner}' salver ...`"),
     }
 }
 

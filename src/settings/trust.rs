@@ -6,8 +6,8 @@
 //! runs salver, and is not writable for everybody either. The folder counts as well, since who can write it can
 //! exchange its files.
 //!
-//! On Windows the rights are those of the folder; below `%ProgramData%\salver` they are what its administrator made them, and
-//! nothing is checked here.
+//! On Windows nothing is checked here: the rights are those of the folder, and below `%ProgramData%\salver` they are what its
+//! administrator made them. docs/settings.md says so.
 
 use std::path::{Path, PathBuf};
 

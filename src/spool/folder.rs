@@ -35,11 +35,18 @@ pub struct SpoolFolder {
     pub wait: Duration,
 }
 
-/// Held by the one who flushes, so that two flushes never send the same batch. Unlike the spool's own lock it may be held
-/// while waiting for the network: it stops nobody but another flush.
+/// Held by the one who has a batch on the wire, so that two flushes never send the same one. Unlike the spool's own lock it may
+/// be held while waiting for the network: it stops nobody but another flush, and a purge for a while.
 #[derive(Debug)]
 pub struct FlushTurn {
-    _lock: Lock,
+    lock: Lock,
+}
+
+impl FlushTurn {
+    /// Whether somebody waits for it.
+    pub fn is_wanted(&self) -> bool {
+        self.lock.is_wanted()
+    }
 }
 
 impl SpoolFolder {
@@ -103,10 +110,10 @@ impl SpoolFolder {
         self.path.is_symlink() || !self.path.join(MARKER).symlink_metadata().is_err_and(absent)
     }
 
-    /// Waits for the turn to flush, as long as an opener waits.
-    pub fn flush_turn(&self) -> Result<FlushTurn, SpoolError> {
+    /// Waits for the turn to flush, as long as an opener waits and, for others' requests, so much longer.
+    pub fn flush_turn(&self, longer: Duration) -> Result<FlushTurn, SpoolError> {
         self.check()?;
-        Ok(FlushTurn { _lock: Lock::acquire(&self.path, FLUSH_LOCK, self.wait)? })
+        Ok(FlushTurn { lock: Lock::acquire(&self.path, FLUSH_LOCK, self.wait + longer)? })
     }
 
     /// Checks that it is a spool, and of those who may use this one.

@@ -12,6 +12,7 @@
 //! spool/  SALVER-SPOOL   marker and format; nothing is touched in a folder without it          folder.rs
 //!         lock           orders the processes; never replaced                                  lock.rs
 //!         flush-lock     held by the one who flushes                                           folder.rs
+//!         line/          the places in which processes wait for the two                        lock.rs
 //!         witness        the parts as last closed, with checksums; replaced atomically          witness.rs
 //!         reserve        room for a purge or a flush on a full disk                            reserve.rs
 //!         identities     pinned ids and all ids ever used, once more; replaced atomically      identities.rs

@@ -47,6 +47,8 @@ pub enum Scripted {
     Stall(Duration),
     /// The events are stored and accepted, and the answer takes this long.
     Late(Duration),
+    /// The events are stored and accepted, and the answer comes once this is set.
+    Held(Arc<AtomicBool>),
     /// From now on, every batch that holds an event with this uuid gets 400. Takes up no place in the script.
     Poison(String),
 }
@@ -190,19 +192,26 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>, stop: &AtomicBool) -> io::
     stream.set_nodelay(true)?;
     let mut input = Vec::new();
     while let Some(request) = read_request(&mut stream, &mut input, stop)? {
-        let (answer, stall) = {
+        let (answer, stall, gate) = {
             let mut state = state.lock().unwrap();
             state.requests.push(request.clone());
             let scripted = state.script.pop_front();
-            let stall = match scripted {
-                Some(Scripted::Stall(time) | Scripted::Late(time)) => time,
+            let stall = match &scripted {
+                Some(Scripted::Stall(time) | Scripted::Late(time)) => *time,
                 _ => Duration::ZERO,
             };
-            (state.answer(&request, scripted), stall)
+            let gate = match &scripted {
+                Some(Scripted::Held(gate)) => gate.clone(),
+                _ => Arc::new(AtomicBool::new(true)),
+            };
+            (state.answer(&request, scripted), stall, gate)
         };
         let until = Instant::now() + stall;
         while Instant::now() < until && !stop.load(Ordering::SeqCst) {
             thread::sleep(TICK.min(until - Instant::now()));
+        }
+        while !gate.load(Ordering::SeqCst) && !stop.load(Ordering::SeqCst) {
+            thread::sleep(TICK);
         }
         let Some(answer) = answer else { return Ok(()) };
         stream.write_all(&answer.bytes)?;
@@ -287,7 +296,7 @@ impl State {
             check::events(&body, &self.poison)
         });
         match scripted {
-            None | Some(Scripted::Late(_)) => match checked {
+            None | Some(Scripted::Late(_) | Scripted::Held(_)) => match checked {
                 Ok(events) => {
                     self.events.extend(events);
                     accepted()

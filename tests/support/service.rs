@@ -21,10 +21,15 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(10);
 
 /// Waits until the condition holds; panics with `what` if it never does.
-pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub fn until(what: &str, condition: impl FnMut() -> bool) {
+    until_after(Duration::ZERO, what, condition);
+}
+
+/// The same for what takes so much time by itself.
+fn until_after(time: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let began = Instant::now();
     while !condition() {
-        assert!(began.elapsed() < DEADLINE, "waited in vain: {what}");
+        assert!(began.elapsed() < time + DEADLINE, "waited in vain: {what}");
         thread::sleep(TICK);
     }
 }
@@ -164,8 +169,13 @@ impl Service {
 
     /// Waits for its end.
     pub fn ended(&mut self) -> Ended {
+        self.ended_after(Duration::ZERO)
+    }
+
+    /// Waits for the end of a process that works for so long.
+    pub fn ended_after(&mut self, time: Duration) -> Ended {
         let child = &mut self.child;
-        until("the end of a process", || child.try_wait().unwrap().is_some());
+        until_after(time, "the end of a process", || child.try_wait().unwrap().is_some());
         let code = self.child.wait().unwrap().code();
         let (stdout, stderr) = self.heard.take().unwrap();
         Ended { code, stdout: stdout.all(), stderr: stderr.all() }
