@@ -1,6 +1,7 @@
 //! What is measured with: the record of a real config file, and places to put it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use salver::record::catalogue::Catalogue;
@@ -47,7 +48,11 @@ pub fn plain_draft() -> Draft {
         missing: Some(Value::Bool(false)),
     };
     Draft {
-        layout: Layout { service: "butler".into(), docker_flag: true, places: (0..90).map(place).collect() },
+        layout: Arc::new(Layout {
+            service: "butler".into(),
+            docker_flag: true,
+            places: (0..90).map(place).collect(),
+        }),
         values: vec![Value::Bool(true); 90],
         id: ID.into(),
         service_version: "15.1.0".into(),

@@ -20,7 +20,7 @@ use super::output;
 use super::times::{self, Time};
 use crate::clock;
 use crate::forward::wire;
-use crate::record::{Layout, message};
+use crate::record::message;
 use crate::spool::{Queued, Spool, SpoolError, SpoolFolder, SpoolView};
 
 /// So many records are read at a time.
@@ -264,7 +264,7 @@ fn each_portion(
         let most = usize::try_from(left).unwrap_or(PORTION).min(PORTION);
         let mut spool = folder.open_existing(clock::now_ms())?;
         let end = *until_seq.get_or_insert(spool.next_seq());
-        let mut portion = Portion::default();
+        let mut portion = Vec::new();
         let mut read = 0;
         spool.each(from, |queued| {
             if queued.seq >= end {
@@ -273,45 +273,18 @@ fn each_portion(
             from = queued.seq + 1;
             read += 1;
             if arguments.wants(&queued) {
-                portion.add(queued);
+                portion.push(queued);
             }
-            portion.records.len() < most && read < PORTION * 8
+            portion.len() < most && read < PORTION * 8
         })?;
         spool.close()?;
         if read == 0 {
             break;
         }
-        left -= portion.records.len() as u64;
-        portion.write(write)?;
+        left -= portion.len() as u64;
+        portion.iter().try_for_each(&mut *write)?;
     }
     Ok(())
-}
-
-/// Records that were read at a time. Each came with a copy of its layout, which takes many times the room of its values; here
-/// they share it.
-#[derive(Default)]
-struct Portion {
-    layouts: Vec<Layout>,
-    records: Vec<(Queued, usize)>,
-}
-
-impl Portion {
-    fn add(&mut self, mut queued: Queued) {
-        let layout = std::mem::take(&mut queued.record.draft.layout);
-        let at = self.layouts.iter().position(|known| *known == layout).unwrap_or_else(|| {
-            self.layouts.push(layout);
-            self.layouts.len() - 1
-        });
-        self.records.push((queued, at));
-    }
-
-    fn write(self, write: &mut dyn FnMut(&Queued) -> Result<()>) -> Result<()> {
-        for (mut queued, at) in self.records {
-            queued.record.draft.layout = self.layouts[at].clone();
-            write(&queued)?;
-        }
-        Ok(())
-    }
 }
 
 impl Arguments {

@@ -24,6 +24,8 @@
 //! The uuid and the id stand in plain text, so that an auditor can look for them with grep. The body of a layout is its key
 //! (8 bytes) and the layout; that of a header tells the segment's number and which segment it replaces, if any.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -101,7 +103,7 @@ pub(super) fn layout_key(layout: &Layout) -> u64 {
 
 impl RecordFrame {
     /// The record, given its layout.
-    pub(super) fn record(self, layout: Layout) -> Record {
+    pub(super) fn record(self, layout: Arc<Layout>) -> Record {
         let values = self.values;
         Record {
             uuid: self.uuid,
@@ -281,7 +283,7 @@ pub(super) mod tests {
 
     pub fn draft(n: u64) -> Draft {
         Draft {
-            layout: Layout {
+            layout: Arc::new(Layout {
                 service: "butler".into(),
                 docker_flag: true,
                 places: vec![Place {
@@ -289,7 +291,7 @@ pub(super) mod tests {
                     nested: Some("feature.x".into()),
                     missing: Some(Value::Text("null".into())),
                 }],
-            },
+            }),
             values: vec![Value::Int(n as i64)],
             id: format!("{:064x}", 0xabc),
             service_version: "15.1.0".into(),

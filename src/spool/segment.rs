@@ -17,6 +17,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::error::SpoolError;
 use super::frame::{self, Frame, Header, layout_key};
@@ -36,7 +37,7 @@ type Entries = Vec<(Vec<u8>, Vec<u8>)>;
 pub(super) struct Segment {
     number: u64,
     store: Store,
-    layouts: HashMap<u64, Layout>,
+    layouts: HashMap<u64, Arc<Layout>>,
     /// Layouts of records that were added since it was opened.
     written: Vec<u64>,
     /// Those of them that have no second copy yet.
@@ -105,7 +106,7 @@ impl Segment {
     }
 
     /// The key of a layout, which is added unless the segment has it.
-    fn put_layout(&mut self, entries: &mut Entries, layout: &Layout) -> Result<u64, SpoolError> {
+    fn put_layout(&mut self, entries: &mut Entries, layout: &Arc<Layout>) -> Result<u64, SpoolError> {
         // Comparing is cheaper than computing a key, and few layouts are written to one segment.
         if let Some(key) = self.written.iter().find(|key| self.layouts.get(key) == Some(layout)) {
             return Ok(*key);
@@ -122,7 +123,7 @@ impl Segment {
         Ok(key)
     }
 
-    fn layout(&mut self, key: u64) -> Result<Option<Layout>, SpoolError> {
+    fn layout(&mut self, key: u64) -> Result<Option<Arc<Layout>>, SpoolError> {
         if let Some(layout) = self.layouts.get(&key) {
             return Ok(Some(layout.clone()));
         }
@@ -130,6 +131,7 @@ impl Segment {
         let Some(Frame::Layout(_, layout)) = stored.as_deref().and_then(Frame::decode) else {
             return Ok(None);
         };
+        let layout = Arc::new(layout);
         self.layouts.insert(key, layout.clone());
         Ok(Some(layout))
     }
