@@ -76,19 +76,20 @@ impl Segment {
     /// Adds records, with one sync for all of them, to a segment that holds `held` bytes of frames. Tells how many it holds now.
     pub(super) fn append(&mut self, records: &[(u64, &Record)], held: u64) -> Result<u64, SpoolError> {
         let mut entries = Entries::new();
-        let mut block = Vec::new();
-        let mut last = None;
+        let (mut block, mut frame) = (Vec::with_capacity(BLOCK_BYTES), Vec::with_capacity(BLOCK_BYTES));
+        let mut last = 0;
         for (seq, record) in records {
             let layout = self.put_layout(&mut entries, &record.draft.layout)?;
-            let before = block.len();
-            frame::put_record(&mut block, *seq, record, layout);
-            if let Some(last) = last.filter(|_| block.len() > BLOCK_BYTES) {
-                let next = block.split_off(before);
-                entries.push((record_key(last).to_vec(), std::mem::replace(&mut block, next)));
+            frame.clear();
+            frame::put_record(&mut frame, *seq, record, layout);
+            if !block.is_empty() && block.len() + frame.len() > BLOCK_BYTES {
+                let full = std::mem::replace(&mut block, Vec::with_capacity(BLOCK_BYTES));
+                entries.push((record_key(last).to_vec(), full));
             }
-            last = Some(*seq);
+            block.extend_from_slice(&frame);
+            last = *seq;
         }
-        if let Some(last) = last {
+        if !block.is_empty() {
             entries.push((record_key(last).to_vec(), block));
         }
         let mut held = held + bytes_of(&entries);
