@@ -10,6 +10,8 @@
 //! [`IdHistory`], `x` + sequence number a [`DeadLetter`], `l` + number a ledger entry.
 
 mod table;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,8 +24,8 @@ use super::era::Era;
 use super::error::{Doing, SpoolError};
 use super::ledger::{self, LedgerEntry};
 use super::store::{self, Changes, Checksum, Go, Store};
-use crate::record::Record;
 use crate::record::identity::Fingerprint;
+use crate::record::{Draft, Record};
 use table::Table;
 
 pub use values::{DeadLetter, FlushMemory, IdHistory, Instance, Pin, Problem};
@@ -46,6 +48,9 @@ pub(super) struct State {
     dead: Table<DeadLetter>,
     ledger: Table<LedgerEntry>,
     clock: Table<Era>,
+    /// The last draft of each instance whose digest is not in its entry yet: a digest takes longer than all else that the summary
+    /// does for a record, and only the last one counts.
+    undigested: BTreeMap<String, Draft>,
     /// What is known of the clock, once it was looked at.
     seen: Option<Era>,
     /// Ids, pins or the host differ from what was last copied beside the summary.
@@ -76,6 +81,7 @@ impl State {
             dead: Table::new(b'x'),
             ledger: Table::new(b'l'),
             clock: Table::new(b'c'),
+            undigested: BTreeMap::new(),
             seen: None,
             identities_changed: false,
             compared: BTreeSet::new(),
@@ -86,6 +92,10 @@ impl State {
     pub(super) fn commit(&mut self) -> Result<(), SpoolError> {
         if self.is_unchanged() {
             return Ok(());
+        }
+        for (name, draft) in std::mem::take(&mut self.undigested) {
+            let instance = self.instances.edit(&self.store, name.as_bytes(), Instance::default)?;
+            instance.last_digest = Some(draft.digest());
         }
         self.meta.commits += 1;
         let mut changes = Changes::default();
@@ -120,17 +130,28 @@ impl State {
     // Instances ------------------------------------------------------------------------------------------------------
 
     pub(super) fn instance(&self, name: &str) -> Result<Option<Instance>, SpoolError> {
-        self.instances.get(&self.store, name.as_bytes())
+        let known = self.instances.get(&self.store, name.as_bytes())?;
+        Ok(known.map(|instance| self.digested(name, instance)))
+    }
+
+    /// An entry with the digest that it still lacks, if it does.
+    fn digested(&self, name: &str, mut instance: Instance) -> Instance {
+        if let Some(draft) = self.undigested.get(name) {
+            instance.last_digest = Some(draft.digest());
+        }
+        instance
     }
 
     pub(super) fn put_instance(&mut self, name: &str, instance: &Instance) {
         let before = self.instance(name).ok().flatten();
         self.identities_changed |= before.and_then(|before| before.pin) != instance.pin;
+        self.undigested.remove(name);
         self.instances.put(name.as_bytes(), instance.clone());
     }
 
     pub(super) fn instances(&self) -> Result<Vec<(String, Instance)>, SpoolError> {
-        Ok(named(self.instances.all(&self.store)?))
+        let all = named(self.instances.all(&self.store)?);
+        Ok(all.into_iter().map(|(name, it)| (name.clone(), self.digested(&name, it))).collect())
     }
 
     // The clock ------------------------------------------------------------------------------------------------------
@@ -268,9 +289,9 @@ impl State {
             instance.pin = Some(Pin { id: draft.id.clone(), readable: None, fixed: true });
             self.identities_changed = true;
         }
-        instance.last_digest = Some(draft.digest());
         instance.last_record_ms = Some(record.timestamp_ms);
         instance.last_seq = Some(seq);
+        self.undigested.insert(record.instance.clone(), draft.clone());
         Ok(())
     }
 
