@@ -350,7 +350,7 @@ fn digest_of(observation: &Observation, report: Option<&Report>) -> [u8; 32] {
             State::Withdrawn(why) | State::Unclear(why) | State::TooOld(why) => why,
         },
         "values": report.map(|report| &report.derived.values),
-        "layout": report.map(|report| &report.derived.layout),
+        "layout": report.map(|report| &*report.derived.layout),
         "node": report.map(|report| &report.node_version),
     });
     Sha256::digest(found.to_string()).into()

@@ -166,6 +166,8 @@ fn a_dump_of_a_read_only_spool_is_as_fair_while_others_write_to_it_elsewhere() {
 /// A draft with as many values as one of Butler.
 #[cfg(target_os = "linux")]
 fn wide(n: u64) -> Draft {
+    use std::sync::Arc;
+
     use salver::record::{Place, Value};
 
     let mut wide = draft(n);
@@ -174,7 +176,7 @@ fn wide(n: u64) -> Draft {
         nested: Some(format!("feature.number.{at}.of.many")),
         missing: Some(Value::Text("null".into())),
     };
-    wide.layout.places = (0..100).map(place).collect();
+    Arc::make_mut(&mut wide.layout).places = (0..100).map(place).collect();
     wide.values = (0..100).map(|at| Value::Bool(at % 3 == 0)).collect();
     wide
 }

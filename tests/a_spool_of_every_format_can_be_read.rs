@@ -12,6 +12,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use salver::record::{Draft, Reason, Value};
 use salver::spool::{FORMAT, Instance, Settled, Spool, SpoolFolder};
@@ -34,7 +35,7 @@ fn draft_of(instance: &str, n: u64) -> Draft {
         let mut further = place.clone();
         further.property = Some(format!("feature_{number}"));
         further.nested = Some(format!("feature.{number}"));
-        draft.layout.places.push(further);
+        Arc::make_mut(&mut draft.layout).places.push(further);
         draft.values.push(value);
     }
     draft

@@ -7,6 +7,7 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use salver::record::{Draft, Reason};
@@ -46,7 +47,7 @@ impl Known {
             uuid: queued.record.uuid,
             instance: queued.record.instance,
             id: queued.record.draft.id,
-            service: queued.record.draft.layout.service,
+            service: queued.record.draft.layout.service.clone(),
             timestamp_ms: queued.record.timestamp_ms,
             attempts: queued.attempts,
             dead: queued.dead.is_some(),
@@ -128,7 +129,7 @@ impl Pair {
             uuid: record.uuid,
             instance: instance.into(),
             id,
-            service: record.draft.layout.service,
+            service: record.draft.layout.service.clone(),
             timestamp_ms: record.timestamp_ms,
             attempts: 0,
             dead: false,
@@ -314,7 +315,7 @@ fn draft_of(instance: &str, dice: &mut Dice) -> Draft {
     let mut draft = draft(dice.roll(1000) as u64);
     draft.id = format!("{:064x}", if instance == "c" { 3 } else { 1 });
     if instance == "b" {
-        draft.layout.service = "butler-sos".into();
+        Arc::make_mut(&mut draft.layout).service = "butler-sos".into();
     }
     draft
 }

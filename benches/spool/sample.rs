@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each bench uses a part of it")]
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use salver::record::catalogue::Catalogue;
@@ -54,7 +55,11 @@ pub fn plain_draft() -> Draft {
         missing: Some(Value::Bool(false)),
     };
     Draft {
-        layout: Layout { service: "butler".into(), docker_flag: true, places: (0..90).map(place).collect() },
+        layout: Arc::new(Layout {
+            service: "butler".into(),
+            docker_flag: true,
+            places: (0..90).map(place).collect(),
+        }),
         values: vec![Value::Bool(true); 90],
         id: ID.into(),
         service_version: "15.1.0".into(),

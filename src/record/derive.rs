@@ -5,6 +5,8 @@
 //!
 //! Invariant: the only texts that come out are versions of three numbers, and words that stand in the catalogue.
 
+use std::sync::Arc;
+
 use semver::Version;
 
 use super::catalogue::{Field, Rule, Service};
@@ -15,7 +17,7 @@ use super::{Layout, Place, Value};
 #[derive(Clone, Debug)]
 pub struct Derived {
     /// The keys.
-    pub layout: Layout,
+    pub layout: Arc<Layout>,
     /// One value for each place of the layout.
     pub values: Vec<Value>,
     /// For each place where its value comes from.
@@ -33,30 +35,27 @@ pub struct Why {
 
 /// Derives what `version` of `service` reports for the block below its top-level key. Pure.
 pub fn derive(service: &Service, version: &Version, block: &Node) -> Derived {
-    let mut derived = Derived {
-        layout: Layout {
-            service: service.name.clone(),
-            docker_flag: service.docker_flag_since.as_ref().is_some_and(|since| version >= since),
-            places: Vec::new(),
-        },
-        values: Vec::new(),
-        reasons: Vec::new(),
+    let mut layout = Layout {
+        service: service.name.clone(),
+        docker_flag: service.docker_flag_since.as_ref().is_some_and(|since| version >= since),
+        places: Vec::new(),
     };
+    let (mut values, mut reasons) = (Vec::new(), Vec::new());
     let whole = |path: &str| format!("{}.{path}", service.top_level_key);
     for field in service.fields.iter().filter(|field| field.reported_in(version)) {
         let (value, path) = decide(field, block);
-        derived.layout.places.push(Place {
+        layout.places.push(Place {
             property: field.property.clone(),
             nested: field.nested.clone(),
             missing: field.missing.clone(),
         });
-        derived.values.push(value);
-        derived.reasons.push(Why {
+        values.push(value);
+        reasons.push(Why {
             decided_by: path.map(whole),
             looked_at: field.paths.iter().chain(&field.when).map(|path| whole(path)).collect(),
         });
     }
-    derived
+    Derived { layout: Arc::new(layout), values, reasons }
 }
 
 /// The value of one field, and the path that decided it.

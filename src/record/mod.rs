@@ -24,6 +24,8 @@ pub mod network;
 pub mod observe;
 pub mod version;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -71,8 +73,8 @@ pub struct Layout {
 /// What would be reported now: a record before it has a uuid and a timestamp.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
-    /// The keys.
-    pub layout: Layout,
+    /// The keys. They take many times the room of the values, so drafts share them.
+    pub layout: Arc<Layout>,
     /// The values, one for each place of the layout.
     pub values: Vec<Value>,
     /// The anonymous id: 64 lower-case hex digits.

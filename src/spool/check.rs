@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::error::{Doing, SpoolError};
 use super::frame::{self, Frame, Header, RecordFrame};
@@ -176,7 +177,7 @@ fn unfinished(
 #[derive(Default)]
 pub(super) struct Raw {
     pub header: Option<Header>,
-    layouts: HashMap<u64, Layout>,
+    layouts: HashMap<u64, Arc<Layout>>,
     pub records: BTreeMap<u64, RecordFrame>,
 }
 
@@ -187,7 +188,7 @@ impl Raw {
             for frame in frame::scan(&bytes) {
                 match frame {
                     Frame::Header(header) => raw.header = Some(header),
-                    Frame::Layout(key, layout) => _ = raw.layouts.insert(key, layout),
+                    Frame::Layout(key, layout) => _ = raw.layouts.insert(key, Arc::new(layout)),
                     Frame::Record(record) => _ = raw.records.insert(record.seq, record),
                 }
             }
@@ -195,8 +196,7 @@ impl Raw {
         Ok(raw)
     }
 
-    /// The records whose layout was found as well, ascending. Made one at a time, since each has a copy of the layout and is
-    /// many times as large as its frame.
+    /// The records whose layout was found as well, ascending.
     pub(super) fn each_record(self) -> impl Iterator<Item = (u64, Record)> {
         let layouts = self.layouts;
         self.records.into_iter().filter_map(move |(seq, frame)| {

@@ -157,6 +157,8 @@ pub(super) fn scan(bytes: &[u8]) -> impl Iterator<Item = Frame> + '_ {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::record::host::System;
     use crate::record::{Draft, Place, Reason, Value};
@@ -175,7 +177,7 @@ pub(super) mod tests {
 
     pub fn draft(n: u64) -> Draft {
         Draft {
-            layout: Layout {
+            layout: Arc::new(Layout {
                 service: "butler".into(),
                 docker_flag: true,
                 places: vec![Place {
@@ -183,7 +185,7 @@ pub(super) mod tests {
                     nested: Some("feature.x".into()),
                     missing: Some(Value::Text("null".into())),
                 }],
-            },
+            }),
             values: vec![Value::Int(n as i64)],
             id: format!("{:064x}", 0xabc),
             service_version: "15.1.0".into(),

@@ -17,6 +17,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::error::SpoolError;
 use super::frame::{self, Frame, Header, layout_key};
@@ -36,7 +37,7 @@ type Entries = Vec<(Vec<u8>, Vec<u8>)>;
 pub(super) struct Segment {
     number: u64,
     store: Store,
-    layouts: HashMap<u64, Layout>,
+    layouts: HashMap<u64, Arc<Layout>>,
     /// Layouts of records that were added since it was opened.
     written: Vec<u64>,
     /// Those of them that have no second copy yet.
@@ -75,19 +76,20 @@ impl Segment {
     /// Adds records, with one sync for all of them, to a segment that holds `held` bytes of frames. Tells how many it holds now.
     pub(super) fn append(&mut self, records: &[(u64, &Record)], held: u64) -> Result<u64, SpoolError> {
         let mut entries = Entries::new();
-        let mut block = Vec::new();
-        let mut last = None;
+        let (mut block, mut frame) = (Vec::with_capacity(BLOCK_BYTES), Vec::with_capacity(BLOCK_BYTES));
+        let mut last = 0;
         for (seq, record) in records {
             let layout = self.put_layout(&mut entries, &record.draft.layout)?;
-            let before = block.len();
-            frame::put_record(&mut block, *seq, record, layout);
-            if let Some(last) = last.filter(|_| block.len() > BLOCK_BYTES) {
-                let next = block.split_off(before);
-                entries.push((record_key(last).to_vec(), std::mem::replace(&mut block, next)));
+            frame.clear();
+            frame::put_record(&mut frame, *seq, record, layout);
+            if !block.is_empty() && block.len() + frame.len() > BLOCK_BYTES {
+                let full = std::mem::replace(&mut block, Vec::with_capacity(BLOCK_BYTES));
+                entries.push((record_key(last).to_vec(), full));
             }
-            last = Some(*seq);
+            block.extend_from_slice(&frame);
+            last = *seq;
         }
-        if let Some(last) = last {
+        if !block.is_empty() {
             entries.push((record_key(last).to_vec(), block));
         }
         let mut held = held + bytes_of(&entries);
@@ -105,7 +107,7 @@ impl Segment {
     }
 
     /// The key of a layout, which is added unless the segment has it.
-    fn put_layout(&mut self, entries: &mut Entries, layout: &Layout) -> Result<u64, SpoolError> {
+    fn put_layout(&mut self, entries: &mut Entries, layout: &Arc<Layout>) -> Result<u64, SpoolError> {
         // Comparing is cheaper than computing a key, and few layouts are written to one segment.
         if let Some(key) = self.written.iter().find(|key| self.layouts.get(key) == Some(layout)) {
             return Ok(*key);
@@ -122,7 +124,7 @@ impl Segment {
         Ok(key)
     }
 
-    fn layout(&mut self, key: u64) -> Result<Option<Layout>, SpoolError> {
+    fn layout(&mut self, key: u64) -> Result<Option<Arc<Layout>>, SpoolError> {
         if let Some(layout) = self.layouts.get(&key) {
             return Ok(Some(layout.clone()));
         }
@@ -130,6 +132,7 @@ impl Segment {
         let Some(Frame::Layout(_, layout)) = stored.as_deref().and_then(Frame::decode) else {
             return Ok(None);
         };
+        let layout = Arc::new(layout);
         self.layouts.insert(key, layout.clone());
         Ok(Some(layout))
     }

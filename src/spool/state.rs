@@ -12,6 +12,8 @@
 
 mod rebuild;
 mod table;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,8 +26,8 @@ use super::era::Era;
 use super::error::SpoolError;
 use super::ledger::{self, LedgerEntry};
 use super::store::{Changes, Checksum, Store};
-use crate::record::Record;
 use crate::record::identity::Fingerprint;
+use crate::record::{Draft, Record};
 pub(super) use rebuild::restore;
 use table::Table;
 
@@ -51,6 +53,9 @@ pub(super) struct State {
     /// The sums of its earlier entries, by fate.
     earlier: Table<LedgerEntry>,
     clock: Table<Era>,
+    /// The last draft of each instance whose digest is not in its entry yet: a digest takes longer than all else that the summary
+    /// does for a record, and only the last one counts.
+    undigested: BTreeMap<String, Draft>,
     /// What is known of the clock, once it was looked at.
     seen: Option<Era>,
     /// Ids, pins or the host differ from what was last copied beside the summary.
@@ -82,6 +87,7 @@ impl State {
             ledger: Table::new(b'l'),
             earlier: Table::new(b'e'),
             clock: Table::new(b'c'),
+            undigested: BTreeMap::new(),
             seen: None,
             identities_changed: false,
             compared: BTreeSet::new(),
@@ -92,6 +98,10 @@ impl State {
     pub(super) fn commit(&mut self) -> Result<(), SpoolError> {
         if self.is_unchanged() {
             return Ok(());
+        }
+        for (name, draft) in std::mem::take(&mut self.undigested) {
+            let instance = self.instances.edit(&self.store, name.as_bytes(), Instance::default)?;
+            instance.last_digest = Some(draft.digest());
         }
         self.meta.commits += 1;
         let mut changes = Changes::default();
@@ -128,17 +138,28 @@ impl State {
     // Instances ------------------------------------------------------------------------------------------------------
 
     pub(super) fn instance(&self, name: &str) -> Result<Option<Instance>, SpoolError> {
-        self.instances.get(&self.store, name.as_bytes())
+        let known = self.instances.get(&self.store, name.as_bytes())?;
+        Ok(known.map(|instance| self.digested(name, instance)))
+    }
+
+    /// An entry with the digest that it still lacks, if it does.
+    fn digested(&self, name: &str, mut instance: Instance) -> Instance {
+        if let Some(draft) = self.undigested.get(name) {
+            instance.last_digest = Some(draft.digest());
+        }
+        instance
     }
 
     pub(super) fn put_instance(&mut self, name: &str, instance: &Instance) {
         let before = self.instance(name).ok().flatten();
         self.identities_changed |= before.and_then(|before| before.pin) != instance.pin;
+        self.undigested.remove(name);
         self.instances.put(name.as_bytes(), instance.clone());
     }
 
     pub(super) fn instances(&self) -> Result<Vec<(String, Instance)>, SpoolError> {
-        Ok(named(self.instances.all(&self.store)?))
+        let all = named(self.instances.all(&self.store)?);
+        Ok(all.into_iter().map(|(name, it)| (name.clone(), self.digested(&name, it))).collect())
     }
 
     // The clock ------------------------------------------------------------------------------------------------------
@@ -284,9 +305,9 @@ impl State {
             instance.pin = Some(Pin { id: draft.id.clone(), readable: None, fixed: true });
             self.identities_changed = true;
         }
-        instance.last_digest = Some(draft.digest());
         instance.last_record_ms = Some(record.timestamp_ms);
         instance.last_seq = Some(seq);
+        self.undigested.insert(record.instance.clone(), draft.clone());
         Ok(())
     }
 }

@@ -6,7 +6,7 @@
 //! until the lock is free, and a panic becomes an error. This is the only file that names sled.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -28,6 +28,9 @@ pub(super) const LEAF_BYTES: usize = LOG_PIECE / 4;
 
 /// How long the late release of sled's own lock is waited out; measured: up to 9 ms.
 const LATE_RELEASE: Duration = Duration::from_secs(5);
+
+/// What sled's log grows by: room for some dozen records, and little enough to be no burden where a segment ends.
+static GROWTH: [u8; LOG_PIECE / 4] = [0; LOG_PIECE / 4];
 
 /// The file sled keeps its log in.
 const LOG: &str = "db";
@@ -133,7 +136,23 @@ impl Store {
 
     fn sync(&self) -> Result<(), SpoolError> {
         contained(&self.path, || self.db.flush())?;
+        // On a disk without room for it every sync takes longer, and that is all.
+        _ = self.grow_ahead();
         self.log.sync_data().doing("sync", &self.path)
+    }
+
+    /// Lets the log grow in steps, up to the end of sled's piece, with zeros behind what sled wrote; sled takes them for the end
+    /// of its log, and writes the same when it opens one. Why: a write that makes the file longer has the sync wait for the
+    /// file's length as well.
+    fn grow_ahead(&self) -> std::io::Result<()> {
+        if cfg!(windows) {
+            // There sled's lock keeps everybody else from writing, this process included.
+            return Ok(());
+        }
+        // Asking for the metadata instead would have the file system date the next write exactly, and write that down too.
+        let begun = (&self.log).seek(SeekFrom::End(0))? as usize % GROWTH.len();
+        // The file is open for appending: whatever sled writes meanwhile, this cannot overwrite it.
+        if begun > 0 { (&self.log).write_all(&GROWTH[begun..]) } else { Ok(()) }
     }
 
     /// Closes the database, waits until sled let go of it, and tells the checksum of its files.
@@ -170,7 +189,7 @@ fn remove_half_written_snapshots(path: &Path) -> Result<(), SpoolError> {
 
 fn open_log(path: &Path) -> Result<File, SpoolError> {
     let log = path.join(LOG);
-    File::options().read(true).write(true).open(&log).doing("open", &log)
+    File::options().read(true).append(true).open(&log).doing("open", &log)
 }
 
 fn wait_for_release(log: File) {
@@ -288,3 +307,6 @@ pub(super) fn remove_folder(path: &Path) -> Result<(), SpoolError> {
         }
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests;

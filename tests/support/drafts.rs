@@ -1,12 +1,14 @@
 //! Drafts that differ by a number, for tests that look at the spool only.
 
+use std::sync::Arc;
+
 use salver::record::host::System;
 use salver::record::{Draft, Layout, Place, Value};
 
 /// A draft whose one value is `n`.
 pub fn draft(n: u64) -> Draft {
     Draft {
-        layout: Layout {
+        layout: Arc::new(Layout {
             service: "butler".into(),
             docker_flag: true,
             places: vec![Place {
@@ -14,7 +16,7 @@ pub fn draft(n: u64) -> Draft {
                 nested: Some("feature.count".into()),
                 missing: None,
             }],
-        },
+        }),
         values: vec![Value::Int(n as i64)],
         id: format!("{:064x}", 0xfeed_u64),
         service_version: "15.1.0".into(),

@@ -11,7 +11,6 @@ use anyhow::Result;
 
 use super::Arguments;
 use crate::clock;
-use crate::record::Layout;
 use crate::spool::{Queued, Spool, SpoolError, SpoolFolder, SpoolView};
 
 /// So many records are read at a time.
@@ -45,7 +44,7 @@ impl Source {
             loop {
                 match rest.portion(folder, arguments) {
                     Ok(None) => return Ok(()),
-                    Ok(Some(portion)) => portion.write(write)?,
+                    Ok(Some(portion)) => portion.iter().try_for_each(&mut *write)?,
                     Err(error) if error.is_full() => {
                         *self = Source::View(Box::new(SpoolView::instead_of(folder, error)?));
                         break;
@@ -82,11 +81,11 @@ impl Rest {
         &mut self,
         folder: &SpoolFolder,
         arguments: &Arguments,
-    ) -> Result<Option<Portion>, SpoolError> {
+    ) -> Result<Option<Vec<Queued>>, SpoolError> {
         let most = usize::try_from(self.left).unwrap_or(PORTION).min(PORTION);
         let mut spool = folder.open_existing(clock::now_ms())?;
         self.end = self.end.min(spool.next_seq());
-        let mut portion = Portion::default();
+        let mut portion = Vec::new();
         let mut next = self.from;
         let mut read = 0;
         spool.each(self.from, |queued| {
@@ -96,9 +95,9 @@ impl Rest {
             next = queued.seq + 1;
             read += 1;
             if arguments.wants(&queued) {
-                portion.add(queued);
+                portion.push(queued);
             }
-            portion.records.len() < most && read < PORTION * 8
+            portion.len() < most && read < PORTION * 8
         })?;
         match spool.close() {
             // Only what was read counts.
@@ -106,34 +105,7 @@ impl Rest {
             closed => closed?,
         }
         self.from = next;
-        self.left -= portion.records.len() as u64;
+        self.left -= portion.len() as u64;
         Ok((read > 0).then_some(portion))
-    }
-}
-
-/// Records that were read at a time. Each came with a copy of its layout, which takes many times the room of its values; here
-/// they share it.
-#[derive(Default)]
-struct Portion {
-    layouts: Vec<Layout>,
-    records: Vec<(Queued, usize)>,
-}
-
-impl Portion {
-    fn add(&mut self, mut queued: Queued) {
-        let layout = std::mem::take(&mut queued.record.draft.layout);
-        let at = self.layouts.iter().position(|known| *known == layout).unwrap_or_else(|| {
-            self.layouts.push(layout);
-            self.layouts.len() - 1
-        });
-        self.records.push((queued, at));
-    }
-
-    fn write(self, write: &mut dyn FnMut(&Queued) -> Result<()>) -> Result<()> {
-        for (mut queued, at) in self.records {
-            queued.record.draft.layout = self.layouts[at].clone();
-            write(&queued)?;
-        }
-        Ok(())
     }
 }

@@ -12,6 +12,8 @@
 //!
 //! The uuid and the id stand in plain text, so that an auditor can look for them with grep.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::record::host::System;
@@ -47,7 +49,7 @@ pub(in crate::spool) struct Values {
 
 impl RecordFrame {
     /// The record, given its layout.
-    pub(in crate::spool) fn record(self, layout: Layout) -> Record {
+    pub(in crate::spool) fn record(self, layout: Arc<Layout>) -> Record {
         let values = self.values;
         Record {
             uuid: self.uuid,
