@@ -41,8 +41,8 @@ fn draft_of(instance: &str, n: u64) -> Draft {
     draft
 }
 
-/// Writes a spool in which everything has happened.
-fn write(folder: &SpoolFolder) {
+/// Writes a spool in which everything has happened; tells the uuids of what was delivered.
+fn write(folder: &SpoolFolder) -> Vec<String> {
     let mut spool = folder.open(WRITTEN).unwrap();
     for (instance, count) in [("butler", 12), ("sos", 8), ("erased", 3), ("stopped", 2)] {
         let drafts = (0..count).map(|n| draft_of(instance, n)).collect();
@@ -53,6 +53,7 @@ fn write(folder: &SpoolFolder) {
     let sent = spool.next_batch(6, &BTreeSet::new()).unwrap();
     spool.begin(&sent).unwrap();
     let refused = Settled::Dead("400 an event that nobody likes".into());
+    let delivered = sent[..4].iter().map(|it| it.record.uuid.clone()).collect();
     let fates = sent.into_iter().enumerate();
     let fates: Vec<_> =
         fates.map(|(n, it)| (it, if n < 4 { Settled::Delivered } else { refused.clone() })).collect();
@@ -69,6 +70,14 @@ fn write(folder: &SpoolFolder) {
     let sent = spool.next_batch(3, &BTreeSet::new()).unwrap();
     spool.begin(&sent).unwrap();
     spool.close().unwrap();
+    // It holds nothing, and is made again.
+    fs::remove_file(folder.path.join("reserve")).unwrap();
+    delivered
+}
+
+/// Whether a spool knows all of these again.
+fn know_again(spool: &mut Spool, delivered: &[String]) -> bool {
+    !delivered.is_empty() && delivered.iter().all(|uuid| spool.has_left(&uuid.parse().unwrap()).unwrap())
 }
 
 /// All that is in a spool besides the queue.
@@ -111,7 +120,8 @@ fn write_the_fixture() {
     assert!(!place.exists(), "{}: a fixture is written once and never again", place.display());
     let spool = place.join("spool");
     fs::create_dir_all(&place).unwrap();
-    write(&spool_folder(&spool));
+    let delivered = write(&spool_folder(&spool));
+    fs::write(place.join("delivered.json"), json!(delivered).to_string() + "\n").unwrap();
     // Looked at as a copy: reading changes a spool's files.
     let scratch = tempfile::tempdir().unwrap();
     let read = copy_of(&spool, scratch.path());
@@ -157,6 +167,9 @@ fn a_spool_of_every_format_is_read_and_goes_on() {
         let mut spool = folder.open(WRITTEN + 3000).unwrap();
         let rest: Json = serde_json::from_str(&fs::read_to_string(place.join("rest.json")).unwrap()).unwrap();
         assert_eq!(told(&mut spool), rest, "format {format}");
+        let delivered: Vec<String> =
+            serde_json::from_str(&fs::read_to_string(place.join("delivered.json")).unwrap()).unwrap();
+        assert!(know_again(&mut spool, &delivered), "format {format}");
         let before = dumped_lines(&rest);
         spool.record("sos", draft_of("sos", 100), Reason::Changed).unwrap();
         spool.close().unwrap();
@@ -175,10 +188,11 @@ fn dumped_lines(rest: &Json) -> u64 {
 fn a_spool_as_it_is_written_now_is_read_as_it_was_written() {
     let place = tempfile::tempdir().unwrap();
     let folder = spool_folder(&place.path().join("now"));
-    write(&folder);
+    let delivered = write(&folder);
     let copied = copy_of(&folder.path, place.path());
     assert_eq!(dumped(&copied.path), dumped(&folder.path));
     let rest = told(&mut folder.open(WRITTEN + 3000).unwrap());
+    assert!(know_again(&mut copied.open(WRITTEN + 3000).unwrap(), &delivered));
     assert_eq!(told(&mut copied.open(WRITTEN + 3000).unwrap()), rest);
     // That everything did happen in it.
     assert_eq!(
