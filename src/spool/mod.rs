@@ -14,15 +14,16 @@
 //!         flush-lock     held by the one who flushes                                           folder.rs
 //!         line/          the places in which processes wait for the two                        lock.rs
 //!         witness        the parts as last closed, with checksums; replaced atomically          witness.rs
-//!         reserve        room for a purge or a flush on a full disk                            reserve.rs
+//!         reserve        room for a purge or a flush on a full disk                             reserve.rs
 //!         identities     pinned ids and all ids ever used, once more; replaced atomically      identities.rs
-//!         left           keyed digests of what was delivered or erased                       left.rs
+//!         left           keyed digests of what was delivered or erased                        left.rs
 //!         state/         sled: instances, pinned ids, what is done, dead letters, ledger       state.rs
 //!         seg-00000017/  sled: up to 4,096 records or 4 MiB; only the last one is written to   segment.rs
 //!         seg-….damaged-…  what salvage set aside, for whoever wants to look at it             check.rs
 //! ```
 //!
-//! A folder that cannot be written to, since it is read-only or its disk full, is read by view.rs, from frames, witness and identities alone.
+//! A folder that cannot be written to, since it is read-only or its disk is full, is read by view.rs, from frames, witness and
+//! identities alone.
 //!
 //! A record is a frame (frame.rs): magic, version, length, sequence number, uuid, id and instance in plain text, the
 //! values, checksum. The keys that all records of a generation share stand once in each segment, as a frame of their own.
@@ -34,7 +35,8 @@
 //! 1. A record is on stable storage (fdatasync, on Windows FlushFileBuffers) when `record` returns.
 //! 2. The lock is held while acting, never while waiting for a network, a human or a timer.
 //! 3. The segments are the truth and `state/` is the summary: what a crash kept out of it is taken from the records at
-//!    the next opening. What the records cannot tell (done, dead, paused, ids) stands in `state/` and in the witness or `identities`.
+//!    the next opening. What the records cannot tell (done, dead, paused, ids) stands in `state/` and in the witness or
+//!    `identities`.
 //! 4. Records are never changed and sequence numbers never used twice.
 //! 5. Before sled opens a part, its files are compared with the witness; where they differ the raw frames are read first.
 //! 6. A record leaves the queue together with the ledger entry that says why.
