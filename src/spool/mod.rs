@@ -9,17 +9,17 @@
 //! # On disk
 //!
 //! ```text
-//! spool/  SALVER-SPOOL   marker and format; nothing is touched in a folder without it          folder.rs
-//!         lock           orders the processes; never replaced                                  lock.rs
-//!         flush-lock     held by the one who flushes                                           folder.rs
-//!         line/          the places in which processes wait for the two                        lock.rs
-//!         witness        the parts as last closed, with checksums; replaced atomically          witness.rs
-//!         reserve        room for a purge or a flush on a full disk                             reserve.rs
-//!         identities     pinned ids and all ids ever used, once more; replaced atomically      identities.rs
-//!         left           keyed digests of what was delivered or erased                        left.rs
-//!         state/         sled: instances, pinned ids, what is done, dead letters, ledger       state.rs
-//!         seg-00000017/  sled: up to 4,096 records or 4 MiB; only the last one is written to   segment.rs
-//!         seg-….damaged-…  what salvage set aside, for whoever wants to look at it             check.rs
+//! spool/  SALVER-SPOOL   marker and format; nothing is touched in a folder without it      folder.rs
+//!         lock           orders the processes; never replaced                              lock.rs
+//!         flush-lock     held by the one who flushes                                       folder.rs
+//!         line/          the places in which processes wait for the two                    lock.rs
+//!         witness        the parts as last closed, with checksums; replaced atomically     witness.rs
+//!         reserve        room for a purge or a flush on a full disk                        reserve.rs
+//!         identities     pinned ids and all ids ever used, once more; replaced atomically  identities.rs
+//!         left           keyed digests of what was delivered or erased                     left.rs
+//!         state/         sled: instances, pinned ids, what is done, dead letters, ledger   state.rs
+//!         seg-00000017/  sled: up to 4,096 records or 4 MiB; only the last one is written to segment.rs
+//!         seg-….damaged-…  what salvage set aside, for whoever wants to look at it         check.rs
 //! ```
 //!
 //! A folder that cannot be written to, since it is read-only or its disk is full, is read by view.rs, from frames, witness and
