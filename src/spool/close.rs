@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 
 use super::error::SpoolError;
+use super::limit::SMALL_FILES;
 use super::queue::Spool;
 use super::{identities, reserve, segment, state, store, witness};
 
@@ -22,13 +23,14 @@ impl Spool {
         if self.drained && store::bytes(&self.folder.join(state::FOLDER))? > GROWN {
             self.scrub_state()?;
         }
-        let Spool { folder, state, mut witness, written, limits, given_up, .. } = self;
+        let Spool { folder, state, mut witness, written, left, limits, given_up, .. } = self;
         (witness.state, witness.state_commits) = state.close()?;
         if written.as_ref() != Some(&witness) {
             witness::write(&folder, &witness)?;
         }
         // What was done is durable by now, and to be told so is worth more than the reserve.
-        if let Err(error) = reserve::keep(&folder, reserve::allowed(&witness, limits.max_bytes), given_up) {
+        let allowed = reserve::allowed(&witness, left.bytes() + SMALL_FILES, limits.max_bytes);
+        if let Err(error) = reserve::keep(&folder, allowed, given_up) {
             tracing::warn!("the spool is without its reserve for a full disk: {error}");
         }
         Ok(())

@@ -22,7 +22,6 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
 use super::error::{self, Doing, SpoolError};
-use super::limit::SMALL_FILES;
 use super::store::{self, LOG_PIECE};
 use super::witness::{Entry, Witness};
 
@@ -42,10 +41,10 @@ pub(super) fn wanted(witness: &Witness) -> u64 {
     ROOM + largest.next_multiple_of(STEP)
 }
 
-/// How large it may be within the limit on the folder's bytes.
-pub(super) fn allowed(witness: &Witness, max_bytes: u64) -> u64 {
+/// How large it may be within the limit on the folder's bytes. `beside` are those of what the witness does not know.
+pub(super) fn allowed(witness: &Witness, beside: u64, max_bytes: u64) -> u64 {
     let parts: u64 = witness.segments.iter().map(Entry::bytes).sum();
-    wanted(witness).min(max_bytes.saturating_sub(parts + witness.state.bytes + SMALL_FILES))
+    wanted(witness).min(max_bytes.saturating_sub(parts + witness.state.bytes + beside))
 }
 
 /// Bytes that are free on the disk of a folder, as far as the system tells.
