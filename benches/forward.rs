@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use salver::clock::now_ms;
 use salver::forward::flush::{self, Caller, Line};
 use salver::forward::plan::Limits;
 use salver::forward::transport::{Endpoint, EndpointSettings};
@@ -26,7 +27,7 @@ use salver::forward::wire::{self, Shape};
 use salver::spool::{Queued, SpoolError, SpoolFolder};
 use salver::stop::Stop;
 
-use sample::{NOW, filled};
+use sample::filled_at;
 use sink::Sink;
 
 const RECORDS: usize = 100_000;
@@ -36,12 +37,12 @@ fn main() {
     let disk = std::env::var_os("SALVER_BENCH_PLACE").unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
     let place = tempfile::tempdir_in(disk).expect("the place can be written");
     let draft = sample::draft_of("butler-sos/15.0.0");
-    let folder = filled(&place.path().join("spool"), &draft, RECORDS);
+    let folder = filled_at(now_ms(), &place.path().join("spool"), &draft, RECORDS);
     let (json_bytes, bound) = written_and_packed(&folder);
     println!("{:<58} {:>14}   bound", "figure", "measured");
     drain(&folder, bound);
     println!("  an event in JSON {:>54}", format!("{json_bytes} bytes"));
-    let folder = filled(&place.path().join("for-memory"), &draft, RECORDS);
+    let folder = filled_at(now_ms(), &place.path().join("for-memory"), &draft, RECORDS);
     memory(&folder);
 }
 
@@ -56,7 +57,7 @@ fn shape() -> Shape {
 
 /// The bound: serde_json and gzip of the events of one batch, in memory. Tells the bytes of an event and the records a second.
 fn written_and_packed(folder: &SpoolFolder) -> (usize, f64) {
-    let mut spool = folder.open(NOW).expect("the spool opens");
+    let mut spool = folder.open(now_ms()).expect("the spool opens");
     let mut batch: Vec<Queued> = Vec::new();
     let more = |queued| {
         batch.push(queued);

@@ -95,15 +95,20 @@ pub fn drafts(one: &Draft, count: usize) -> Vec<Draft> {
 
 /// A spool in which so many records wait.
 pub fn filled(path: &Path, one: &Draft, records: usize) -> SpoolFolder {
+    filled_at(NOW, path, one, records)
+}
+
+/// A spool in which so many records of this time wait.
+pub fn filled_at(now_ms: i64, path: &Path, one: &Draft, records: usize) -> SpoolFolder {
     const AT_ONCE: usize = 2_000;
     let folder = folder(path);
-    let mut spool = folder.open(NOW).expect("the spool opens");
+    let mut spool = folder.open(now_ms).expect("the spool opens");
     for _ in 0..records / AT_ONCE {
         spool.record_all(INSTANCE, drafts(one, AT_ONCE), Reason::Changed).expect("records are written");
     }
     spool.close().expect("the spool closes");
     // The first opening after a bulk load sorts out what sled left; what is measured is an ordinary day.
-    folder.open(NOW).and_then(|spool| spool.close()).expect("the spool opens and closes");
+    folder.open(now_ms).and_then(|spool| spool.close()).expect("the spool opens and closes");
     folder
 }
 
