@@ -106,7 +106,9 @@ impl Check<'_> {
         let damaged = entry.number;
         let path = segment::folder(self.spool, damaged);
         if saved.is_empty() && entry.present.is_empty() {
-            // Nobody knew of a record in it and none is found: its process died while sled was making it.
+            // Nobody knew of a record in it that waits and none is found: its process died while sled was making it, or the
+            // disk lost what was done with already.
+            *entry = Entry { number: damaged, ..Entry::default() };
             store::remove_folder(&path)?;
             return Segment::create(&path, Header { number: damaged, replaces: None });
         }

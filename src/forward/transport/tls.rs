@@ -53,6 +53,10 @@ pub(super) fn client_config(
     Ok(config)
 }
 
+/// How Windows ends its words for a certificate whose issuer neither came with it nor is in its store (CERT_E_CHAINING), as
+/// an inspecting proxy's is before its authority is trusted; the verifier hands on the words only.
+const NO_CHAIN: &str = "(os error -2146762486)";
+
 /// Reduces a TLS error to what an admin can act on.
 pub(super) fn failure(error: &rustls::Error) -> Failure {
     use CertificateError as Cert;
@@ -61,6 +65,7 @@ pub(super) fn failure(error: &rustls::Error) -> Failure {
     };
     match fault {
         Cert::UnknownIssuer => Failure::UntrustedIssuer,
+        Cert::Other(fault) if fault.to_string().contains(NO_CHAIN) => Failure::UntrustedIssuer,
         Cert::Expired | Cert::ExpiredContext { .. } | Cert::NotValidYet | Cert::NotValidYetContext { .. } => {
             Failure::CertificateTime
         }
@@ -136,5 +141,23 @@ impl Transport for TlsTransport {
 impl fmt::Debug for TlsTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsTransport").field("over", &self.stream.sock.inner()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::OtherError;
+
+    use super::*;
+
+    #[test]
+    fn windows_words_for_an_issuer_that_it_does_not_know_are_understood() {
+        let said = |code: i32| {
+            let words = io::Error::from_raw_os_error(code).to_string();
+            let fault = CertificateError::Other(OtherError(Arc::new(io::Error::other(words))));
+            failure(&rustls::Error::InvalidCertificate(fault))
+        };
+        assert_eq!(said(-2_146_762_486), Failure::UntrustedIssuer);
+        assert_eq!(said(5), Failure::Tls);
     }
 }
