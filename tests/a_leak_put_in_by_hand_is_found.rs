@@ -193,7 +193,8 @@ fn a_canary_is_found_in_every_form_in_which_it_could_leak() {
 #[test]
 fn a_number_is_found_in_the_form_that_the_spool_gives_it() {
     let mut canaries = Canaries::default();
-    let number = canaries.number();
+    // Not the first: its zeros may stand at the end of a uuid and the start of the id behind it.
+    let number = [canaries.number(), canaries.number()][1];
     let search = Search::new(&canaries);
     for value in [number as i64, -(number as i64)] {
         let folder = tempfile::tempdir().unwrap();
