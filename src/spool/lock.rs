@@ -123,9 +123,8 @@ mod tests {
 
     /// Waits until somebody stands at a place.
     fn until_taken(folder: &Path, place: u32) {
-        let place = open(&folder.join(format!("{LINE}/lock.{place}"))).unwrap();
-        while place.try_lock().is_ok() {
-            place.unlock().unwrap();
+        let place = folder.join(format!("{LINE}/lock.{place}"));
+        while open(&place).unwrap().try_lock().is_ok() {
             thread::sleep(LOOK_AGAIN);
         }
     }
