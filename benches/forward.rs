@@ -6,15 +6,16 @@
 //!
 //! The records are what Butler SOS reports of its production file: about 2.7 KB of JSON each, and nearly the same.
 
-#[path = "spool/sample.rs"]
+#[path = "common/report.rs"]
+mod report;
+#[path = "common/sample.rs"]
 mod sample;
 #[path = "forward/sink.rs"]
 mod sink;
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use flate2::Compression;
@@ -27,6 +28,7 @@ use salver::forward::wire::{self, Shape};
 use salver::spool::{Queued, SpoolError, SpoolFolder};
 use salver::stop::Stop;
 
+use report::line;
 use sample::filled_at;
 use sink::Sink;
 
@@ -39,9 +41,9 @@ fn main() {
     let draft = sample::draft_of("butler-sos/15.0.0");
     let folder = filled_at(now_ms(), &place.path().join("spool"), &draft, RECORDS);
     let (json_bytes, bound) = written_and_packed(&folder);
-    println!("{:<58} {:>14}   bound", "figure", "measured");
+    report::head();
     drain(&folder, bound);
-    println!("  an event in JSON {:>54}", format!("{json_bytes} bytes"));
+    line("  an event in JSON", &format!("{json_bytes} bytes"), "");
     let folder = filled_at(now_ms(), &place.path().join("for-memory"), &draft, RECORDS);
     memory(&folder);
 }
@@ -102,16 +104,16 @@ fn drain(folder: &SpoolFolder, bound: f64) {
     })
     .expect("the address is one");
     let limits = Limits { batch_events: BATCH, patience: Duration::from_secs(10), records: None };
-    let line = Line { folder, endpoint: &endpoint, shape: shape(), limits };
+    let from_here = Line { folder, endpoint: &endpoint, shape: shape(), limits };
     let started = Instant::now();
-    let report = flush::run(&line, &mut Nobody, &Stop::default()).expect("the spool is drained");
+    let report = flush::run(&from_here, &mut Nobody, &Stop::default()).expect("the spool is drained");
     let rate = RECORDS as f64 / started.elapsed().as_secs_f64();
     assert_eq!((report.sent, report.remaining), (RECORDS as u64, 0), "{report:?}");
-    say("records drained, with gzip", &format!("{rate:.0}/s"), "at least 50000/s");
-    say("  serde_json and gzip of the same events in memory", &format!("{bound:.0}/s"), "");
-    say("  of that rate", &format!("{:.2}", rate / bound), "");
+    line("records drained, with gzip", &format!("{rate:.0}/s"), "at least 50000/s");
+    line("  serde_json and gzip of the same events in memory", &format!("{bound:.0}/s"), "");
+    line("  of that rate", &format!("{:.2}", rate / bound), "");
     let bytes = report.wire_bytes as f64 / RECORDS as f64;
-    say("on the wire for each record", &format!("{bytes:.1} bytes"), "at most 80 bytes");
+    line("on the wire for each record", &format!("{bytes:.1} bytes"), "at most 80 bytes");
 }
 
 /// The real `salver flush`, and the most memory it ever had.
@@ -127,24 +129,5 @@ fn memory(folder: &SpoolFolder) {
         .arg("--spool")
         .arg(&folder.path)
         .args(["flush", "--format", "json"]);
-    let mut child = salver.stdout(Stdio::null()).spawn().expect("salver starts");
-    let mut most = 0;
-    while child.try_wait().expect("salver can be waited for").is_none() {
-        most = most.max(peak(child.id()).unwrap_or(0));
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    if most > 0 {
-        say("memory of salver flush", &format!("{:.1} MB", most as f64 / 1e6), "at most 32 MB");
-    }
-}
-
-/// The most memory a process ever had, as Linux tells it.
-fn peak(process: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(Path::new("/proc").join(process.to_string()).join("status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
-}
-
-fn say(figure: &str, measured: &str, bound: &str) {
-    println!("{figure:<58} {measured:>14}   {bound}");
+    report::memory("memory of salver flush", report::most_of(&mut salver), "at most 32 MB");
 }

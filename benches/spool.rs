@@ -13,7 +13,9 @@
 mod figures;
 #[path = "spool/memory.rs"]
 mod memory;
-#[path = "spool/sample.rs"]
+#[path = "common/report.rs"]
+mod report;
+#[path = "common/sample.rs"]
 mod sample;
 
 use std::path::Path;
@@ -29,7 +31,7 @@ fn main() {
     let disk = std::env::var_os("SALVER_BENCH_PLACE").unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
     let place = tempfile::tempdir_in(disk).expect("the place can be written");
     let one = sample::draft();
-    println!("{:<58} {:>14}   bound", "figure", "measured");
+    report::head();
     figures::one_at_a_time(place.path(), &one);
     figures::in_bulk(place.path(), &one);
     for records in [100_000, 1_000_000] {

@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use salver::clock;
 use salver::record::Reason;
-use salver::spool::{Limits, SpoolFolder};
+use salver::spool::SpoolFolder;
 
 use support::drafts::draft;
 use support::faulty::{Fault, Faulty};
+use support::folders::spool_folder;
 use support::posthog::PostHog;
 use support::site::{SOS, Site};
 
@@ -63,9 +64,7 @@ fn what_was_acknowledged_is_what_arrived() {
         "flush: {{batchEvents: 50, timeout: 2s, patience: 1s}}\nposthog: {{host: '{}', apiKey: phc_test}}\n",
         line.url()
     ));
-    let limits =
-        Limits { max_bytes: 1 << 30, max_records: 1_000_000, retention: Duration::from_secs(1_000_000) };
-    let folder = SpoolFolder { path: site.spool(), limits, wait: Duration::from_secs(60) };
+    let folder = SpoolFolder { wait: Duration::from_secs(60), ..spool_folder(&site.spool()) };
     folder.open(clock::now_ms()).unwrap().close().unwrap();
 
     let stop = AtomicBool::new(false);

@@ -9,7 +9,7 @@ use salver::record::Reason;
 use salver::spool::{Settled, SpoolFolder};
 use support::dice::Dice;
 use support::drafts::draft;
-use support::folders::{NOW, copy, files, spool_folder};
+use support::folders::{NOW, copy, files, spool_folder, uuids_in};
 
 const RECORDS: u64 = 120;
 
@@ -30,13 +30,7 @@ fn filled(folder: &SpoolFolder) -> (Vec<String>, Vec<String>) {
 
 fn waiting(folder: &SpoolFolder) -> (Vec<String>, Vec<String>) {
     let mut spool = folder.open(NOW).unwrap();
-    let mut uuids = Vec::new();
-    spool
-        .each(0, |queued| {
-            uuids.push(queued.record.uuid);
-            true
-        })
-        .unwrap();
+    let uuids = uuids_in(&mut spool).unwrap();
     let problems = spool.problems().iter().map(|problem| problem.text.clone()).collect();
     spool.close().unwrap();
     (uuids, problems)

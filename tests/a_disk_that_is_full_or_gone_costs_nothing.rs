@@ -18,7 +18,7 @@ use salver::spool::SpoolFolder;
 
 use serde_json::json;
 use support::drafts::draft;
-use support::folders::{NOW, spool_folder};
+use support::folders::{NOW, spool_folder, uuids_in};
 use support::posthog::PostHog;
 use support::service::{Service, said};
 use support::site::{SOS, Site, flip, record_some, reports};
@@ -28,13 +28,7 @@ use support::{dump, err, expect};
 /// The uuids that wait in a spool.
 fn waiting(folder: &SpoolFolder) -> Vec<String> {
     let mut spool = folder.open(NOW + 2 * 3_600_000).unwrap();
-    let mut uuids = Vec::new();
-    spool
-        .each(0, |queued| {
-            uuids.push(queued.record.uuid);
-            true
-        })
-        .unwrap();
+    let uuids = uuids_in(&mut spool).unwrap();
     assert_eq!(spool.problems(), []);
     spool.close().unwrap();
     uuids

@@ -17,7 +17,7 @@ use std::time::Duration;
 use salver::spool::SpoolFolder;
 use support::dice::Dice;
 use support::everything;
-use support::folders::{NOW, spool_folder};
+use support::folders::{NOW, spool_folder, waiting_in};
 use support::said::{Said, have_left};
 use support::scratch::how_many;
 use support::service::Service;
@@ -42,13 +42,8 @@ fn child_that_does_everything() {
 /// What a spool holds, by uuid and instance, and how many records have left it by its ledger.
 fn looked_at(folder: &SpoolFolder) -> (Vec<(String, String)>, u64) {
     let mut spool = folder.open(NOW).unwrap();
-    let mut queue = Vec::new();
-    spool
-        .each(0, |queued| {
-            queue.push((queued.record.uuid, queued.record.instance));
-            true
-        })
-        .unwrap();
+    let waiting = waiting_in(&mut spool).unwrap().into_iter();
+    let queue = waiting.map(|queued| (queued.record.uuid, queued.record.instance)).collect();
     let left = have_left(&spool.ledger().unwrap());
     assert_eq!(spool.problems(), [], "a kill is no damage");
     spool.close().unwrap();

@@ -18,10 +18,11 @@ use std::time::Duration;
 
 use salver::clock;
 use salver::record::Reason;
-use salver::spool::{Limits, SpoolFolder};
+use salver::spool::SpoolFolder;
 use serde_json::{Value as Json, json};
 
 use support::drafts::draft;
+use support::folders::spool_folder;
 use support::posthog::{PostHog, Scripted};
 use support::scratch::how_many;
 use support::service::{Service, until};
@@ -46,9 +47,7 @@ fn random(below: u64) -> u64 {
 }
 
 fn folder(path: &Path) -> SpoolFolder {
-    let limits =
-        Limits { max_bytes: 1 << 30, max_records: 1_000_000, retention: Duration::from_secs(1_000_000) };
-    SpoolFolder { path: path.to_owned(), limits, wait: Duration::from_secs(60) }
+    SpoolFolder { wait: Duration::from_secs(60), ..spool_folder(path) }
 }
 
 // The child -------------------------------------------------------------------------------------------------------------

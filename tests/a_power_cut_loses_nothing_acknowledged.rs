@@ -22,7 +22,7 @@ use aho_corasick::AhoCorasick;
 use salver::spool::SpoolFolder;
 use support::dice::Dice;
 use support::everything;
-use support::folders::{NOW, files, spool_folder};
+use support::folders::{NOW, files, spool_folder, waiting_in};
 use support::posthog::PostHog;
 use support::powercut::disk::{Disk, Kept, Syncs};
 use support::powercut::{Event, Tape};
@@ -252,15 +252,13 @@ struct Found {
 /// Opens a spool. A cut is no damage, so a problem is an error.
 fn looked_at(folder: &SpoolFolder) -> Result<Found, String> {
     let mut spool = folder.open(NOW).map_err(|error| format!("cannot be opened: {error}"))?;
-    let mut queue = Vec::new();
-    let mut dead = BTreeSet::new();
-    spool
-        .each(0, |queued| {
-            dead.extend(queued.dead.map(|_| queued.record.uuid.clone()));
-            queue.push(queued.record.uuid);
-            true
-        })
-        .unwrap();
+    let waiting = waiting_in(&mut spool).unwrap();
+    let dead = waiting
+        .iter()
+        .filter(|queued| queued.dead.is_some())
+        .map(|queued| queued.record.uuid.clone())
+        .collect();
+    let queue = waiting.into_iter().map(|queued| queued.record.uuid).collect();
     let left = support::said::have_left(&spool.ledger().unwrap());
     let problems: Vec<String> = spool.problems().iter().map(|problem| problem.text.clone()).collect();
     spool.close().unwrap();

@@ -21,7 +21,7 @@ use salver::record::Reason;
 use salver::spool::{Selector, Settled, SpoolFolder};
 use support::dice::Dice;
 use support::drafts::draft;
-use support::folders::{NOW, copy, files, spool_folder};
+use support::folders::{NOW, copy, files, spool_folder, uuids_in};
 use support::scratch::{how_many, in_memory};
 
 /// The part of a disk that is lost in one piece.
@@ -155,13 +155,7 @@ struct Tally {
 /// Opens a spool; tells the uuids that wait, and its problems.
 fn looked_at(folder: &SpoolFolder) -> Result<(Vec<String>, Vec<String>), String> {
     let mut spool = folder.open_existing(NOW).map_err(|error| error.to_string())?;
-    let mut uuids = Vec::new();
-    spool
-        .each(0, |queued| {
-            uuids.push(queued.record.uuid);
-            true
-        })
-        .map_err(|error| format!("each: {error}"))?;
+    let uuids = uuids_in(&mut spool).map_err(|error| format!("each: {error}"))?;
     let problems = spool.problems().iter().map(|problem| problem.text.clone()).collect();
     spool.close().map_err(|error| format!("close: {error}"))?;
     Ok((uuids, problems))

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use salver::record::{Reason, Record};
 use salver::spool::{Selector, Settled, SpoolFolder};
 use support::drafts::draft;
-use support::folders::{NOW, copy, files_with, spool_folder};
+use support::folders::{NOW, copy, files_with, spool_folder, waiting_in};
 
 /// Records of two instances with ids of their own, interleaved, in a spool that is closed again.
 fn filled(folder: &SpoolFolder, records: u64) -> (Vec<Record>, Vec<Record>) {
@@ -46,14 +46,8 @@ fn the_uuids_of_purged_records_are_in_no_file_and_the_others_are_still_there() {
     assert_gone(&folder, &mine);
 
     let mut spool = folder.open(NOW).unwrap();
-    let mut left = Vec::new();
-    spool
-        .each(0, |queued| {
-            left.push(queued.record);
-            true
-        })
-        .unwrap();
-    assert_eq!(left, others);
+    let left = waiting_in(&mut spool).unwrap().into_iter().map(|queued| queued.record);
+    assert_eq!(left.collect::<Vec<_>>(), others);
 }
 
 #[test]

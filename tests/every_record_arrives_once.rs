@@ -12,10 +12,11 @@ use std::time::Duration;
 use salver::clock;
 use salver::forward::wire::{self, Shape};
 use salver::record::{Reason, Record};
-use salver::spool::{Limits, Queued, SpoolFolder};
+use salver::spool::Queued;
 use serde_json::{Value as Json, json};
 
 use support::drafts::draft;
+use support::folders::spool_folder;
 use support::posthog::{PostHog, Scripted};
 use support::service::{Service, until};
 use support::site::{BUTLER, SOS, SWITCHES, Site, flip};
@@ -41,10 +42,7 @@ fn lead_to(site: &Site, url: &str, flush: &str) {
 
 /// Writes so many records of two instances with one id, as fast as it goes; tells their uuids.
 fn record_fast(site: &Site, count: u64) -> Vec<String> {
-    let limits =
-        Limits { max_bytes: 1 << 30, max_records: 1_000_000, retention: Duration::from_secs(1_000_000) };
-    let folder = SpoolFolder { path: site.spool(), limits, wait: Duration::from_secs(60) };
-    let mut spool = folder.open(clock::now_ms()).unwrap();
+    let mut spool = spool_folder(&site.spool()).open(clock::now_ms()).unwrap();
     let mut record =
         |n: u64| spool.record(&format!("instance-{}", n % 2), draft(n), Reason::Changed).unwrap().uuid;
     let uuids = (0..count).map(&mut record).collect();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use salver::record::Reason;
 use salver::spool::{Fate, Settled, SpoolFolder};
 use support::drafts::draft;
-use support::folders::{NOW, files, spool_folder};
+use support::folders::{NOW, files, spool_folder, waiting_in};
 use support::posthog::PostHog;
 use support::site::{SOS, Site};
 use support::{err, expect, out};
@@ -37,15 +37,9 @@ fn record(folder: &SpoolFolder, now_ms: i64, instance: &str, numbers: std::ops::
 /// Instance and number of each record that waits, in order.
 fn waiting(folder: &SpoolFolder) -> Vec<(String, u64)> {
     let mut spool = folder.open(NOW).unwrap();
-    let mut found = Vec::new();
-    spool
-        .each(0, |queued| {
-            found.push((queued.record.instance, queued.seq));
-            true
-        })
-        .unwrap();
+    let waiting = waiting_in(&mut spool).unwrap();
     spool.close().unwrap();
-    found
+    waiting.into_iter().map(|queued| (queued.record.instance, queued.seq)).collect()
 }
 
 /// What the ledger says has left, by fate.

@@ -18,7 +18,7 @@ use salver::record::Reason;
 use salver::spool::Selector;
 use serde_json::{Value as Json, json};
 use support::drafts::draft;
-use support::folders::{NOW, copy, files_with, spool_folder};
+use support::folders::{NOW, copy, files_with, spool_folder, waiting_in};
 use support::posthog::PostHog;
 use support::service::Service;
 use support::site::{Site, record_some};
@@ -191,13 +191,7 @@ fn full_segments_are_rewritten_within_the_reserve() {
     assert_eq!(receipt.records, erased.len() as u64);
     disk.free();
     let mut spool = folder.open(NOW + 10).unwrap();
-    let mut found = Vec::new();
-    spool
-        .each(0, |queued| {
-            found.push(queued.record);
-            true
-        })
-        .unwrap();
+    let found = waiting_in(&mut spool).unwrap().into_iter().map(|queued| queued.record).collect::<Vec<_>>();
     assert_eq!(spool.problems(), []);
     spool.close().unwrap();
     assert_eq!(found, kept);

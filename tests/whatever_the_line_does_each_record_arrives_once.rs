@@ -6,15 +6,14 @@
 mod support;
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use salver::clock;
 use salver::record::Reason;
-use salver::spool::{Limits, SpoolFolder};
 use serde_json::Value as Json;
 
 use support::drafts::draft;
 use support::faulty::{Fault, Faulty};
+use support::folders::spool_folder;
 use support::posthog::{PostHog, Scripted};
 use support::site::{BUTLER, SOS, Site};
 use support::tls::{Certificate, Tls};
@@ -30,10 +29,7 @@ const PATIENCE: usize = 12;
 fn waiting() -> (Site, Vec<String>) {
     let site = Site::of_sos(SOS);
     site.write("config/butler.yaml", BUTLER);
-    let limits =
-        Limits { max_bytes: 1 << 30, max_records: 1_000_000, retention: Duration::from_secs(1_000_000) };
-    let folder = SpoolFolder { path: site.spool(), limits, wait: Duration::from_secs(60) };
-    let mut spool = folder.open(clock::now_ms()).unwrap();
+    let mut spool = spool_folder(&site.spool()).open(clock::now_ms()).unwrap();
     let drafts = (0..RECORDS).map(draft).collect();
     let records = spool.record_all("fast", drafts, Reason::Changed).unwrap();
     spool.close().unwrap();

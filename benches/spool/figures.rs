@@ -8,12 +8,8 @@ use std::time::{Duration, Instant};
 use salver::record::{Draft, Reason};
 use salver::spool::{Spool, SpoolFolder};
 
+use crate::report::line;
 use crate::sample::{INSTANCE, NOW, drafts, filled, folder};
-
-/// One line of the report.
-pub fn line(figure: &str, measured: &str, bound: &str) {
-    println!("{figure:<58} {measured:>14}   {bound}");
-}
 
 /// Records one by one, each durable before the next, with the spool held open.
 pub fn one_at_a_time(place: &Path, one: &Draft) {

@@ -52,11 +52,10 @@ impl Spool {
         if uuids.is_empty() {
             return Ok(());
         }
-        let retention_ms = i64::try_from(self.limits.retention.as_millis()).unwrap_or(i64::MAX);
         let believed = self.state.see_clock(self.now_ms)?.is_believed();
         let keep = Keep {
             most: MOST.min(self.limits.max_bytes / PART / file::DIGEST as u64),
-            since_ms: if believed { self.now_ms.saturating_sub(retention_ms) } else { i64::MIN },
+            since_ms: if believed { self.limits.expired_before(self.now_ms) } else { i64::MIN },
         };
         let content = Content::read(&self.folder)?;
         let damaged = content.lacks_any_before(self.state.meta.left);

@@ -151,7 +151,7 @@ impl State {
     }
 
     pub(super) fn put_instance(&mut self, name: &str, instance: &Instance) {
-        let before = self.instance(name).ok().flatten();
+        let before = self.instances.get(&self.store, name.as_bytes()).ok().flatten();
         self.identities_changed |= before.and_then(|before| before.pin) != instance.pin;
         self.undigested.remove(name);
         self.instances.put(name.as_bytes(), instance.clone());

@@ -4,12 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "a broken test server should fail its test")]
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
+
+use super::listening::{Listening, is_only_quiet};
 
 /// How long one side is listened to before the other has its turn.
 const TURN: Duration = Duration::from_millis(5);
@@ -44,40 +46,28 @@ impl Fault {
 
 /// The line; it ends when dropped.
 pub struct Faulty {
-    address: SocketAddr,
+    listening: Listening,
     script: Arc<Mutex<VecDeque<Fault>>>,
     made: Arc<AtomicUsize>,
-    stop: Arc<AtomicBool>,
 }
 
 impl Faulty {
     /// A line to a server, on which one connection after the other has one of these faults.
     pub fn to(server: SocketAddr, faults: &[Fault]) -> Faulty {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let line = Faulty {
-            address: listener.local_addr().unwrap(),
-            script: Arc::new(Mutex::new(faults.iter().copied().collect())),
-            made: Arc::default(),
-            stop: Arc::default(),
-        };
-        let (script, made, stop) = (Arc::clone(&line.script), Arc::clone(&line.made), Arc::clone(&line.stop));
-        thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                if stop.load(Ordering::Relaxed) {
-                    return;
-                }
-                made.fetch_add(1, Ordering::Relaxed);
-                let fault = script.lock().unwrap().pop_front();
-                let stop = Arc::clone(&stop);
-                thread::spawn(move || Wire::between(client, server, fault).carry_on(&stop));
-            }
+        let script = Arc::new(Mutex::new(faults.iter().copied().collect::<VecDeque<_>>()));
+        let made = Arc::new(AtomicUsize::default());
+        let (next, count) = (Arc::clone(&script), Arc::clone(&made));
+        let listening = Listening::start(move |client, stop| {
+            count.fetch_add(1, Ordering::Relaxed);
+            let fault = next.lock().unwrap().pop_front();
+            Wire::between(client, server, fault).carry_on(stop);
         });
-        line
+        Faulty { listening, script, made }
     }
 
     /// What to write in `posthog.host`.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.listening.address)
     }
 
     /// More connections fail, each in one of these ways.
@@ -98,14 +88,6 @@ impl Faulty {
     /// How many connections were made.
     pub fn connections(&self) -> usize {
         self.made.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Faulty {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        // So that it notices.
-        _ = TcpStream::connect(self.address);
     }
 }
 
@@ -187,8 +169,4 @@ impl Wire {
         }
         true
     }
-}
-
-fn is_only_quiet(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }

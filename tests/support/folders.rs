@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use salver::spool::{Limits, SpoolFolder};
+use salver::spool::{Limits, Queued, Spool, SpoolError, SpoolFolder};
 
 /// The present, for tests that do not care.
 pub const NOW: i64 = 1_800_000_000_000;
@@ -19,6 +19,21 @@ pub fn spool_folder(path: &Path) -> SpoolFolder {
         },
         wait: Duration::from_secs(10),
     }
+}
+
+/// All that waits in an open spool, in its order.
+pub fn waiting_in(spool: &mut Spool) -> Result<Vec<Queued>, SpoolError> {
+    let mut waiting = Vec::new();
+    spool.each(0, |queued| {
+        waiting.push(queued);
+        true
+    })?;
+    Ok(waiting)
+}
+
+/// The uuids of all that waits in an open spool, in its order.
+pub fn uuids_in(spool: &mut Spool) -> Result<Vec<String>, SpoolError> {
+    Ok(waiting_in(spool)?.into_iter().map(|queued| queued.record.uuid).collect())
 }
 
 /// All files below a folder.

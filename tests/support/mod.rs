@@ -10,6 +10,7 @@ pub mod folders;
 pub mod generated;
 #[cfg(target_os = "linux")]
 pub mod host;
+pub mod listening;
 pub mod map;
 pub mod mend;
 pub mod posthog;

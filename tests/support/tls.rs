@@ -3,17 +3,18 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a broken test server should fail its test")]
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::crypto::ring;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use super::listening::{Listening, is_only_quiet};
 
 /// How long one side is listened to before the other has its turn.
 const TURN: Duration = Duration::from_millis(10);
@@ -31,43 +32,23 @@ pub enum Certificate {
 
 /// The running server; it stops when dropped.
 pub struct Tls {
-    address: SocketAddr,
+    listening: Listening,
     /// The certificate of its authority, as PEM.
     pub authority: String,
-    stop: Arc<AtomicBool>,
 }
 
 impl Tls {
     /// Starts it in front of the server at an address.
     pub fn before(server: SocketAddr, certificate: Certificate) -> Tls {
         let (config, authority) = config(certificate);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                if stopped.load(Ordering::Relaxed) {
-                    return;
-                }
-                let (config, stopped) = (Arc::clone(&config), Arc::clone(&stopped));
-                thread::spawn(move || relay(client, config, server, &stopped));
-            }
-        });
-        Tls { address, authority, stop }
+        let listening =
+            Listening::start(move |client, stop| relay(client, Arc::clone(&config), server, stop));
+        Tls { listening, authority }
     }
 
     /// What to write in `posthog.host`.
     pub fn url(&self) -> String {
-        format!("https://localhost:{}", self.address.port())
-    }
-}
-
-impl Drop for Tls {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        // So that it notices.
-        _ = TcpStream::connect(self.address);
+        format!("https://localhost:{}", self.listening.address.port())
     }
 }
 
@@ -112,8 +93,6 @@ fn carry(from: &mut impl Read, to: &mut impl Write, bytes: &mut [u8]) -> bool {
     match from.read(bytes) {
         Ok(0) => false,
         Ok(length) => to.write_all(&bytes[..length]).and_then(|()| to.flush()).is_ok(),
-        Err(error) => {
-            matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
-        }
+        Err(error) => is_only_quiet(&error),
     }
 }
