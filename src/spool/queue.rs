@@ -220,14 +220,14 @@ impl Spool {
     /// Live records from sequence number `from` on, oldest first, as long as `each` wants more.
     pub fn each(&mut self, from: u64, mut each: impl FnMut(Queued) -> bool) -> Result<(), SpoolError> {
         let dead = self.state.dead()?;
+        let attempts = self.state.meta.attempts.clone();
         for at in 0..self.witness.segments.len() {
             let entry = self.witness.segments[at].clone();
-            if entry.live() == 0 || entry.present.last().is_none_or(|last| last < from) {
+            let Some(first) = entry.first_live().filter(|_| entry.present.last() >= Some(from)) else {
                 continue;
-            }
-            let attempts = self.state.meta.attempts.clone();
+            };
             let mut more = true;
-            self.segment(at)?.each(from, |seq, record| {
+            self.segment(at)?.each(from.max(first), |seq, record| {
                 if entry.is_live(seq) {
                     let attempts = attempts.get(&seq).copied().unwrap_or(0);
                     more = each(Queued { seq, record, attempts, dead: dead.get(&seq).cloned() });

@@ -64,6 +64,19 @@ impl Ranges {
         self.0.first().map(|(first, _)| *first)
     }
 
+    /// The smallest number that is not in the other set.
+    pub fn first_not_in(&self, other: &Ranges) -> Option<u64> {
+        self.0.iter().find_map(|&(first, last)| {
+            let after = other.0.partition_point(|(first_of_other, _)| *first_of_other <= first);
+            // A range of the other set ends before a number that is not in it, as no two touch.
+            let next = match after.checked_sub(1).map(|at| other.0[at].1) {
+                Some(end) if end >= first => end + 1,
+                _ => first,
+            };
+            (next <= last).then_some(next)
+        })
+    }
+
     /// The largest number.
     pub fn last(&self) -> Option<u64> {
         self.0.last().map(|(_, last)| *last)
@@ -109,6 +122,9 @@ mod tests {
             assert_eq!(ranges.iter().collect::<Vec<_>>(), set.iter().copied().collect::<Vec<_>>());
             assert_eq!(ranges.len(), set.len() as u64);
             assert!(ranges.0.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0), "{ranges:?}");
+            let other: Ranges = (0..seed >> 60).chain(20..30).collect();
+            let not_in_other = set.iter().copied().find(|n| !other.contains(*n));
+            assert_eq!(ranges.first_not_in(&other), not_in_other);
             assert!((0..50).all(|n| ranges.contains(n) == set.contains(&n)));
         }
     }

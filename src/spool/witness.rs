@@ -70,6 +70,11 @@ impl Entry {
         self.live().saturating_sub(self.dead.len())
     }
 
+    /// The first of its records that are still in the queue.
+    pub(super) fn first_live(&self) -> Option<u64> {
+        self.present.first_not_in(&self.done)
+    }
+
     /// Whether a record of it is still in the queue.
     pub(super) fn is_live(&self, seq: u64) -> bool {
         self.present.contains(seq) && !self.done.contains(seq)
