@@ -27,6 +27,7 @@ use salver::forward::transport::{Endpoint, EndpointSettings};
 use salver::forward::wire::{self, Shape};
 use salver::spool::{Queued, SpoolError, SpoolFolder};
 use salver::stop::Stop;
+use serde_json::json;
 
 use report::line;
 use sample::filled_at;
@@ -67,7 +68,7 @@ fn written_and_packed(folder: &SpoolFolder) -> (usize, f64) {
     };
     spool.each(0, more).expect("the spool can be read");
     spool.close().expect("the spool closes");
-    let events: Vec<_> = batch.iter().map(|queued| wire::event(&queued.record, false)).collect();
+    let events: Vec<_> = batch.iter().map(|queued| json!(wire::event(&queued.record, false))).collect();
     let mut times: Vec<Duration> = (0..25)
         .map(|_| {
             let started = Instant::now();

@@ -6,7 +6,8 @@
 mod support;
 
 use salver::record::catalogue::{Catalogue, Service};
-use salver::record::{Draft, derive, document, message};
+use salver::record::message::{self, EnabledFeatures};
+use salver::record::{Draft, derive, document};
 use semver::Version;
 use serde_json::{Map, Value as Json, json};
 use support::drafts::a_host;
@@ -191,8 +192,8 @@ impl Subject<'_> {
             system: a_host(),
             node_version: "unknown".into(),
         };
-        let flat = message::properties(&draft).map(|(name, value)| (name.to_owned(), value)).collect();
-        let is = Reported { flat, nested: leaves(&message::enabled_features(&draft)) };
+        let flat = message::properties(&draft).map(|(name, value)| (name.to_owned(), json!(value))).collect();
+        let is = Reported { flat, nested: leaves(&json!(EnabledFeatures::of(&draft))) };
         let case = format!("{} {} {what}", self.service.name, self.version);
         compare(&case, &is.into_json(), &should.into_json(), wrong);
     }

@@ -167,9 +167,10 @@ fn old_and_fresh_records_never_share_a_request() {
     let mut requests = Vec::new();
     let mut rest = queue.as_slice();
     while !rest.is_empty() {
-        let body = wire::body(rest, &shape, now_ms);
-        rest = &rest[body.events..];
-        let body: Json = serde_json::from_slice(&body.json).unwrap();
+        let mut body = Vec::new();
+        let events = wire::write(rest, &shape, now_ms, &mut body).unwrap();
+        rest = &rest[events..];
+        let body: Json = serde_json::from_slice(&body).unwrap();
         requests.push((body.get("historical_migration").cloned(), batch(&body).concat()));
     }
     let (old, fresh) = (Some(json!(true)), None);

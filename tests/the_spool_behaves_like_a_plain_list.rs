@@ -200,24 +200,24 @@ impl Pair {
         let gone: Vec<String> = batch.iter().map(|it| it.record.uuid.clone()).collect();
         assert_eq!(gone, self.next(most, &skip), "{at}: what was on the wire comes first, then the oldest");
         if batch.is_empty() {
-            // What was on the wire and may not be sent now is no longer a batch.
-            self.list.in_flight.clear();
             return;
         }
         self.spool().begin(&batch).unwrap();
         let sent = |known: &&mut Known| gone.contains(&known.uuid);
         self.list.records.iter_mut().filter(sent).for_each(|known| known.attempts += 1);
-        self.list.in_flight = gone.clone();
+        self.list.in_flight.extend(gone.clone());
         self.settled_down();
+        let mut answered = gone.clone();
         match dice.roll(6) {
-            // Nobody says what became of it.
-            0 => return,
-            1 => self.spool().give_up_batch(),
+            // It may have arrived.
+            0 => answered.clear(),
+            1 => self.spool().give_up_batch(&batch),
             2 => {
                 let (first, uuid) = (batch[0].clone(), batch[0].record.uuid.clone());
                 self.spool().settle(&[(first, Settled::Dead("400 no".into()))]).unwrap();
                 self.list.records.iter_mut().filter(|it| it.uuid == uuid).for_each(|it| it.dead = true);
                 self.list.left[1] += 1;
+                answered.truncate(1);
             }
             _ => {
                 self.sent.extend(gone.clone());
@@ -229,7 +229,7 @@ impl Pair {
                 self.list.records.retain(|it| !gone.contains(&it.uuid));
             }
         }
-        self.list.in_flight.clear();
+        self.list.in_flight.retain(|uuid| !answered.contains(uuid));
     }
 
     /// The uuids of the batch that is next.

@@ -15,6 +15,7 @@ use super::exit::Ended;
 use super::output;
 use super::times::{self, Time};
 use crate::forward::wire;
+use crate::record::message;
 use crate::spool::Queued;
 use source::Source;
 
@@ -96,8 +97,8 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
         context.say_read_only(&settings, view);
     }
     let render = |queued: &Queued| match arguments.shape {
-        Shape::Record => forms::with_spool(queued),
-        Shape::Event => wire::event(&queued.record, settings.posthog.geoip),
+        Shape::Record => message::line(&forms::with_spool(queued)),
+        Shape::Event => message::line(&wire::event(&queued.record, settings.posthog.geoip)),
     };
     match &arguments.file {
         Some(path) => {

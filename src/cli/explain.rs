@@ -31,7 +31,7 @@ pub fn keys(event: &Json, record: &Record, derived: &Derived, version: Origin) -
     }
     for ((place, why), value) in places().zip(&record.draft.values) {
         if let (Some(path), Some(value)) = (&place.nested, message::shown(place, value)) {
-            keys.insert(format!("enabledFeatures.{path}"), decided(value, why));
+            keys.insert(format!("enabledFeatures.{path}"), decided(json!(value), why));
         }
     }
     Json::Object(keys)

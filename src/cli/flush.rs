@@ -174,14 +174,13 @@ fn dry_run(
             batch.len() < most
         })?;
         spool.close()?;
-        let body = wire::body(&batch, &shape, clock::now_ms());
-        let Some(last) = body.events.checked_sub(1) else {
+        if batch.is_empty() {
             break;
-        };
-        out.write_all(&body.json)?;
+        }
+        let events = wire::write(&batch, &shape, clock::now_ms(), &mut out)?;
         writeln!(out)?;
-        left -= body.events as u64;
-        from = batch[last].seq + 1;
+        left -= events as u64;
+        from = batch[events - 1].seq + 1;
     }
     out.flush()?;
     Ok(Ended::Done)

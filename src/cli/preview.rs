@@ -5,6 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 use clap::ValueEnum;
 use semver::Version;
+use serde_json::json;
 
 use super::context::{self, Context};
 use super::exit::{Ended, Usage};
@@ -86,7 +87,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
         draft: collector.draft(&observation, report, id),
     };
     if arguments.explain {
-        let event = wire::event(&record, settings.posthog.geoip);
+        let event = json!(wire::event(&record, settings.posthog.geoip));
         output::print_json(&explain::keys(&event, &record, &report.derived, observation.version.origin))?;
         return Ok(Ended::Done);
     }
@@ -97,10 +98,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
             let key = settings.posthog.api_key.as_ref().filter(|_| arguments.reveal);
             let key = key.map_or("***", |key| key.expose());
             let queued = Queued { seq: 0, record, attempts: 0, dead: None };
-            let body = wire::body(&[queued], &context::shape(&settings, key), clock::now_ms());
             // As it is sent, to the byte.
             let mut out = output::stdout();
-            out.write_all(&body.json)?;
+            wire::write(&[queued], &context::shape(&settings, key), clock::now_ms(), &mut out)?;
             writeln!(out)?;
             out.flush()?;
         }

@@ -156,7 +156,7 @@ impl Screen for Terminal {
                     tracing::info!(instance = %name, "{}", assumption(&record.draft.service_version));
                 }
                 if self.try_out {
-                    show(&message::message(record).to_string());
+                    show(&message::line(&message::message(record)));
                     self.say_next();
                 }
             }

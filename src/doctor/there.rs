@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::Finding;
 use crate::forward::answer::{Answer, Failure};
+use crate::forward::packed::Packed;
 use crate::forward::transport::{Endpoint, Posted, Route, Server, unused_hints};
 use crate::forward::verdict::{Kept, Verdict, judge};
-use crate::forward::wire::{self, Shape};
+use crate::forward::wire::Shape;
 
 /// The most time for looking up a name, and for connecting to one address.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -74,7 +75,7 @@ pub fn line(endpoint: &Endpoint, shape: &Shape) -> (Vec<Finding>, Option<i64>) {
             return (findings, None);
         }
     }
-    let posted = endpoint.post(&wire::body(&[], shape, 0).json, Some(PATIENCE));
+    let posted = endpoint.post(&Packed::of(&[], shape, 0), Some(PATIENCE));
     let (tls, through) = tls(route, &posted, endpoint.issuer());
     findings.extend(tls);
     if through {

@@ -40,6 +40,19 @@ pub enum Answer {
     Unreachable(Failure),
 }
 
+impl Answer {
+    /// Whether PostHog may have stored the batch although this is not its word for it: the answer was lost or cut off on the
+    /// way, or something in between gave up waiting.
+    pub fn leaves_open(&self) -> bool {
+        match self {
+            Self::Http { status: 200, body, .. } => matches!(body, Body::Words(_) | Body::Other),
+            Self::Http { status, .. } => *status >= 500,
+            Self::ProxyRefused { .. } => false,
+            Self::Unreachable(failure) => failure.may_be_size(),
+        }
+    }
+}
+
 /// What an answer's body is; its size was bounded by the transport.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {

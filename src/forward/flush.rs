@@ -12,10 +12,11 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
 use super::backoff;
+use super::packed::Packed;
 use super::plan::{Ending, Fate, Limits, Planner, Step};
 use super::transport::Endpoint;
 use super::verdict::Outcome;
-use super::wire::{self, Shape};
+use super::wire::Shape;
 use crate::clock;
 use crate::spool::{FlushTurn, Queued, Settled, Spool, SpoolError, SpoolFolder};
 use crate::stop::Stop;
@@ -115,11 +116,11 @@ pub fn run(line: &Line<'_>, caller: &mut dyn Caller, stop: &Stop) -> Result<Repo
                     Fate::Kept => {}
                 }
                 caller.progress(report.sent);
-                let unanswered = fate == Fate::Kept;
-                answered = Some((batch, fate));
+                // Where it may have arrived it stays noted as under way: the same uuids go out again together.
+                if fate != Fate::Kept || !posted.answer.leaves_open() {
+                    answered = Some((batch, fate));
+                }
                 if stop.is_set() {
-                    // Without an answer the batch stays noted as under way: the same uuids go out again together.
-                    answered = answered.filter(|_| !unanswered);
                     break stopped();
                 }
             }
@@ -151,15 +152,14 @@ fn next_request(
     spool: &mut Spool,
     max_events: usize,
     held: &BTreeSet<String>,
-) -> Result<(Vec<Queued>, Vec<u8>), SpoolError> {
+) -> Result<(Vec<Queued>, Packed), SpoolError> {
     let mut batch = spool.next_batch(max_events, held)?;
-    if batch.is_empty() {
-        return Ok((batch, Vec::new()));
-    }
-    let body = wire::body(&batch, &line.shape, clock::now_ms());
+    let body = Packed::of(&batch, &line.shape, clock::now_ms());
     batch.truncate(body.events);
-    spool.begin(&batch)?;
-    Ok((batch, body.json))
+    if !batch.is_empty() {
+        spool.begin(&batch)?;
+    }
+    Ok((batch, body))
 }
 
 /// Opens the spool and acknowledges what was answered.
@@ -178,7 +178,7 @@ fn settle(line: &Line<'_>, answered: Option<(Vec<Queued>, Fate)>) -> Result<Spoo
             let settled: Vec<_> = batch.into_iter().map(|queued| (queued, fate.clone())).collect();
             spool.settle(&settled)?;
         }
-        None => spool.give_up_batch(),
+        None => spool.give_up_batch(&batch),
     }
     Ok(spool)
 }

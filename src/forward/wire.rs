@@ -5,12 +5,13 @@
 //! `sent_at`: with it the server shifts every timestamp by the time of the attempt. `historical_migration` is for old data and
 //! holds for a whole request, so old and fresh records never share one.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
-use serde_json::{Map, Value as Json, json};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::record::Record;
-use crate::record::message;
+use crate::record::message::{self, EnabledFeatures, SystemBlock};
 use crate::spool::Queued;
 
 /// The event name that the tools use.
@@ -29,74 +30,93 @@ pub struct Shape {
     pub geoip: bool,
 }
 
-/// The body of a request, and how many of the records it holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Body {
-    /// JSON.
-    pub json: Vec<u8>,
-    /// So many of the records, from the first on.
-    pub events: usize,
+/// The event of a record.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Event<'a> {
+    event: &'static str,
+    distinct_id: &'a str,
+    uuid: &'a str,
+    timestamp: String,
+    properties: Properties<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Properties<'a> {
+    record: &'a Record,
+    geoip: bool,
+}
+
+/// The nested form, for those who read it.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Nested<'a> {
+    system: SystemBlock<'a>,
+    enabled_features: EnabledFeatures<'a>,
 }
 
 /// The event of a record.
-pub fn event(record: &Record, geoip: bool) -> Json {
-    json!({
-        "event": EVENT,
-        "distinct_id": record.draft.id,
-        "uuid": record.uuid,
-        "timestamp": message::rfc3339(record.timestamp_ms),
-        "properties": properties(record, geoip),
-    })
+pub fn event(record: &Record, geoip: bool) -> Event<'_> {
+    Event {
+        event: EVENT,
+        distinct_id: &record.draft.id,
+        uuid: &record.uuid,
+        timestamp: message::rfc3339(record.timestamp_ms),
+        properties: Properties { record, geoip },
+    }
 }
 
-fn properties(record: &Record, geoip: bool) -> Json {
-    let draft = &record.draft;
-    let mut properties = Map::new();
-    let mut put = |name: &str, value: Json| _ = properties.insert(name.to_owned(), value);
-    let system = message::system(draft);
-    put("service", draft.layout.service.as_str().into());
-    put("serviceVersion", draft.service_version.as_str().into());
-    for (key, value) in system.as_object().into_iter().flatten() {
-        put(&format!("system_{key}"), value.clone());
+impl Serialize for Properties<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Properties { record, geoip } = self;
+        let draft = &record.draft;
+        let system = SystemBlock(draft);
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("service", &draft.layout.service)?;
+        map.serialize_entry("serviceVersion", &draft.service_version)?;
+        system.put_properties(&mut map)?;
+        for (name, value) in message::properties(draft) {
+            map.serialize_entry(name, &value)?;
+        }
+        let nested = Nested { system, enabled_features: EnabledFeatures::of(draft) };
+        map.serialize_entry("telemetry_json", &nested)?;
+        map.serialize_entry("$lib", "salver")?;
+        map.serialize_entry("$lib_version", env!("CARGO_PKG_VERSION"))?;
+        if !geoip {
+            map.serialize_entry("$geoip_disable", &true)?;
+            map.serialize_entry("$ip", &())?;
+        }
+        map.serialize_entry("salver_reason", record.reason.as_str())?;
+        map.serialize_entry("salver_recordedAt", &message::rfc3339(record.timestamp_ms))?;
+        map.serialize_entry("salver_agentVersion", &record.agent_version)?;
+        map.end()
     }
-    for (name, value) in message::properties(draft) {
-        put(name, value);
-    }
-    put("telemetry_json", json!({ "system": system, "enabledFeatures": message::enabled_features(draft) }));
-    put("$lib", "salver".into());
-    put("$lib_version", env!("CARGO_PKG_VERSION").into());
-    if !geoip {
-        put("$geoip_disable", true.into());
-        put("$ip", Json::Null);
-    }
-    put("salver_reason", record.reason.as_str().into());
-    put("salver_recordedAt", message::rfc3339(record.timestamp_ms).into());
-    put("salver_agentVersion", record.agent_version.as_str().into());
-    Json::Object(properties)
 }
 
-/// The request for as many of the records as belong into one, from the first on. Of no records it makes an empty batch.
-pub fn body(records: &[Queued], shape: &Shape, now_ms: i64) -> Body {
+/// Writes the request for as many of the records as belong into one, from the first on; tells how many those are. Of no records
+/// it makes an empty batch. Only one event at a time is in memory.
+pub fn write(records: &[Queued], shape: &Shape, now_ms: i64, out: &mut dyn Write) -> io::Result<usize> {
     let age = i64::try_from(shape.historical_after.as_millis()).unwrap_or(i64::MAX);
     let is_historical = |queued: &Queued| queued.record.timestamp_ms < now_ms.saturating_sub(age);
     let historical = records.first().is_some_and(is_historical);
-    let mut json = format!("{{\"api_key\":{}", json!(shape.api_key));
-    if historical {
-        json.push_str(",\"historical_migration\":true");
-    }
-    json.push_str(",\"batch\":[");
-    let mut events = 0;
+    let flag = if historical { ",\"historical_migration\":true" } else { "" };
+    let head = format!("{{\"api_key\":{}{flag},\"batch\":[", message::line(&shape.api_key));
+    out.write_all(head.as_bytes())?;
+    let (mut events, mut bytes) = (0, head.len());
+    let mut event_json = Vec::new();
     for queued in records.iter().take_while(|queued| is_historical(queued) == historical) {
-        let event = event(&queued.record, shape.geoip).to_string();
-        if events > 0 && (json.len() + event.len() + 3) as u64 > shape.batch_bytes {
-            break;
-        }
+        event_json.clear();
+        serde_json::to_writer(&mut event_json, &event(&queued.record, shape.geoip))?;
+        bytes += event_json.len() + 1;
         if events > 0 {
-            json.push(',');
+            // With the two that close it.
+            if (bytes + 2) as u64 > shape.batch_bytes {
+                break;
+            }
+            out.write_all(b",")?;
         }
-        json.push_str(&event);
+        out.write_all(&event_json)?;
         events += 1;
     }
-    json.push_str("]}");
-    Body { json: json.into_bytes(), events }
+    out.write_all(b"]}")?;
+    Ok(events)
 }

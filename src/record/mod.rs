@@ -91,7 +91,7 @@ impl Draft {
     /// A digest of everything that is reported: two drafts with equal digests give equal messages apart from `ts`.
     /// It is what the spool compares to decide whether anything changed.
     pub fn digest(&self) -> [u8; 32] {
-        Sha256::digest(message::data(self).to_string()).into()
+        Sha256::digest(message::line(&message::data(self))).into()
     }
 }
 

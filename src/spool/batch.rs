@@ -1,15 +1,16 @@
 //! What is on the wire: taking a batch, noting it before it goes out, and settling it when an answer came.
 //!
-//! Invariants: what is under way is noted durably before it leaves, so that the same uuids go out again together if the sender dies;
+//! Invariants: what is under way is noted durably before it leaves, and until it is known that it arrived or that it did not, so that
+//! the same uuids go out again together and a purge can say what may have arrived;
 //! acknowledging tolerates records that were purged meanwhile; a delivered batch and its ledger entry are one step.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use super::error::SpoolError;
 use super::ledger::Fate;
 use super::queue::{Queued, Span, Spool};
 use super::state::DeadLetter;
-use crate::record::Record;
 
 /// PostHog moves an event that is more than 23 hours ahead of its clock to its own now, which would be another time than the one
 /// recorded. So records stamped further ahead, by a clock that was wrong, are held until their time comes, and never restamped.
@@ -30,37 +31,52 @@ pub enum Settled {
 }
 
 impl Spool {
-    /// The next records to send, oldest first: at most `max`, none of the instances in `skip`. A batch that was on the wire
-    /// when its sender died comes first and alone, so that the same uuids go out again together.
+    /// The next records to send, oldest first: at most `max`, none of the instances in `skip`. What was on the wire and may have
+    /// arrived comes first and alone, so that the same uuids go out again together.
     pub fn next_batch(&mut self, max: usize, skip: &BTreeSet<String>) -> Result<Vec<Queued>, SpoolError> {
         self.keep_limits()?;
         if max == 0 {
             return Ok(Vec::new());
         }
         let unsettled = self.state.meta.in_flight.clone();
-        let (first, last) = (unsettled.first().unwrap_or(0), unsettled.last().unwrap_or(u64::MAX));
+        if let (Some(first), Some(last)) = (unsettled.first(), unsettled.last()) {
+            let batch = self.sendable(max, skip, first..=last, |seq| unsettled.contains(seq))?;
+            if !batch.is_empty() {
+                return Ok(batch);
+            }
+        }
+        self.sendable(max, skip, 0..=u64::MAX, |_| true)
+    }
+
+    /// Those of a range that may be sent now.
+    fn sendable(
+        &mut self,
+        max: usize,
+        skip: &BTreeSet<String>,
+        range: RangeInclusive<u64>,
+        wanted: impl Fn(u64) -> bool,
+    ) -> Result<Vec<Queued>, SpoolError> {
         let now_ms = self.now_ms;
         let mut batch = Vec::new();
-        self.each(first, |queued| {
-            let further = queued.seq < last;
-            let wanted = unsettled.is_empty() || unsettled.contains(queued.seq);
+        self.each(*range.start(), |queued| {
+            let further = queued.seq < *range.end();
             let ahead = is_ahead(queued.record.timestamp_ms, now_ms);
-            if wanted && !ahead && queued.dead.is_none() && !skip.contains(&queued.record.instance) {
+            if wanted(queued.seq)
+                && !ahead
+                && queued.dead.is_none()
+                && !skip.contains(&queued.record.instance)
+            {
                 batch.push(queued);
             }
             further && batch.len() < max
         })?;
-        if batch.is_empty() && !unsettled.is_empty() {
-            self.state.meta.in_flight = Default::default();
-            return self.next_batch(max, skip);
-        }
         Ok(batch)
     }
 
     /// Takes note that these records are going onto the wire. Durable when it returns.
     pub fn begin(&mut self, batch: &[Queued]) -> Result<(), SpoolError> {
-        self.state.meta.in_flight = batch.iter().map(|queued| queued.seq).collect();
         for queued in batch {
+            self.state.meta.in_flight.insert(queued.seq);
             *self.state.meta.attempts.entry(queued.seq).or_default() += 1;
         }
         self.state.meta.flush.last_attempt_ms = Some(self.now_ms);
@@ -69,8 +85,8 @@ impl Spool {
 
     /// Takes note of what became of a batch. Records that were purged meanwhile are passed over; what is not named stays queued.
     pub fn settle(&mut self, settled: &[(Queued, Settled)]) -> Result<(), SpoolError> {
-        let mut delivered = Span::default();
-        let mut dead = Span::default();
+        let (mut delivered, mut dead) = (Span::default(), Span::default());
+        let mut used = BTreeSet::new();
         self.note_left(&self.delivered_uuids(settled))?;
         for (queued, fate) in settled {
             let Some(at) = self.place_of(queued.seq) else {
@@ -79,20 +95,21 @@ impl Spool {
             match fate {
                 Settled::Delivered => {
                     self.mark_done(at, queued.seq);
-                    self.delivered_with(&queued.record)?;
+                    used.insert((&queued.record.instance, &queued.record.draft.id));
                     delivered.add(queued.record.timestamp_ms);
                 }
                 Settled::Dead(words) => {
                     let attempts = self.state.meta.attempts.get(&queued.seq).copied().unwrap_or(1);
                     let letter =
                         DeadLetter { at_ms: Some(self.now_ms), words: Some(words.clone()), attempts };
+                    self.state.meta.in_flight.remove(queued.seq);
                     self.state.put_dead(queued.seq, &letter);
                     self.witness.segments[at].dead.insert(queued.seq);
                     dead.add(queued.record.timestamp_ms);
                 }
             }
         }
-        self.state.meta.in_flight = Default::default();
+        used.into_iter().try_for_each(|(instance, id)| self.delivered_with(instance, id))?;
         self.enter(Fate::Delivered, delivered)?;
         self.enter(Fate::DeadLettered, dead)
     }
@@ -104,9 +121,11 @@ impl Spool {
         there.map(|(queued, _)| queued.record.uuid.as_str()).collect()
     }
 
-    /// Takes note that nobody waits for an answer any more, although none came.
-    pub fn give_up_batch(&mut self) {
-        self.state.meta.in_flight = Default::default();
+    /// Takes note that a batch did not arrive. Without this it counts as one that may have.
+    pub fn give_up_batch(&mut self, batch: &[Queued]) {
+        for queued in batch {
+            self.state.meta.in_flight.remove(queued.seq);
+        }
     }
 
     /// Puts all dead letters back into the queue; tells how many.
@@ -131,19 +150,19 @@ impl Spool {
         }
         self.state.meta.done.entry(entry.number).or_default().insert(seq);
         self.state.meta.attempts.remove(&seq);
+        self.state.meta.in_flight.remove(seq);
     }
 
     /// An id that was delivered stays with its instance from now on.
-    fn delivered_with(&mut self, record: &Record) -> Result<(), SpoolError> {
-        let id = &record.draft.id;
+    fn delivered_with(&mut self, name: &str, id: &str) -> Result<(), SpoolError> {
         let mut history = self.state.id(id)?.unwrap_or_default();
         history.delivered_ms = Some(self.now_ms);
         self.state.put_id(id, &history);
-        if let Some(mut instance) = self.state.instance(&record.instance)?
-            && let Some(pin) = instance.pin.as_mut().filter(|pin| pin.id == *id && !pin.fixed)
+        if let Some(mut instance) = self.state.instance(name)?
+            && let Some(pin) = instance.pin.as_mut().filter(|pin| pin.id == id && !pin.fixed)
         {
             pin.fixed = true;
-            self.state.put_instance(&record.instance, &instance);
+            self.state.put_instance(name, &instance);
         }
         Ok(())
     }

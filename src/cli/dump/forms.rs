@@ -3,18 +3,18 @@
 use std::io::Write;
 
 use anyhow::Result;
-use serde_json::{Map, Value as Json, json};
+use serde::Serialize;
 
 use super::source::Source;
 use super::{Arguments, Format, Shape};
-use crate::record::message;
+use crate::record::message::{self, Data, Message};
 use crate::spool::Queued;
 
 /// Writes all records that are wanted.
 pub(super) fn write_all(
     source: &mut Source,
     arguments: &Arguments,
-    render: &dyn Fn(&Queued) -> Json,
+    render: &dyn Fn(&Queued) -> String,
     out: &mut dyn Write,
 ) -> Result<()> {
     match arguments.format {
@@ -33,10 +33,10 @@ pub(super) fn write_all(
             csv.write_record(COLUMNS.iter().chain(&["data"]))?;
             source.each(arguments, &mut |queued| {
                 let data = match arguments.shape {
-                    Shape::Record => message::data(&queued.record.draft),
+                    Shape::Record => message::line(&message::data(&queued.record.draft)),
                     Shape::Event => render(queued),
                 };
-                Ok(csv.write_record(columns(queued).into_iter().chain([data.to_string()]))?)
+                Ok(csv.write_record(columns(queued).into_iter().chain([data]))?)
             })?;
             Ok(csv.flush()?)
         }
@@ -82,23 +82,43 @@ fn state(queued: &Queued) -> &'static str {
 }
 
 /// The message with what the spool knows of it.
-pub(super) fn with_spool(queued: &Queued) -> Json {
+#[derive(Serialize)]
+pub(super) struct WithSpool<'a> {
+    ts: String,
+    data: Data<'a>,
+    spool: Known<'a>,
+}
+
+/// What the spool knows of a record.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Known<'a> {
+    seq: u64,
+    uuid: &'a str,
+    instance: &'a str,
+    reason: &'static str,
+    state: &'static str,
+    attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    words: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_since: Option<String>,
+}
+
+/// The message of a record with what the spool knows of it.
+pub(super) fn with_spool(queued: &Queued) -> WithSpool<'_> {
     let record = &queued.record;
-    let mut spool = Map::new();
-    spool.insert("seq".into(), queued.seq.into());
-    spool.insert("uuid".into(), record.uuid.as_str().into());
-    spool.insert("instance".into(), record.instance.as_str().into());
-    spool.insert("reason".into(), record.reason.as_str().into());
-    spool.insert("state".into(), state(queued).into());
-    spool.insert("attempts".into(), queued.attempts.into());
     let letter = queued.dead.as_ref();
-    if let Some(words) = letter.and_then(|letter| letter.words.as_deref()) {
-        spool.insert("words".into(), words.into());
-    }
-    if let Some(at_ms) = letter.and_then(|letter| letter.at_ms) {
-        spool.insert("deadSince".into(), message::rfc3339(at_ms).into());
-    }
-    let mut object = message::message(record);
-    object["spool"] = json!(spool);
-    object
+    let known = Known {
+        seq: queued.seq,
+        uuid: &record.uuid,
+        instance: &record.instance,
+        reason: record.reason.as_str(),
+        state: state(queued),
+        attempts: queued.attempts,
+        words: letter.and_then(|letter| letter.words.as_deref()),
+        dead_since: letter.and_then(|letter| letter.at_ms).map(message::rfc3339),
+    };
+    let Message { ts, data } = message::message(record);
+    WithSpool { ts, data, spool: known }
 }

@@ -1,0 +1,31 @@
+//! A request's body as it goes onto the wire: JSON through gzip, one event after the other, so that neither the JSON of a batch nor
+//! a second copy of it is ever in memory.
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::wire::{self, Shape};
+use crate::spool::Queued;
+
+/// By measurement, of 2,000 near-identical events (5.6 MB): level 6 makes 81 kB in 3.7 ms, where level 1 makes 302 kB in as long, 2 to 5
+/// make 90 to 93 kB hardly faster, and 7 to 9 make 79 to 82 kB in 10 to 19 ms.
+const LEVEL: u32 = 6;
+
+/// The body of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packed {
+    /// What goes onto the wire.
+    pub gzip: Vec<u8>,
+    /// How many of the records it holds, from the first on.
+    pub events: usize,
+}
+
+impl Packed {
+    /// The request for as many of the records as belong into one. Of no records it makes an empty batch.
+    #[expect(clippy::expect_used, reason = "writing to memory does not fail")]
+    pub fn of(records: &[Queued], shape: &Shape, now_ms: i64) -> Packed {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::new(LEVEL));
+        let events = wire::write(records, shape, now_ms, &mut gzip).expect("memory takes every write");
+        Packed { gzip: gzip.finish().expect("memory takes every write"), events }
+    }
+}

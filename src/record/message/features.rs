@@ -1,0 +1,119 @@
+//! The features in their nested form, from the dotted paths of a layout.
+//!
+//! Invariants: a key stands where it first came, a later value takes the place of an earlier one, and what would lie below a
+//! plain value is left out: as when the paths are set one after the other in a JavaScript object.
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::{Draft, Shown, Value, shown};
+
+/// The features of a draft.
+#[derive(Clone, Debug)]
+pub struct EnabledFeatures<'a> {
+    /// Every object, the outermost first. They name each other by their place here.
+    objects: Vec<Vec<(&'a str, Node<'a>)>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Node<'a> {
+    Value(Shown<'a>),
+    Object(usize),
+}
+
+impl<'a> EnabledFeatures<'a> {
+    /// Those of a draft.
+    pub fn of(draft: &'a Draft) -> Self {
+        let mut features = EnabledFeatures { objects: vec![Vec::new()] };
+        for (place, value) in draft.layout.places.iter().zip(&draft.values) {
+            if let (Some(path), Some(value)) = (&place.nested, shown(place, value)) {
+                features.set(path, value);
+            }
+        }
+        features
+    }
+
+    fn set(&mut self, path: &'a str, value: Shown<'a>) {
+        let mut at = 0;
+        let mut rest = path;
+        while let Some((head, below)) = rest.split_once('.') {
+            let node = match self.find(at, head) {
+                Some(place) => self.objects[at][place].1,
+                None => {
+                    let node = self.object();
+                    self.objects[at].push((head, node));
+                    node
+                }
+            };
+            let Node::Object(next) = node else { return };
+            (at, rest) = (next, below);
+        }
+        let node = if *value.0 == Value::Object { self.object() } else { Node::Value(value) };
+        match self.find(at, rest) {
+            Some(place) => self.objects[at][place].1 = node,
+            None => self.objects[at].push((rest, node)),
+        }
+    }
+
+    /// From the last on, since places that belong together stand together.
+    fn find(&self, at: usize, key: &str) -> Option<usize> {
+        self.objects[at].iter().rposition(|(name, _)| *name == key)
+    }
+
+    /// An empty object that no other holds yet.
+    fn object(&mut self) -> Node<'a> {
+        self.objects.push(Vec::new());
+        Node::Object(self.objects.len() - 1)
+    }
+}
+
+impl Serialize for EnabledFeatures<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Object { all: self, at: 0 }.serialize(serializer)
+    }
+}
+
+struct Object<'f, 'a> {
+    all: &'f EnabledFeatures<'a>,
+    at: usize,
+}
+
+impl Serialize for Object<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (key, node) in &self.all.objects[self.at] {
+            match node {
+                Node::Value(value) => map.serialize_entry(key, value)?,
+                Node::Object(at) => map.serialize_entry(key, &Object { all: self.all, at: *at })?,
+            }
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::message::line;
+
+    #[test]
+    fn paths_that_meet_give_what_they_give_in_javascript() {
+        let cases: [(&[(&str, Value)], &str); 5] = [
+            (
+                &[("a.b", Value::Int(1)), ("c", Value::Null), ("a.d", Value::Bool(true))],
+                r#"{"a":{"b":1,"d":true},"c":null}"#,
+            ),
+            (&[("a", Value::Int(1)), ("b", Value::Int(2)), ("a", Value::Int(3))], r#"{"a":3,"b":2}"#),
+            (&[("a", Value::Int(1)), ("a.b", Value::Int(2))], r#"{"a":1}"#),
+            (&[("a", Value::Object), ("a.b", Value::Int(2))], r#"{"a":{"b":2}}"#),
+            (
+                &[("a.b", Value::Int(1)), ("a", Value::Object), ("z.y.x", Value::Text("\"".into()))],
+                r#"{"a":{},"z":{"y":{"x":"\""}}}"#,
+            ),
+        ];
+        for (paths, expected) in cases {
+            let mut features = EnabledFeatures { objects: vec![Vec::new()] };
+            paths.iter().for_each(|(path, value)| features.set(path, Shown(value)));
+            assert_eq!(line(&features), expected);
+        }
+    }
+}
