@@ -40,7 +40,7 @@ fn lead_to(site: &Site, posthog: &str) {
     lead_with_patience(site, posthog, "30s");
 }
 
-/// A short patience only where a stall is to be given up: on a busy machine it would lose answers that are merely late.
+/// A short patience only where a try is to be given up: on a busy machine it would lose answers that are merely late.
 fn lead_with_patience(site: &Site, posthog: &str, patience: &str) {
     site.settings(&format!(
         "flush: {{batchEvents: {BATCH}, timeout: 60s, patience: {patience}}}\nposthog: {{{posthog}, apiKey: phc_test}}\n"
@@ -172,7 +172,7 @@ fn when_the_certificate_is_not_to_be_trusted() {
         let bad = Tls::before(posthog.address(), certificate);
         site.write("ca.pem", &bad.authority);
         let ca = if trusted { ", caFile: ca.pem" } else { "" };
-        lead_to(&site, &format!("host: '{}'{ca}", bad.url()));
+        lead_with_patience(&site, &format!("host: '{}'{ca}", bad.url()), "1s");
         let output = site.salver().arg("flush").output().unwrap();
         assert_eq!((output.status.code(), posthog.requests()), (Some(4), 0), "{certificate:?}");
         let good = Tls::before(posthog.address(), Certificate::Good);
@@ -187,17 +187,16 @@ fn when_the_certificate_is_not_to_be_trusted() {
 fn when_the_name_does_not_resolve_or_the_proxy_refuses() {
     let posthog = PostHog::start();
     let (site, written) = waiting();
-    lead_to(&site, "host: 'https://posthog.invalid'");
+    lead_with_patience(&site, "host: 'https://posthog.invalid'", "1s");
     let output = site.salver().args(["flush", "--format", "json"]).output().unwrap();
     assert_eq!(json(&output)["outcome"], "unreachable");
 
     for (status, outcome) in [(407, "refused"), (403, "refused"), (502, "unreachable")] {
         let proxy = PostHog::start();
         (0..9).for_each(|_| proxy.answer_next(Scripted::Status(status, "no")));
-        lead_to(
-            &site,
-            &format!("host: 'https://posthog.invalid', proxy: 'http://me:hunter2@{}'", proxy.address()),
-        );
+        let through =
+            format!("host: 'https://posthog.invalid', proxy: 'http://me:hunter2@{}'", proxy.address());
+        lead_with_patience(&site, &through, "1s");
         let output = site.salver().args(["flush", "--format", "json"]).output().unwrap();
         assert_eq!(json(&output)["outcome"], outcome, "{status}");
         assert!(!err(&output).contains("hunter2"));
