@@ -17,7 +17,7 @@ use super::transport::Endpoint;
 use super::verdict::Outcome;
 use super::wire::{self, Shape};
 use crate::clock;
-use crate::spool::{FlushTurn, Queued, Settled, Spool, SpoolError, SpoolFolder};
+use crate::spool::{FlushTurn, LineMemory, Queued, Settled, Spool, SpoolError, SpoolFolder};
 use crate::stop::Stop;
 
 /// Where the records come from, where they go, and in which shape.
@@ -67,7 +67,8 @@ pub trait Caller {
 pub fn run(line: &Line<'_>, caller: &mut dyn Caller, stop: &Stop) -> Result<Report, SpoolError> {
     let mut turn = line.folder.flush_turn(Duration::ZERO)?;
     let began = Instant::now();
-    let mut planner = Planner::new(line.limits);
+    let mut line_takes = line_memory(line)?.batch_events;
+    let mut planner = Planner::new(line.limits, line_takes);
     let mut report = Report {
         sent: 0,
         batches: 0,
@@ -122,14 +123,24 @@ pub fn run(line: &Line<'_>, caller: &mut dyn Caller, stop: &Stop) -> Result<Repo
                     answered = answered.filter(|_| !unanswered);
                     break stopped();
                 }
+                // Not of a request that was ended here: that one says nothing of the line.
+                line_takes = planner.line_takes();
             }
         }
     };
     report.outcome = ending.outcome;
     report.why = ending.why;
     report.asked_wait = ending.asked_wait;
-    conclude(line, answered, &mut report)?;
+    conclude(line, answered, line_takes, &mut report)?;
     Ok(report)
+}
+
+/// What earlier runs learned of the line.
+fn line_memory(line: &Line<'_>) -> Result<LineMemory, SpoolError> {
+    let spool = line.folder.open_to_release(clock::now_ms())?;
+    let memory = spool.line_memory()?;
+    spool.close()?;
+    Ok(memory)
 }
 
 /// Waits behind those who waited. Each of them may have one request on the wire.
@@ -187,9 +198,11 @@ fn settle(line: &Line<'_>, answered: Option<(Vec<Queued>, Fate)>) -> Result<Spoo
 fn conclude(
     line: &Line<'_>,
     answered: Option<(Vec<Queued>, Fate)>,
+    line_takes: Option<u64>,
     report: &mut Report,
 ) -> Result<(), SpoolError> {
     let mut spool = settle(line, answered)?;
+    spool.put_line_memory(&LineMemory { batch_events: line_takes })?;
     report.remaining = spool.counts()?.queued;
     report.ahead_until_ms = spool.ahead()?.1;
     let now_ms = clock::now_ms();

@@ -51,6 +51,9 @@ pub enum Scripted {
     Held(Arc<AtomicBool>),
     /// From now on, every batch that holds an event with this uuid gets 400. Takes up no place in the script.
     Poison(String),
+    /// From now on, the connection is closed without an answer to every request with a longer body. Takes up no place in the
+    /// script.
+    Narrow(usize),
 }
 
 /// One request that came in whole.
@@ -68,6 +71,7 @@ struct Request {
 struct State {
     script: VecDeque<Scripted>,
     poison: HashSet<String>,
+    longest_body: Option<usize>,
     connections: usize,
     requests: Vec<Request>,
     bodies: Vec<Value>,
@@ -116,6 +120,7 @@ impl PostHog {
         let mut state = self.state.lock().unwrap();
         match scripted {
             Scripted::Poison(uuid) => _ = state.poison.insert(uuid),
+            Scripted::Narrow(bytes) => state.longest_body = Some(bytes),
             scripted => state.script.push_back(scripted),
         }
     }
@@ -291,6 +296,9 @@ fn accepted() -> Option<Reply> {
 impl State {
     /// Stores what is to be stored and says what to answer; `None` hangs up.
     fn answer(&mut self, request: &Request, scripted: Option<Scripted>) -> Option<Reply> {
+        if self.longest_body.is_some_and(|most| request.body.len() > most) {
+            return None;
+        }
         let checked = check::body(request).and_then(|body| {
             self.bodies.push(body.clone());
             check::events(&body, &self.poison)
@@ -317,7 +325,7 @@ impl State {
                 self.events.extend(checked.unwrap_or_default());
                 None
             }
-            Some(Scripted::HangUp | Scripted::Stall(_) | Scripted::Poison(_)) => None,
+            Some(Scripted::HangUp | Scripted::Stall(_) | Scripted::Poison(_) | Scripted::Narrow(_)) => None,
         }
     }
 }

@@ -84,6 +84,14 @@ pub struct FlushMemory {
     pub failures: u32,
 }
 
+/// What the forwarder remembers of the line. An entry of its own: the shape of [`FlushMemory`] is fixed with format 1, and a
+/// salver that does not know this one passes over it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LineMemory {
+    /// The most events that got through at once, where that is fewer than a full batch.
+    pub batch_events: Option<u64>,
+}
+
 /// Something `status` shows until an admin acknowledges it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
