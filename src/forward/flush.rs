@@ -131,7 +131,9 @@ pub fn run(line: &Line<'_>, caller: &mut dyn Caller, stop: &Stop) -> Result<Repo
     report.outcome = ending.outcome;
     report.why = ending.why;
     report.asked_wait = ending.asked_wait;
-    conclude(line, answered, line_takes, &mut report)?;
+    // With as many records sent as were allowed, nobody looked yet whether there are more.
+    let held = if report.outcome == Outcome::Limit { caller.held()? } else { BTreeSet::new() };
+    conclude(line, answered, line_takes, &held, &mut report)?;
     Ok(report)
 }
 
@@ -199,10 +201,15 @@ fn conclude(
     line: &Line<'_>,
     answered: Option<(Vec<Queued>, Fate)>,
     line_takes: Option<u64>,
+    held: &BTreeSet<String>,
     report: &mut Report,
 ) -> Result<(), SpoolError> {
     let mut spool = settle(line, answered)?;
     spool.put_line_memory(&LineMemory { batch_events: line_takes })?;
+    if report.outcome == Outcome::Limit && spool.next_batch(1, held)?.is_empty() {
+        let nothing_left = report.sent + report.dead_lettered == 0;
+        report.outcome = if nothing_left { Outcome::Empty } else { Outcome::Drained };
+    }
     report.remaining = spool.counts()?.queued;
     report.ahead_until_ms = spool.ahead()?.1;
     let now_ms = clock::now_ms();

@@ -41,11 +41,11 @@ const QUOTA_PAUSE: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// Everything queued has left the queue.
+    /// Everything that may be sent has left the queue.
     Drained,
     /// There was nothing to send.
     Empty,
-    /// As many records as asked for have left the queue.
+    /// As many records as asked for have left the queue, and there are more.
     Limit,
     /// No usable answer: network, TLS, portal, 5xx.
     Unreachable,
