@@ -116,7 +116,8 @@ fn all_records_arrive_once_in_the_order_of_writing_and_no_id_repeats_a_time() {
     assert_eq!(times.len(), written.len(), "one id, two instances, and as fast as it goes");
     assert_eq!(
         report,
-        json!({ "sent": 100, "batches": 4, "wireBytes": posthog.wire_bytes(), "deadLettered": 0, "remaining": 0, "outcome": "drained" })
+        json!({ "sent": 100, "batches": 4, "wireBytes": posthog.wire_bytes(), "deadLettered": 0, "remaining": 0, "outcome": "drained",
+            "why": null, "nextAttempt": null, "held": [], "ahead": 0, "dead": 0 })
     );
     assert!(site.dump().is_empty());
     let again = flush(&site, 0);

@@ -94,10 +94,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
         Shape::Record => output::print_json(&message::message(&record))?,
         Shape::Event => output::print_json(&wire::event(&record, settings.posthog.geoip))?,
         Shape::Request => {
-            let key = settings.posthog.api_key.as_ref().filter(|_| arguments.reveal);
-            let key = key.map_or("***", |key| key.expose());
+            let key = context::shown_key(&settings, arguments.reveal);
             let queued = Queued { seq: 0, record, attempts: 0, dead: None };
-            let body = wire::body(&[queued], &context::shape(&settings, key), clock::now_ms());
+            let body = wire::body(&[queued], &context::shape(&settings, &key), clock::now_ms());
             // As it is sent, to the byte.
             let mut out = output::stdout();
             out.write_all(&body.json)?;

@@ -32,7 +32,7 @@ use std::time::Duration;
 use super::{
     answer::Answer,
     backoff,
-    verdict::{Kept, Outcome, Verdict, judge},
+    verdict::{Kept, Outcome, Verdict, Why, judge},
 };
 
 /// After so many records refused alone, with none delivered in between, the fault is hardly theirs.
@@ -76,7 +76,7 @@ pub struct Ending {
     /// In the contract's words.
     pub outcome: Outcome,
     /// The cause and the next step, where records were kept.
-    pub why: Option<String>,
+    pub why: Option<Why>,
     /// The wait that the server asked for; [`backoff::delay`] takes it.
     pub asked_wait: Option<Duration>,
 }
@@ -222,9 +222,10 @@ impl Planner {
         if self.refused_in_a_row >= MAX_REFUSED_IN_A_ROW {
             let why = format!(
                 "PostHog refused {MAX_REFUSED_IN_A_ROW} records in a row, each alone, so the fault is hardly \
-                 theirs; the last answer was {words}. Check posthog.host, then retry the dead letters"
+                 theirs: `salver dump --state dead` shows its words. Check posthog.host, then put them back with \
+                 `salver flush --retry-dead`"
             );
-            self.end(Outcome::Refused, Some(why), None);
+            self.end(Outcome::Refused, Some(why.into()), None);
         }
         Fate::DeadLetter { words }
     }
@@ -242,7 +243,7 @@ impl Planner {
         Fate::Kept
     }
 
-    fn end(&mut self, outcome: Outcome, why: Option<String>, asked_wait: Option<Duration>) -> Step {
+    fn end(&mut self, outcome: Outcome, why: Option<Why>, asked_wait: Option<Duration>) -> Step {
         let done = Step::Done(Ending { outcome, why, asked_wait });
         self.decided = Some(done.clone());
         done

@@ -1,6 +1,6 @@
 //! What the other stages keep in the spool between two runs, and what is told of the queue as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::batch::{MOST_AHEAD_MS, is_ahead};
 use super::error::SpoolError;
@@ -74,6 +74,11 @@ impl Spool {
     /// Remembers the line.
     pub fn put_line_memory(&mut self, line: &LineMemory) -> Result<(), SpoolError> {
         self.state.put_line(line)
+    }
+
+    /// The sequence numbers of the batch that is on the wire, or was when its sender died: it goes out first and alone.
+    pub fn on_the_wire(&self) -> BTreeSet<u64> {
+        self.state.meta.in_flight.iter().collect()
     }
 
     /// What an admin should know of, oldest first.

@@ -140,6 +140,13 @@ impl PostHog {
         self.state.lock().unwrap().bodies.clone()
     }
 
+    /// The body of every request that came in whole, byte by byte, without its gzip.
+    pub fn raw_bodies(&self) -> Vec<String> {
+        let state = self.state.lock().unwrap();
+        let decoded = |request: &Request| String::from_utf8(check::decode(request).unwrap()).unwrap();
+        state.requests.iter().map(decoded).collect()
+    }
+
     /// How many whole requests came in.
     pub fn requests(&self) -> usize {
         self.state.lock().unwrap().requests.len()
