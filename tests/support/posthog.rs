@@ -49,6 +49,8 @@ pub enum Scripted {
     Late(Duration),
     /// The events are stored and accepted, and the answer comes once this is set.
     Held(Arc<AtomicBool>),
+    /// The connection is closed without an answer once this is set; nothing is stored.
+    HeldThenLost(Arc<AtomicBool>),
     /// From now on, every batch that holds an event with this uuid gets 400. Takes up no place in the script.
     Poison(String),
     /// From now on, the connection is closed without an answer to every request with a longer body. Takes up no place in the
@@ -213,7 +215,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>, stop: &AtomicBool) -> io::
                 _ => Duration::ZERO,
             };
             let gate = match &scripted {
-                Some(Scripted::Held(gate)) => gate.clone(),
+                Some(Scripted::Held(gate) | Scripted::HeldThenLost(gate)) => gate.clone(),
                 _ => Arc::new(AtomicBool::new(true)),
             };
             (state.answer(&request, scripted), stall, gate)
@@ -332,7 +334,13 @@ impl State {
                 self.events.extend(checked.unwrap_or_default());
                 None
             }
-            Some(Scripted::HangUp | Scripted::Stall(_) | Scripted::Poison(_) | Scripted::Narrow(_)) => None,
+            Some(
+                Scripted::HangUp
+                | Scripted::HeldThenLost(_)
+                | Scripted::Stall(_)
+                | Scripted::Poison(_)
+                | Scripted::Narrow(_),
+            ) => None,
         }
     }
 }
