@@ -14,7 +14,7 @@ use crate::forward::backoff;
 use crate::forward::flush::{self, Caller, Line, random};
 use crate::forward::plan::Limits;
 use crate::forward::transport::Endpoint;
-use crate::forward::verdict::Outcome;
+use crate::forward::verdict::{Outcome, Why};
 use crate::forward::wire::Shape;
 use crate::spool::{SpoolError, SpoolFolder};
 use crate::stop::Stop;
@@ -75,8 +75,9 @@ impl Forwarding {
         if stop.wait(backoff::at_start(self.every, random())) {
             return;
         }
+        let mut said = None;
         loop {
-            let wait = match self.attempt(stop) {
+            let wait = match self.attempt(stop, &mut said) {
                 Ok(wait) => wait,
                 Err(error) => {
                     tracing::warn!("forwarding: {error}");
@@ -89,8 +90,9 @@ impl Forwarding {
         }
     }
 
-    /// Makes one run if its time has come; tells how long to wait for the next.
-    fn attempt(&mut self, stop: &Stop) -> Result<Duration, SpoolError> {
+    /// Makes one run if its time has come; tells how long to wait for the next. What keeps records from arriving is logged unless
+    /// it was `said` of the run before.
+    fn attempt(&mut self, stop: &Stop, said: &mut Option<Why>) -> Result<Duration, SpoolError> {
         if let Some(wait) = self.not_before()? {
             return Ok(wait);
         }
@@ -105,6 +107,12 @@ impl Forwarding {
         let report = flush::run(&line, &mut consent, stop)?;
         if report.sent > 0 {
             tracing::info!(records = report.sent, remaining = report.remaining, "delivered");
+        }
+        if report.why != *said && !stop.is_set() {
+            if let Some(why) = &report.why {
+                tracing::warn!(remaining = report.remaining, "not delivered: {why}");
+            }
+            *said = report.why;
         }
         match report.outcome {
             Outcome::Empty | Outcome::Drained | Outcome::Limit => Ok(backoff::regular(self.every, random())),

@@ -80,7 +80,7 @@ fn run(
     seen: &mut Seen,
     random: u64,
 ) -> (Duration, Outcome, Option<Duration>) {
-    let mut planner = Planner::new(LIMITS);
+    let mut planner = Planner::new(LIMITS, None);
     let (mut now, mut first) = (began, true);
     loop {
         match planner.next(now) {

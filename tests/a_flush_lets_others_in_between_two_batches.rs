@@ -5,7 +5,6 @@
 
 mod support;
 
-use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -51,13 +50,7 @@ impl Flushing {
     /// Starts a command and waits until it stands in line, then lets the request have its answer.
     fn meet(&mut self, arguments: &[&str]) -> (Json, Ended) {
         let mut other = Service::start(self.site.salver().args(arguments));
-        let next = self.site.spool().join("line/flush-lock.1");
-        let next = File::options().read(true).write(true).open(next).unwrap();
-        other.wait_for("its place in line", |_| {
-            let taken = next.try_lock().is_err();
-            _ = next.unlock();
-            taken
-        });
+        other.wait_for_its_place_in_line(&self.site.spool());
         self.answer.store(true, Ordering::SeqCst);
         let (flush, other) = (self.flush.ended(), other.ended());
         assert_eq!((flush.code, other.code), (Some(0), Some(0)), "{flush:?} {other:?}");

@@ -20,7 +20,7 @@ use support::folders::spool_folder;
 use support::posthog::{PostHog, Scripted};
 use support::service::{Service, until};
 use support::site::{BUTLER, SOS, SWITCHES, Site, flip};
-use support::two::record;
+use support::two::{flushed, record};
 use support::{err, expect, json as stdout_json, out};
 
 const KEY: &str = "phc_test";
@@ -114,7 +114,8 @@ fn all_records_arrive_once_in_the_order_of_writing_and_no_id_repeats_a_time() {
     assert_eq!(times.len(), written.len(), "one id, two instances, and as fast as it goes");
     assert_eq!(
         report,
-        json!({ "sent": 100, "batches": 4, "wireBytes": posthog.wire_bytes(), "deadLettered": 0, "remaining": 0, "outcome": "drained" })
+        json!({ "sent": 100, "batches": 4, "wireBytes": posthog.wire_bytes(), "deadLettered": 0, "remaining": 0, "outcome": "drained",
+            "why": null, "nextAttempt": null, "held": [], "ahead": 0, "dead": 0 })
     );
     assert!(site.dump().is_empty());
     let again = flush(&site, 0);
@@ -137,6 +138,27 @@ fn a_limit_and_a_dry_run_are_kept_to_the_letter() {
     assert_eq!(posthog.uuids(), written);
     let planned: Vec<Json> = shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(planned.iter().flat_map(batch).collect::<Vec<_>>(), written, "it sends what it showed");
+}
+
+#[test]
+fn a_limit_that_leaves_nothing_to_send_is_told_from_one_that_leaves_some() {
+    for (limit, sent, outcome) in
+        [("0", 0, "limit"), ("3", 3, "limit"), ("4", 4, "drained"), ("5", 4, "drained")]
+    {
+        let posthog = PostHog::start();
+        let site = site(&posthog, "");
+        let written = record_fast(&site, 4);
+        // One more that may not be sent now: its config file is no longer whole.
+        expect(site.salver().args(["record", "sos"]), 0);
+        site.write("config/sos.yaml", "");
+        let report = flushed(&site, 0, &["--limit", limit]);
+        let told = ["outcome", "sent", "remaining"].map(|key| report[key].clone());
+        assert_eq!(told, [json!(outcome), json!(sent), json!(5 - sent)], "{limit}");
+        assert_eq!(posthog.uuids(), written[..sent]);
+        if outcome == "drained" {
+            assert_eq!(flushed(&site, 0, &["--limit", "0"])["outcome"], "empty");
+        }
+    }
 }
 
 #[test]

@@ -6,11 +6,10 @@
 mod support;
 
 use std::fs;
-use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use support::posthog::{PostHog, Scripted};
+use support::posthog::PostHog;
 use support::service::{Service, said, until};
 use support::site::{BUTLER, SOS, Site, flip};
 use support::two::{record, waiting};
@@ -70,28 +69,6 @@ fn what_consent_was_withdrawn_for_is_erased_and_not_sent() {
         assert_eq!(posthog.uuids(), butler, "{withdrawn}");
         assert!(site.dump().is_empty());
         assert_gone(&site, &sos);
-    }
-}
-
-#[test]
-fn consent_that_is_withdrawn_while_a_flush_is_running_stops_the_rest_of_it() {
-    let half_a_second = Duration::from_millis(500);
-    for answer in [Scripted::Late(half_a_second), Scripted::Stall(half_a_second)] {
-        let posthog = PostHog::start();
-        let site = site(&posthog);
-        settings(&site, &posthog, &["sos"]);
-        record(&site, 5);
-        let written = site.uuids();
-        assert_eq!(written.len(), 6);
-        posthog.answer_next(answer.clone());
-        let flush = Service::start(site.salver().arg("flush"));
-        until("the first request", || posthog.requests() == 1);
-        site.write("config/sos.yaml", &without_consent("anonTelemetry: false"));
-        let ended = { flush }.ended();
-        assert_eq!(ended.code, Some(0), "{ended:?}");
-        assert_eq!(posthog.requests(), 1, "the request under way was the last: {answer:?}");
-        assert!(site.dump().is_empty());
-        assert_gone(&site, &written);
     }
 }
 
@@ -163,27 +140,6 @@ fn what_cannot_be_read_is_held_and_neither_sent_nor_erased() {
     expect(site.salver().arg("flush"), 0);
     assert_eq!(posthog.uuids(), [butler, sos].concat());
 }
-
-#[test]
-fn a_file_that_is_cut_off_while_a_flush_is_running_holds_the_rest_of_it() {
-    let posthog = PostHog::start();
-    let site = site(&posthog);
-    settings(&site, &posthog, &["sos"]);
-    record(&site, 3);
-    let written = site.uuids();
-    posthog.answer_next(Scripted::Late(Duration::from_millis(500)));
-    let flush = Service::start(site.salver().arg("flush"));
-    until("the first request", || posthog.requests() == 1);
-    let config = fs::read_to_string(site.sos()).unwrap();
-    site.write("config/sos.yaml", "");
-    { flush }.ended();
-    assert_eq!((posthog.uuids().as_slice(), site.uuids().as_slice()), written.split_at(1));
-    site.write("config/sos.yaml", &config);
-    expect(site.salver().arg("flush"), 0);
-    assert_eq!(posthog.uuids(), written);
-}
-
-// By hand, and by the settings -------------------------------------------------------------------------------------------
 
 #[test]
 fn a_pause_by_hand_outlives_restarts_until_it_is_resumed() {

@@ -137,9 +137,12 @@ fn status_says_everything_in_one_json_object() {
     }
 
     let flush = &status["flush"];
-    assert_eq!(keys(flush), ["mode", "host", "lastAttempt", "lastSuccess", "lastOutcome", "nextAttempt"]);
+    assert_eq!(
+        keys(flush),
+        ["mode", "host", "lastAttempt", "lastSuccess", "lastOutcome", "nextAttempt", "why"]
+    );
     let never = json!({
-        "mode": "manual", "host": posthog.url(), "lastAttempt": null, "lastSuccess": null, "lastOutcome": null, "nextAttempt": null,
+        "mode": "manual", "host": posthog.url(), "lastAttempt": null, "lastSuccess": null, "lastOutcome": null, "nextAttempt": null, "why": null,
     });
     assert_eq!(flush, &never);
     flushed(&site, 0, &[]);

@@ -6,6 +6,8 @@
 mod support;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::thread;
 
 use salver::clock;
 use salver::record::Reason;
@@ -40,7 +42,7 @@ fn lead_to(site: &Site, posthog: &str) {
     lead_with_patience(site, posthog, "30s");
 }
 
-/// A short patience only where a try is to be given up: on a busy machine it would lose answers that are merely late.
+/// A short patience only where a flush is to give up: on a busy machine it would lose answers that are merely late.
 fn lead_with_patience(site: &Site, posthog: &str, patience: &str) {
     site.settings(&format!(
         "flush: {{batchEvents: {BATCH}, timeout: 60s, patience: {patience}}}\nposthog: {{{posthog}, apiKey: phc_test}}\n"
@@ -85,64 +87,80 @@ fn assert_arrived(posthog: &PostHog, written: &[String], again: usize, case: &st
 #[test]
 fn when_connections_fail_at_any_point() {
     use Fault::*;
-    for fault in [
-        Refused,
-        RequestCut(0),
-        RequestCut(1),
-        RequestCut(100),
-        RequestCut(1000),
-        RequestCut(20_000),
-        AnswerLost,
-        AnswerCut(0),
-        AnswerCut(1),
-        AnswerCut(40),
-        AnswerCut(100),
-        Twice,
-        Drip,
-        StallBefore,
-        StallAfter,
+    let posthog_behind = |fault| fails_in_one_way(fault, false);
+    // Most of the time goes by between two attempts, so several lines fail at once.
+    for faults in [
+        [Refused, RequestCut(0), RequestCut(1), RequestCut(100)],
+        [RequestCut(1000), RequestCut(20_000), Twice, Drip],
+        [AnswerLost, AnswerCut(0), AnswerCut(1), AnswerCut(40)],
     ] {
-        let posthog = PostHog::start();
-        let (site, written) = waiting();
-        // The first connection and the one after it: one that is kept alive would hide them.
-        let line = Faulty::to(posthog.address(), &[fault; 2]);
-        let patience = if matches!(fault, StallBefore | StallAfter) { "1s" } else { "30s" };
-        lead_with_patience(&site, &format!("host: '{}'", line.url()), patience);
-        let outcomes = flush_until_drained(&site);
-        assert!(outcomes.iter().all(|outcome| outcome == "unreachable"), "{fault:?}: {outcomes:?}");
-        let faults = 2 - line.faults_left();
-        assert!(faults > 0, "{fault:?}: the line was never used");
-        let again = match fault {
-            Twice => RECORDS as usize,
-            _ if fault.hides_success() => faults * BATCH,
-            _ => 0,
-        };
-        assert_arrived(&posthog, &written, again, &format!("{fault:?}"));
+        at_once(&faults, posthog_behind);
     }
+    at_once(&[AnswerCut(100), StallBefore, StallAfter], posthog_behind);
+}
+
+/// A handshake has some 2,000 bytes from PostHog and some hundred to it.
+#[test]
+fn when_connections_with_tls_fail_at_any_point() {
+    use Fault::*;
+    for faults in [
+        [RequestCut(1), RequestCut(200), RequestCut(1_000), RequestCut(20_000)],
+        [AnswerCut(1), AnswerCut(500), AnswerCut(3_000), AnswerLost],
+    ] {
+        at_once(&faults, |fault| fails_in_one_way(fault, true));
+    }
+}
+
+fn at_once(faults: &[Fault], play: impl Fn(Fault) + Sync) {
+    thread::scope(|scope| faults.iter().for_each(|fault| _ = scope.spawn(|| play(*fault))));
+}
+
+/// Two connections fail in this way, with TLS or without; then the line is a good one.
+fn fails_in_one_way(fault: Fault, with_tls: bool) {
+    let posthog = PostHog::start();
+    let tls = Tls::before(posthog.address(), Certificate::Good);
+    let (site, written) = waiting();
+    // The first connection and the one after it: one that is kept alive would hide them.
+    let server = if with_tls { address(&tls.url()) } else { posthog.address() };
+    let line = Faulty::to(server, &[fault; 2]);
+    let stalls = matches!(fault, Fault::StallBefore | Fault::StallAfter);
+    let host = match with_tls {
+        true => format!("host: 'https://localhost:{}', caFile: ca.pem", address(&line.url()).port()),
+        false => format!("host: '{}'", line.url()),
+    };
+    site.write("ca.pem", &tls.authority);
+    lead_with_patience(&site, &host, if stalls { "3s" } else { "30s" });
+    let outcomes = flush_until_drained(&site);
+    assert!(outcomes.iter().all(|outcome| outcome == "unreachable"), "{fault:?}: {outcomes:?}");
+    let faults = 2 - line.faults_left();
+    assert!(faults > 0, "{fault:?}: the line was never used");
+    let again = match fault {
+        Fault::Twice => RECORDS as usize,
+        _ if fault.hides_success() => faults * BATCH,
+        _ => 0,
+    };
+    assert_arrived(&posthog, &written, again, &format!("{fault:?}"));
+}
+
+/// Where a test server listens.
+fn address(url: &str) -> SocketAddr {
+    let port = url.rsplit(':').next().unwrap().parse().unwrap();
+    SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 #[test]
 fn when_the_answer_is_any_but_the_right_one() {
     let statuses = [
-        vec![201_u16, 202, 204, 206, 300, 301, 302, 303, 304, 307, 308],
-        vec![401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 414, 415, 416, 417, 418],
-        vec![421, 422, 423, 424, 425, 426, 428, 429, 431, 451, 499],
-        vec![500, 501, 502, 503, 504, 505, 507, 508, 511, 520, 521, 522, 523, 524, 525, 526, 530, 599],
+        vec![201_u16, 204, 206, 300, 301, 302, 304, 307, 308],
+        vec![401, 402, 403, 404, 405, 407, 408, 411, 415, 418, 425, 429, 451],
+        vec![500, 502, 503, 504, 511, 524],
     ]
     .concat();
     let posthog = PostHog::start();
     let (site, written) = waiting();
     lead_to(&site, &format!("host: '{}'", posthog.url()));
-    for status in statuses {
-        posthog.answer_next(Scripted::Status(status, "because"));
-        let before = posthog.events().len();
-        let output = site.salver().args(["flush", "--limit", "1", "--format", "json"]).output().unwrap();
-        let outcome = json(&output)["outcome"].as_str().unwrap().to_owned();
-        let tried_again = outcome == "limit";
-        assert_eq!(posthog.events().len() - before, usize::from(tried_again), "{status}: {outcome}");
-        assert_eq!(output.status.code(), Some(if tried_again { 0 } else { 4 }), "{status}: {outcome}");
-    }
-    for answer in [
+    let statuses = statuses.into_iter().map(|status| Scripted::Status(status, "because"));
+    let bodies = [
         Scripted::Html,
         Scripted::Truncated,
         Scripted::Reply(200, &[("content-type", "application/json")], ""),
@@ -155,11 +173,21 @@ fn when_the_answer_is_any_but_the_right_one() {
         ),
         Scripted::Reply(200, &[("content-type", "text/plain")], "Ok"),
         Scripted::Reply(400, &[("content-type", "text/html")], "<html>blocked</html>"),
-    ] {
-        posthog.answer_next(answer);
+    ];
+    for answer in statuses.chain(bodies) {
+        // What the server has although its answer was cut off.
+        let stored = usize::from(matches!(answer, Scripted::Truncated));
+        posthog.answer_next(answer.clone());
+        let before = posthog.events().len();
+        let output = site.salver().args(["flush", "--limit", "1", "--format", "json"]).output().unwrap();
+        let outcome = json(&output)["outcome"].as_str().unwrap().to_owned();
+        let tried_again = outcome == "limit";
+        let arrived = posthog.events().len() - before;
+        assert_eq!(arrived, stored + usize::from(tried_again), "{answer:?}: {outcome}");
+        assert_eq!(output.status.code(), Some(if tried_again { 0 } else { 4 }), "{answer:?}: {outcome}");
     }
     flush_until_drained(&site);
-    assert_arrived(&posthog, &written, BATCH, "every answer");
+    assert_arrived(&posthog, &written, 1, "every answer");
 }
 
 #[test]
@@ -194,9 +222,8 @@ fn when_the_name_does_not_resolve_or_the_proxy_refuses() {
     for (status, outcome) in [(407, "refused"), (403, "refused"), (502, "unreachable")] {
         let proxy = PostHog::start();
         (0..9).for_each(|_| proxy.answer_next(Scripted::Status(status, "no")));
-        let through =
-            format!("host: 'https://posthog.invalid', proxy: 'http://me:hunter2@{}'", proxy.address());
-        lead_with_patience(&site, &through, "1s");
+        let proxy = format!("proxy: 'http://me:hunter2@{}'", proxy.address());
+        lead_with_patience(&site, &format!("host: 'https://posthog.invalid', {proxy}"), "1s");
         let output = site.salver().args(["flush", "--format", "json"]).output().unwrap();
         assert_eq!(json(&output)["outcome"], outcome, "{status}");
         assert!(!err(&output).contains("hunter2"));
@@ -211,7 +238,7 @@ fn when_a_batch_has_to_shrink_before_it_passes() {
     let posthog = PostHog::start();
     let (site, written) = waiting();
     // The line takes no request of more than some bytes: each longer one breaks off.
-    let line = Faulty::to(posthog.address(), &[Fault::RequestCut(8_000); 64]);
+    let line = Faulty::to(posthog.address(), &[Fault::RequestCut(8_000); 8]);
     lead_to(&site, &format!("host: '{}'", line.url()));
     flush_until_drained(&site);
     assert_arrived(&posthog, &written, 0, "a narrow line");

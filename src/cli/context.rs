@@ -119,6 +119,12 @@ pub fn shape(settings: &Settings, api_key: &str) -> Shape {
     }
 }
 
+/// The project key of the settings, or what is shown in its place unless it is to be revealed.
+pub fn shown_key(settings: &Settings, reveal: bool) -> String {
+    let key = settings.posthog.api_key.as_ref().filter(|_| reveal);
+    key.map_or("***", |key| key.expose()).to_owned()
+}
+
 /// What is to be known of a spool that cannot be written to, before anything is read from it.
 pub fn read_only(folder: &SpoolFolder, view: &SpoolView) -> String {
     let why = match view.is_full() {

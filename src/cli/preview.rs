@@ -95,12 +95,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
         Shape::Record => output::print_json(&message::message(&record))?,
         Shape::Event => output::print_json(&wire::event(&record, settings.posthog.geoip))?,
         Shape::Request => {
-            let key = settings.posthog.api_key.as_ref().filter(|_| arguments.reveal);
-            let key = key.map_or("***", |key| key.expose());
+            let key = context::shown_key(&settings, arguments.reveal);
             let queued = Queued { seq: 0, record, attempts: 0, dead: None };
             // As it is sent, to the byte.
             let mut out = output::stdout();
-            wire::write(&[queued], &context::shape(&settings, key), clock::now_ms(), &mut out)?;
+            wire::write(&[queued], &context::shape(&settings, &key), clock::now_ms(), &mut out)?;
             writeln!(out)?;
             out.flush()?;
         }

@@ -6,9 +6,9 @@ use super::context::{self, Context};
 use super::exit::Ended;
 use super::output::{self, Format};
 use crate::clock;
-use crate::settings::Settings;
+use crate::settings::{FlushMode, Settings};
 use crate::spool::{
-    Counts, FlushMemory, Instance, LedgerEntry, Problem, SpoolError, SpoolFolder, SpoolView, Step,
+    Counts, FlushMemory, Instance, LedgerEntry, LineMemory, Problem, SpoolError, SpoolFolder, SpoolView, Step,
 };
 
 mod show;
@@ -38,6 +38,7 @@ struct Status {
     counts: Counts,
     instances: Vec<(String, Instance)>,
     memory: FlushMemory,
+    line: LineMemory,
     problems: Vec<Problem>,
     /// How many records were stamped too far in the future to be sent now, and when the first of them may be.
     ahead: (u64, Option<i64>),
@@ -70,6 +71,7 @@ fn read(context: &Context, settings: &Settings, acknowledge: bool) -> Result<Sta
         counts: Counts::default(),
         instances: Vec::new(),
         memory: FlushMemory::default(),
+        line: LineMemory::default(),
         problems: Vec::new(),
         ahead: (0, None),
         plan: Vec::new(),
@@ -102,6 +104,7 @@ impl Status {
         self.counts = spool.counts()?;
         self.instances = spool.instances()?;
         self.memory = spool.flush_memory().clone();
+        self.line = spool.line_memory()?;
         self.problems = spool.problems().to_vec();
         self.ahead = spool.ahead()?;
         self.plan = spool.plan()?;
@@ -156,6 +159,11 @@ impl Status {
     fn next_expiry_ms(&self, settings: &Settings) -> Option<i64> {
         let retention_ms = i64::try_from(settings.spool.retention.as_millis()).unwrap_or(i64::MAX);
         self.counts.oldest_ms.map(|oldest_ms| oldest_ms.saturating_add(retention_ms))
+    }
+
+    /// When the service tries again, if it forwards and something keeps it waiting.
+    fn next_attempt_ms(&self, settings: &Settings) -> Option<i64> {
+        self.memory.next_attempt_ms.filter(|_| settings.flush.mode == FlushMode::Auto)
     }
 
     /// Nothing where it is not known.

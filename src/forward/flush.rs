@@ -15,10 +15,10 @@ use super::backoff;
 use super::packed::Packed;
 use super::plan::{Ending, Fate, Limits, Planner, Step};
 use super::transport::Endpoint;
-use super::verdict::Outcome;
+use super::verdict::{Outcome, Why};
 use super::wire::Shape;
 use crate::clock;
-use crate::spool::{FlushTurn, Queued, Settled, Spool, SpoolError, SpoolFolder};
+use crate::spool::{FlushTurn, LineMemory, Queued, Settled, Spool, SpoolError, SpoolFolder};
 use crate::stop::Stop;
 
 /// Where the records come from, where they go, and in which shape.
@@ -46,14 +46,21 @@ pub struct Report {
     pub dead_lettered: u64,
     /// Records still waiting.
     pub remaining: u64,
-    /// When the first of those may be sent that were stamped too far in the future, in milliseconds since 1970.
-    pub ahead_until_ms: Option<i64>,
+    /// The instances whose records may not be sent now, whether any of them waits or not.
+    pub held: BTreeSet<String>,
+    /// How many of the remaining were stamped too far in the future, and when the first of them may be sent, in milliseconds
+    /// since 1970.
+    pub ahead: (u64, Option<i64>),
+    /// Dead letters, those of earlier runs included.
+    pub dead: u64,
     /// How it ended.
     pub outcome: Outcome,
     /// The cause and the next step, where records were kept.
-    pub why: Option<String>,
+    pub why: Option<Why>,
     /// The wait the server asked for.
     pub asked_wait: Option<Duration>,
+    /// When the service tries again after a failure, in milliseconds since 1970.
+    pub next_attempt_ms: Option<i64>,
 }
 
 /// What a run may ask its caller, and tell it.
@@ -68,17 +75,21 @@ pub trait Caller {
 pub fn run(line: &Line<'_>, caller: &mut dyn Caller, stop: &Stop) -> Result<Report, SpoolError> {
     let mut turn = line.folder.flush_turn(Duration::ZERO)?;
     let began = Instant::now();
-    let mut planner = Planner::new(line.limits);
+    let mut line_takes = line_memory(line)?.batch_events;
+    let mut planner = Planner::new(line.limits, line_takes);
     let mut report = Report {
         sent: 0,
         batches: 0,
         wire_bytes: 0,
         dead_lettered: 0,
         remaining: 0,
-        ahead_until_ms: None,
+        held: BTreeSet::new(),
+        ahead: (0, None),
+        dead: 0,
         outcome: Outcome::Empty,
         why: None,
         asked_wait: None,
+        next_attempt_ms: None,
     };
     let mut answered: Option<(Vec<Queued>, Fate)> = None;
     let ending = loop {
@@ -98,9 +109,9 @@ pub fn run(line: &Line<'_>, caller: &mut dyn Caller, stop: &Stop) -> Result<Repo
                     drop(turn);
                     turn = another_turn(line)?;
                 }
-                let held = caller.held()?;
+                report.held = caller.held()?;
                 let mut spool = settle(line, answered.take())?;
-                let (batch, body) = next_request(line, &mut spool, max_events, &held)?;
+                let (batch, body) = next_request(line, &mut spool, max_events, &report.held)?;
                 spool.close()?;
                 if batch.is_empty() {
                     planner.ran_dry();
@@ -123,14 +134,28 @@ pub fn run(line: &Line<'_>, caller: &mut dyn Caller, stop: &Stop) -> Result<Repo
                 if stop.is_set() {
                     break stopped();
                 }
+                // Not of a request that was ended here: that one says nothing of the line.
+                line_takes = planner.line_takes();
             }
         }
     };
     report.outcome = ending.outcome;
     report.why = ending.why;
     report.asked_wait = ending.asked_wait;
-    conclude(line, answered, &mut report)?;
+    // With as many records sent as were allowed, nobody looked yet whether there are more.
+    if report.outcome == Outcome::Limit {
+        report.held = caller.held()?;
+    }
+    conclude(line, answered, line_takes, &mut report)?;
     Ok(report)
+}
+
+/// What earlier runs learned of the line.
+fn line_memory(line: &Line<'_>) -> Result<LineMemory, SpoolError> {
+    let spool = line.folder.open_to_release(clock::now_ms())?;
+    let memory = spool.line_memory()?;
+    spool.close()?;
+    Ok(memory)
 }
 
 /// Waits behind those who waited. Each of them may have one request on the wire.
@@ -141,7 +166,7 @@ fn another_turn(line: &Line<'_>) -> Result<FlushTurn, SpoolError> {
 fn stopped() -> Ending {
     Ending {
         outcome: Outcome::Unreachable,
-        why: Some("stopped before an answer came; the batch is sent again".into()),
+        why: Some("stopped before an answer came; the batch is sent again".to_owned().into()),
         asked_wait: None,
     }
 }
@@ -187,11 +212,19 @@ fn settle(line: &Line<'_>, answered: Option<(Vec<Queued>, Fate)>) -> Result<Spoo
 fn conclude(
     line: &Line<'_>,
     answered: Option<(Vec<Queued>, Fate)>,
+    line_takes: Option<u64>,
     report: &mut Report,
 ) -> Result<(), SpoolError> {
     let mut spool = settle(line, answered)?;
-    report.remaining = spool.counts()?.queued;
-    report.ahead_until_ms = spool.ahead()?.1;
+    let why = report.why.as_ref().map(|why| why.text.clone());
+    spool.put_line_memory(&LineMemory { batch_events: line_takes, why })?;
+    if report.outcome == Outcome::Limit && spool.next_batch(1, &report.held)?.is_empty() {
+        let nothing_left = report.sent + report.dead_lettered == 0;
+        report.outcome = if nothing_left { Outcome::Empty } else { Outcome::Drained };
+    }
+    let counts = spool.counts()?;
+    (report.remaining, report.dead) = (counts.queued, counts.dead);
+    report.ahead = spool.ahead()?;
     let now_ms = clock::now_ms();
     let memory = spool.flush_memory();
     let failed = matches!(report.outcome, Outcome::Unreachable | Outcome::Refused | Outcome::Throttled);
@@ -205,6 +238,7 @@ fn conclude(
         let wait = backoff::delay(memory.failures, report.asked_wait, random());
         now_ms.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))
     });
+    report.next_attempt_ms = memory.next_attempt_ms;
     spool.close()
 }
 

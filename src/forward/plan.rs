@@ -24,18 +24,23 @@
 //!   a time until it stands alone. Of 2,000 records it takes about a dozen requests to find it. The rest then
 //!   goes at full size;
 //! - **a limit on size** (413): half is the new ceiling for the rest of the run, since the limit won't move;
-//! - **a weak line** (timeout, broken off): half, and doubled again with each batch that passes.
+//! - **a weak line** (timeout, broken off): half, and double again once some have passed. What is learned so outlives the run
+//!   ([`Planner::line_takes`]): a run that ends at its first failure would otherwise begin with the same full batch for ever.
 
 use std::time::Duration;
 
 use super::{
     answer::Answer,
     backoff,
-    verdict::{Kept, Outcome, Verdict, judge},
+    verdict::{Kept, Outcome, Verdict, Why, judge},
 };
 
 /// After so many records refused alone, with none delivered in between, the fault is hardly theirs.
 const MAX_REFUSED_IN_A_ROW: u32 = 100;
+
+/// So many batches pass on a line that was too weak before a larger one is tried. Each try that fails costs a timeout, and the
+/// service the rest of its run; once one succeeds, the line is better and the next are tried at once.
+const PASSES_BEFORE_GROWTH: u32 = 8;
 
 /// What a run may do.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +76,7 @@ pub struct Ending {
     /// In the contract's words.
     pub outcome: Outcome,
     /// The cause and the next step, where records were kept.
-    pub why: Option<String>,
+    pub why: Option<Why>,
     /// The wait that the server asked for; [`backoff::delay`] takes it.
     pub asked_wait: Option<Duration>,
 }
@@ -98,6 +103,8 @@ pub struct Planner {
     size: usize,
     /// What `size` may grow to.
     ceiling: usize,
+    /// So many batches have to pass before `size` grows.
+    passes_to_growth: u32,
     /// So many records at the head hold at least one that PostHog refuses; 0 if none is known.
     suspects: usize,
     refused_in_a_row: u32,
@@ -110,13 +117,16 @@ pub struct Planner {
 }
 
 impl Planner {
-    /// A planner for one run.
-    pub fn new(limits: Limits) -> Self {
+    /// A planner for one run. `line_takes` is what the planner of the run before said of the line.
+    pub fn new(limits: Limits, line_takes: Option<u64>) -> Self {
         let ceiling = limits.batch_events.max(1);
+        let known =
+            line_takes.and_then(|events| usize::try_from(events).ok()).filter(|known| *known < ceiling);
         Self {
             limits,
-            size: ceiling,
+            size: known.map_or(ceiling, |known| known.max(1)),
             ceiling,
+            passes_to_growth: if known.is_some() { PASSES_BEFORE_GROWTH } else { 1 },
             suspects: 0,
             refused_in_a_row: 0,
             failures_in_a_row: 0,
@@ -148,6 +158,11 @@ impl Planner {
         Step::Send { max_events, silence }
     }
 
+    /// The most events to send at once on this line, where that is fewer than the settings allow: for the next run.
+    pub fn line_takes(&self) -> Option<u64> {
+        (self.size < self.limits.batch_events).then_some(self.size as u64)
+    }
+
     /// Reports that the queue held nothing to send.
     pub fn ran_dry(&mut self) {
         let outcome = if self.left_queue == 0 { Outcome::Empty } else { Outcome::Drained };
@@ -173,6 +188,7 @@ impl Planner {
             Verdict::Kept(kept) => {
                 if matches!(answer, Answer::Unreachable(failure) if failure.may_be_size()) {
                     self.size = (events / 2).max(1);
+                    self.passes_to_growth = PASSES_BEFORE_GROWTH;
                 }
                 self.kept(kept, now, random)
             }
@@ -189,7 +205,11 @@ impl Planner {
     fn delivered(&mut self, events: usize) -> Fate {
         self.left_queue += events as u64;
         self.suspects = self.suspects.saturating_sub(events);
-        self.size = (self.size * 2).min(self.ceiling);
+        self.passes_to_growth = self.passes_to_growth.saturating_sub(1);
+        if self.passes_to_growth == 0 {
+            self.size = (self.size * 2).min(self.ceiling);
+            self.passes_to_growth = 1;
+        }
         self.failures_in_a_row = 0;
         self.refused_in_a_row = 0;
         Fate::Delivered
@@ -202,9 +222,10 @@ impl Planner {
         if self.refused_in_a_row >= MAX_REFUSED_IN_A_ROW {
             let why = format!(
                 "PostHog refused {MAX_REFUSED_IN_A_ROW} records in a row, each alone, so the fault is hardly \
-                 theirs; the last answer was {words}. Check posthog.host, then retry the dead letters"
+                 theirs: `salver dump --state dead` shows its words. Check posthog.host, then put them back with \
+                 `salver flush --retry-dead`"
             );
-            self.end(Outcome::Refused, Some(why), None);
+            self.end(Outcome::Refused, Some(why.into()), None);
         }
         Fate::DeadLetter { words }
     }
@@ -222,7 +243,7 @@ impl Planner {
         Fate::Kept
     }
 
-    fn end(&mut self, outcome: Outcome, why: Option<String>, asked_wait: Option<Duration>) -> Step {
+    fn end(&mut self, outcome: Outcome, why: Option<Why>, asked_wait: Option<Duration>) -> Step {
         let done = Step::Done(Ending { outcome, why, asked_wait });
         self.decided = Some(done.clone());
         done

@@ -41,11 +41,11 @@ const QUOTA_PAUSE: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// Everything queued has left the queue.
+    /// Everything that may be sent has left the queue.
     Drained,
     /// There was nothing to send.
     Empty,
-    /// As many records as asked for have left the queue.
+    /// As many records as asked for have left the queue, and there are more.
     Limit,
     /// No usable answer: network, TLS, portal, 5xx.
     Unreachable,
@@ -84,10 +84,32 @@ pub enum Verdict {
 pub struct Kept {
     /// [`Outcome::Unreachable`], [`Outcome::Refused`] or [`Outcome::Throttled`].
     pub outcome: Outcome,
-    /// The cause and the next step, for an admin.
-    pub why: String,
+    /// The cause and the next step.
+    pub why: Why,
     /// The wait that the server asked for.
     pub asked_wait: Option<Duration>,
+}
+
+/// Why records were kept, for an admin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Why {
+    /// The cause and the next step, in salver's own words. Only these may be stored: a purge erases no others.
+    pub text: String,
+    /// What the server said.
+    pub words: Option<String>,
+}
+
+impl From<String> for Why {
+    fn from(text: String) -> Self {
+        Why { text, words: None }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)?;
+        self.words.as_ref().map_or(Ok(()), |words| write!(f, ". It says: {words}"))
+    }
 }
 
 /// Judges the answer to a batch of so many `events`.
@@ -101,7 +123,8 @@ pub fn judge(answer: &Answer, events: usize) -> Verdict {
 
 fn judge_http(status: u16, body: &Body, retry_after: Option<Duration>, events: usize) -> Verdict {
     let kept = |outcome, asked_wait, why: &str| {
-        Verdict::Kept(Kept { outcome, why: format!("{why}{}", quoted(body)), asked_wait })
+        let why = Why { text: why.to_owned(), words: words(body) };
+        Verdict::Kept(Kept { outcome, why, asked_wait })
     };
     match (status, body) {
         (200, Body::Accepted { quota_limited: false }) => Verdict::Delivered,
@@ -162,27 +185,24 @@ fn refused_by_proxy(status: u16) -> Kept {
         }
         _ => (Outcome::Refused, format!("the proxy refuses to connect ({status}); check posthog.proxy")),
     };
-    Kept { outcome, why, asked_wait: None }
+    Kept { outcome, why: why.into(), asked_wait: None }
 }
 
 fn no_answer(failure: Failure) -> Kept {
     let why = format!("PostHog can't be reached: {failure}; {}", failure.next_step());
-    Kept { outcome: Outcome::Unreachable, why, asked_wait: None }
+    Kept { outcome: Outcome::Unreachable, why: why.into(), asked_wait: None }
 }
 
-/// The server's words as the tail of a message, if it said any.
-fn quoted(body: &Body) -> String {
+/// The server's words, if it said any.
+fn words(body: &Body) -> Option<String> {
     match body {
-        Body::Words(words) => format!(". It says: {words}"),
-        _ => String::new(),
+        Body::Words(words) => Some(words.clone()),
+        _ => None,
     }
 }
 
 fn dead_words(status: u16, body: &Body) -> String {
-    match body {
-        Body::Words(words) => format!("{status}: {words}"),
-        _ => format!("{status}, without a reason"),
-    }
+    words(body).map_or_else(|| format!("{status}, without a reason"), |words| format!("{status}: {words}"))
 }
 
 #[cfg(test)]
@@ -215,7 +235,7 @@ mod tests {
         for body in [Body::Html, Body::Other, said("Ok")] {
             let kept = kept(&http(200, body));
             assert_eq!(kept.outcome, Outcome::Unreachable);
-            assert!(kept.why.contains("portal"));
+            assert!(kept.why.text.contains("portal"));
         }
     }
 
@@ -243,9 +263,10 @@ mod tests {
         ] {
             let kept = kept(&http(status, said("the reason")));
             assert_eq!(kept.outcome, Outcome::Refused, "{status}");
-            assert!(kept.why.contains(setting) && kept.why.ends_with("It says: the reason"), "{}", kept.why);
+            let why = kept.why.to_string();
+            assert!(why.contains(setting) && why.ends_with("It says: the reason"), "{why}");
         }
-        assert!(kept(&Answer::ProxyRefused { status: 407 }).why.contains("NTLM"));
+        assert!(kept(&Answer::ProxyRefused { status: 407 }).why.text.contains("NTLM"));
         assert_eq!(kept(&Answer::ProxyRefused { status: 403 }).outcome, Outcome::Refused);
     }
 
@@ -264,7 +285,7 @@ mod tests {
         assert_eq!(kept(&Answer::ProxyRefused { status: 502 }).outcome, Outcome::Unreachable);
         let lookup = kept(&Answer::Unreachable(Failure::NameLookup));
         assert_eq!(lookup.outcome, Outcome::Unreachable);
-        assert!(lookup.why.contains("DNS"));
+        assert!(lookup.why.text.contains("DNS"));
     }
 
     #[test]

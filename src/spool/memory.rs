@@ -1,12 +1,12 @@
 //! What the other stages keep in the spool between two runs, and what is told of the queue as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::batch::{MOST_AHEAD_MS, is_ahead};
 use super::error::SpoolError;
 use super::ledger::LedgerEntry;
 use super::queue::Spool;
-use super::state::{FlushMemory, IdHistory, Instance, Problem};
+use super::state::{FlushMemory, IdHistory, Instance, LineMemory, Problem};
 use super::witness::Entry;
 use crate::record::identity::Fingerprint;
 
@@ -64,6 +64,21 @@ impl Spool {
     /// What the forwarder remembers.
     pub fn flush_memory(&mut self) -> &mut FlushMemory {
         &mut self.state.meta.flush
+    }
+
+    /// What the forwarder remembers of the line.
+    pub fn line_memory(&self) -> Result<LineMemory, SpoolError> {
+        self.state.line()
+    }
+
+    /// Remembers the line.
+    pub fn put_line_memory(&mut self, line: &LineMemory) -> Result<(), SpoolError> {
+        self.state.put_line(line)
+    }
+
+    /// The sequence numbers of the batch that is on the wire, or was when its sender died: it goes out first and alone.
+    pub fn on_the_wire(&self) -> BTreeSet<u64> {
+        self.state.meta.in_flight.iter().collect()
     }
 
     /// What an admin should know of, oldest first.

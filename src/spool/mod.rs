@@ -85,7 +85,7 @@ pub use memory::Counts;
 pub use queue::{Queued, Spool};
 pub use retention::{Limits, Step};
 pub use selector::Selector;
-pub use state::{DeadLetter, FlushMemory, IdHistory, Instance, Pin, Problem};
+pub use state::{DeadLetter, FlushMemory, IdHistory, Instance, LineMemory, Pin, Problem};
 pub use view::SpoolView;
 
 /// The format of the spool folder that this version writes.

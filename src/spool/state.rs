@@ -6,7 +6,7 @@
 //!
 //! Changes collect in memory and become durable together in [`State::commit`].
 //!
-//! Keys: `m` the [`Meta`], `c` the clock's [`Era`], `h` the host's [`Fingerprint`], `i` + name an [`Instance`], `d` + hex id an
+//! Keys: `m` the [`Meta`], `c` the clock's [`Era`], `h` the host's [`Fingerprint`], `f` the [`LineMemory`], `i` + name an [`Instance`], `d` + hex id an
 //! [`IdHistory`], `x` + sequence number a [`DeadLetter`], `l` + number a [`LedgerEntry`], `e` + fate
 //! the sum of earlier ones.
 
@@ -31,7 +31,7 @@ use crate::record::{Draft, Record};
 pub(super) use rebuild::restore;
 use table::Table;
 
-pub use values::{DeadLetter, FlushMemory, IdHistory, Instance, Pin, Problem};
+pub use values::{DeadLetter, FlushMemory, IdHistory, Instance, LineMemory, Pin, Problem};
 pub(super) use values::{Intent, Meta};
 
 const VERSION: u8 = 1;
@@ -53,6 +53,7 @@ pub(super) struct State {
     /// The sums of its earlier entries, by fate.
     earlier: Table<LedgerEntry>,
     clock: Table<Era>,
+    line: Table<LineMemory>,
     /// The last draft of each instance whose digest is not in its entry yet: a digest takes longer than all else that the summary
     /// does for a record, and only the last one counts.
     undigested: BTreeMap<String, Draft>,
@@ -87,6 +88,7 @@ impl State {
             ledger: Table::new(b'l'),
             earlier: Table::new(b'e'),
             clock: Table::new(b'c'),
+            line: Table::new(b'f'),
             undigested: BTreeMap::new(),
             seen: None,
             identities_changed: false,
@@ -113,6 +115,7 @@ impl State {
         self.ledger.drain(&mut changes);
         self.earlier.drain(&mut changes);
         self.clock.drain(&mut changes);
+        self.line.drain(&mut changes);
         self.saved = self.meta.clone();
         self.store.commit(changes)
     }
@@ -126,6 +129,7 @@ impl State {
             && self.ledger.is_unchanged()
             && self.earlier.is_unchanged()
             && self.clock.is_unchanged()
+            && self.line.is_unchanged()
     }
 
     /// Commits, closes, and tells the checksum of the files and how often it was committed.
@@ -176,6 +180,19 @@ impl State {
         }
         self.seen = Some(seen);
         Ok(seen)
+    }
+
+    // The line -------------------------------------------------------------------------------------------------------
+
+    pub(super) fn line(&self) -> Result<LineMemory, SpoolError> {
+        Ok(self.line.get(&self.store, b"")?.unwrap_or_default())
+    }
+
+    pub(super) fn put_line(&mut self, line: &LineMemory) -> Result<(), SpoolError> {
+        if self.line()? != *line {
+            self.line.put(b"", line.clone());
+        }
+        Ok(())
     }
 
     // The host -------------------------------------------------------------------------------------------------------

@@ -49,8 +49,13 @@ pub enum Scripted {
     Late(Duration),
     /// The events are stored and accepted, and the answer comes once this is set.
     Held(Arc<AtomicBool>),
+    /// The connection is closed without an answer once this is set; nothing is stored.
+    HeldThenLost(Arc<AtomicBool>),
     /// From now on, every batch that holds an event with this uuid gets 400. Takes up no place in the script.
     Poison(String),
+    /// From now on, the connection is closed without an answer to every request with a longer body. Takes up no place in the
+    /// script.
+    Narrow(usize),
 }
 
 /// One request that came in whole.
@@ -68,6 +73,7 @@ struct Request {
 struct State {
     script: VecDeque<Scripted>,
     poison: HashSet<String>,
+    longest_body: Option<usize>,
     connections: usize,
     requests: Vec<Request>,
     bodies: Vec<Value>,
@@ -116,6 +122,7 @@ impl PostHog {
         let mut state = self.state.lock().unwrap();
         match scripted {
             Scripted::Poison(uuid) => _ = state.poison.insert(uuid),
+            Scripted::Narrow(bytes) => state.longest_body = Some(bytes),
             scripted => state.script.push_back(scripted),
         }
     }
@@ -133,6 +140,13 @@ impl PostHog {
     /// The JSON of every request that was well-formed, stored or not.
     pub fn bodies(&self) -> Vec<Value> {
         self.state.lock().unwrap().bodies.clone()
+    }
+
+    /// The body of every request that came in whole, byte by byte, without its gzip.
+    pub fn raw_bodies(&self) -> Vec<String> {
+        let state = self.state.lock().unwrap();
+        let decoded = |request: &Request| String::from_utf8(check::decode(request).unwrap()).unwrap();
+        state.requests.iter().map(decoded).collect()
     }
 
     /// How many whole requests came in.
@@ -201,7 +215,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>, stop: &AtomicBool) -> io::
                 _ => Duration::ZERO,
             };
             let gate = match &scripted {
-                Some(Scripted::Held(gate)) => gate.clone(),
+                Some(Scripted::Held(gate) | Scripted::HeldThenLost(gate)) => gate.clone(),
                 _ => Arc::new(AtomicBool::new(true)),
             };
             (state.answer(&request, scripted), stall, gate)
@@ -291,6 +305,9 @@ fn accepted() -> Option<Reply> {
 impl State {
     /// Stores what is to be stored and says what to answer; `None` hangs up.
     fn answer(&mut self, request: &Request, scripted: Option<Scripted>) -> Option<Reply> {
+        if self.longest_body.is_some_and(|most| request.body.len() > most) {
+            return None;
+        }
         let checked = check::body(request).and_then(|body| {
             self.bodies.push(body.clone());
             check::events(&body, &self.poison)
@@ -317,7 +334,13 @@ impl State {
                 self.events.extend(checked.unwrap_or_default());
                 None
             }
-            Some(Scripted::HangUp | Scripted::Stall(_) | Scripted::Poison(_)) => None,
+            Some(
+                Scripted::HangUp
+                | Scripted::HeldThenLost(_)
+                | Scripted::Stall(_)
+                | Scripted::Poison(_)
+                | Scripted::Narrow(_),
+            ) => None,
         }
     }
 }

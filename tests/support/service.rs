@@ -6,7 +6,9 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a child that cannot be started or stopped should fail its test")]
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -117,6 +119,17 @@ impl Service {
             );
             thread::sleep(TICK);
         }
+    }
+
+    /// Waits until it stands in line for the turn to flush, which another has.
+    pub fn wait_for_its_place_in_line(&mut self, spool: &Path) {
+        let next = spool.join("line/flush-lock.1");
+        let next = File::options().read(true).write(true).open(next).unwrap();
+        self.wait_for("its place in line", |_| {
+            let taken = next.try_lock().is_err();
+            _ = next.unlock();
+            taken
+        });
     }
 
     /// Waits until it has said these words on stderr once more, after an edit.

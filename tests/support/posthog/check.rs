@@ -51,7 +51,7 @@ pub fn events(body: &Value, poison: &HashSet<String>) -> Result<Vec<Value>, Refu
 }
 
 /// The body without gzip. The magic bytes decide, not the header; other encodings are not understood.
-fn decode(request: &Request) -> Result<Vec<u8>, Refusal> {
+pub fn decode(request: &Request) -> Result<Vec<u8>, Refusal> {
     let mut json = Vec::new();
     let read = if request.body.starts_with(&[0x1f, 0x8b]) {
         GzDecoder::new(&request.body[..]).take(MAX_BODY + 1).read_to_end(&mut json)

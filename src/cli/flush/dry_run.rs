@@ -1,0 +1,81 @@
+//! What a flush would send if every answer were PostHog's yes: the same bodies, to the byte, and nothing goes out.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::Arguments;
+use crate::cli::context;
+use crate::cli::exit::Ended;
+use crate::cli::output;
+use crate::clock;
+use crate::collect::Collector;
+use crate::forward::answer::{Answer, Body};
+use crate::forward::plan::{Planner, Step};
+use crate::forward::wire;
+use crate::settings::Settings;
+use crate::spool::{Queued, SpoolFolder, is_ahead};
+use crate::target::Target;
+
+/// PostHog's yes.
+const ACCEPTED: Answer =
+    Answer::Http { status: 200, body: Body::Accepted { quota_limited: false }, retry_after: None };
+
+/// Prints the bodies, one a line.
+pub(super) fn run(
+    settings: &Settings,
+    folder: &SpoolFolder,
+    collector: &Collector,
+    targets: &mut [Target],
+    arguments: &Arguments,
+) -> Result<Ended> {
+    let held: BTreeSet<String> = collector.held(folder, targets)?.into_iter().collect();
+    let shape = context::shape(settings, &context::shown_key(settings, arguments.reveal));
+    let spool = folder.open_existing(clock::now_ms())?;
+    let mut planner = Planner::new(arguments.limits(settings), spool.line_memory()?.batch_events);
+    // What may have arrived already is sent once more, before all else.
+    let mut again = spool.on_the_wire();
+    let mut sent_again = BTreeSet::new();
+    spool.close()?;
+    let mut from = 0;
+    let mut out = output::stdout();
+    while let Step::Send { max_events, .. } = planner.next(Duration::ZERO) {
+        let now_ms = clock::now_ms();
+        let mut spool = folder.open_existing(now_ms)?;
+        let mut batch: Vec<Queued> = Vec::new();
+        spool.each(from, |queued| {
+            let ahead = is_ahead(queued.record.timestamp_ms, now_ms);
+            let sendable = !ahead && (queued.dead.is_none() || arguments.retry_dead);
+            let in_turn = match again.is_empty() {
+                true => !sent_again.contains(&queued.seq),
+                false => again.contains(&queued.seq),
+            };
+            if sendable && in_turn && !held.contains(&queued.record.instance) {
+                batch.push(queued);
+            }
+            batch.len() < max_events
+        })?;
+        spool.close()?;
+        if batch.is_empty() && again.is_empty() {
+            break;
+        }
+        if batch.is_empty() {
+            // What is left of it may not be sent now.
+            again.clear();
+            continue;
+        }
+        let events = wire::write(&batch, &shape, now_ms, &mut out)?;
+        writeln!(out)?;
+        for queued in &batch[..events] {
+            match again.remove(&queued.seq) {
+                true => _ = sent_again.insert(queued.seq),
+                false => from = queued.seq + 1,
+            }
+        }
+        planner.learn(&ACCEPTED, events, Duration::ZERO, 0);
+    }
+    out.flush()?;
+    Ok(Ended::Done)
+}
