@@ -34,7 +34,7 @@ pub struct Line<'a> {
 }
 
 /// What a run did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// Records delivered.
     pub sent: u64,
@@ -73,81 +73,141 @@ pub trait Caller {
 
 /// Sends what waits, until the queue is empty, the planner gives up, or `stop` is set.
 pub fn run(line: &Line<'_>, caller: &mut dyn Caller, stop: &Stop) -> Result<Report, SpoolError> {
-    let mut turn = line.folder.flush_turn(Duration::ZERO)?;
-    let began = Instant::now();
-    let mut line_takes = line_memory(line)?.batch_events;
-    let mut planner = Planner::new(line.limits, line_takes);
-    let mut report = Report {
-        sent: 0,
-        batches: 0,
-        wire_bytes: 0,
-        dead_lettered: 0,
-        remaining: 0,
-        held: BTreeSet::new(),
-        ahead: (0, None),
-        dead: 0,
-        outcome: Outcome::Empty,
-        why: None,
-        asked_wait: None,
-        next_attempt_ms: None,
-    };
-    let mut answered: Option<(Vec<Queued>, Fate)> = None;
+    let mut run = Run::begin(line, caller)?;
     let ending = loop {
-        match planner.next(began.elapsed()) {
+        match run.planner.next(run.began.elapsed()) {
             Step::Done(ending) => break ending,
             Step::Wait(time) => {
-                settle(line, answered.take())?.close()?;
-                drop(turn);
+                run.give_up_turn()?;
                 if stop.wait(time) {
-                    break stopped();
+                    break Ending::stopped();
                 }
-                turn = another_turn(line)?;
+                run.take_turn()?;
             }
             Step::Send { max_events, silence } => {
-                if turn.is_wanted() {
-                    settle(line, answered.take())?.close()?;
-                    drop(turn);
-                    turn = another_turn(line)?;
+                if run.turn.as_ref().is_some_and(FlushTurn::is_wanted) {
+                    run.give_up_turn()?;
+                    run.take_turn()?;
                 }
-                report.held = caller.held()?;
-                let mut spool = settle(line, answered.take())?;
-                let (batch, body) = next_request(line, &mut spool, max_events, &report.held)?;
-                spool.close()?;
-                if batch.is_empty() {
-                    planner.ran_dry();
-                    continue;
-                }
-                let posted = line.endpoint.post(&body, silence);
-                let fate = planner.learn(&posted.answer, batch.len(), began.elapsed(), random());
-                report.batches += 1;
-                report.wire_bytes += posted.wire_bytes;
-                match &fate {
-                    Fate::Delivered => report.sent += batch.len() as u64,
-                    Fate::DeadLetter { .. } => report.dead_lettered += 1,
-                    Fate::Kept => {}
-                }
-                caller.progress(report.sent);
-                // Where it may have arrived it stays noted as under way: the same uuids go out again together.
-                if fate != Fate::Kept || !posted.answer.leaves_open() {
-                    answered = Some((batch, fate));
-                }
+                run.send(max_events, silence, stop)?;
                 if stop.is_set() {
-                    break stopped();
+                    break Ending::stopped();
                 }
-                // Not of a request that was ended here: that one says nothing of the line.
-                line_takes = planner.line_takes();
             }
         }
     };
-    report.outcome = ending.outcome;
-    report.why = ending.why;
-    report.asked_wait = ending.asked_wait;
-    // With as many records sent as were allowed, nobody looked yet whether there are more.
-    if report.outcome == Outcome::Limit {
-        report.held = caller.held()?;
+    run.end(ending)
+}
+
+/// A run under way.
+struct Run<'a, 'c> {
+    line: &'a Line<'a>,
+    caller: &'c mut dyn Caller,
+    began: Instant,
+    planner: Planner,
+    /// What the planner knew of the line before a stop ended a request, which says nothing of it.
+    line_takes: Option<u64>,
+    /// `None` while others may have it.
+    turn: Option<FlushTurn>,
+    /// The last batch, until it is acknowledged; not one that may have arrived without our being told.
+    answered: Option<(Vec<Queued>, Fate)>,
+    report: Report,
+}
+
+impl<'a, 'c> Run<'a, 'c> {
+    fn begin(line: &'a Line<'a>, caller: &'c mut dyn Caller) -> Result<Self, SpoolError> {
+        let turn = Some(line.folder.flush_turn(Duration::ZERO)?);
+        let line_takes = line_memory(line)?.batch_events;
+        Ok(Run {
+            line,
+            caller,
+            began: Instant::now(),
+            planner: Planner::new(line.limits, line_takes),
+            line_takes,
+            turn,
+            answered: None,
+            report: Report::default(),
+        })
     }
-    conclude(line, answered, line_takes, &mut report)?;
-    Ok(report)
+
+    /// Acknowledges the last batch and lets others have the turn.
+    fn give_up_turn(&mut self) -> Result<(), SpoolError> {
+        self.settle()?.close()?;
+        self.turn = None;
+        Ok(())
+    }
+
+    /// Waits behind those who waited. Each of them may have one request on the wire.
+    fn take_turn(&mut self) -> Result<(), SpoolError> {
+        self.turn = Some(self.line.folder.flush_turn(self.line.endpoint.timeout())?);
+        Ok(())
+    }
+
+    /// Sends one batch and learns from the answer.
+    fn send(&mut self, max_events: usize, silence: Option<Duration>, stop: &Stop) -> Result<(), SpoolError> {
+        self.report.held = self.caller.held()?;
+        let mut spool = self.settle()?;
+        let (batch, body) = next_request(self.line, &mut spool, max_events, &self.report.held)?;
+        spool.close()?;
+        if batch.is_empty() {
+            self.planner.ran_dry();
+            return Ok(());
+        }
+        let posted = self.line.endpoint.post(&body, silence);
+        let fate = self.planner.learn(&posted.answer, batch.len(), self.began.elapsed(), random());
+        if !stop.is_set() {
+            self.line_takes = self.planner.line_takes();
+        }
+        self.report.batches += 1;
+        self.report.wire_bytes += posted.wire_bytes;
+        match &fate {
+            Fate::Delivered => self.report.sent += batch.len() as u64,
+            Fate::DeadLetter { .. } => self.report.dead_lettered += 1,
+            Fate::Kept => {}
+        }
+        self.caller.progress(self.report.sent);
+        // Where it may have arrived it stays noted as under way: the same uuids go out again together.
+        if fate != Fate::Kept || !posted.answer.leaves_open() {
+            self.answered = Some((batch, fate));
+        }
+        Ok(())
+    }
+
+    /// Opens the spool and acknowledges what was answered.
+    fn settle(&mut self) -> Result<Spool, SpoolError> {
+        let mut spool = self.line.folder.open_to_release(clock::now_ms())?;
+        let Some((batch, fate)) = self.answered.take() else {
+            return Ok(spool);
+        };
+        let fate = match fate {
+            Fate::Delivered => Settled::Delivered,
+            Fate::DeadLetter { words } => Settled::Dead(words),
+            Fate::Kept => {
+                spool.give_up_batch(&batch);
+                return Ok(spool);
+            }
+        };
+        let settled: Vec<_> = batch.into_iter().map(|queued| (queued, fate.clone())).collect();
+        spool.settle(&settled)?;
+        Ok(spool)
+    }
+
+    /// Acknowledges the last batch and remembers how the run ended.
+    fn end(mut self, ending: Ending) -> Result<Report, SpoolError> {
+        self.report.outcome = ending.outcome;
+        self.report.why = ending.why;
+        self.report.asked_wait = ending.asked_wait;
+        // With as many records sent as were allowed, nobody looked yet whether there are more.
+        if self.report.outcome == Outcome::Limit {
+            self.report.held = self.caller.held()?;
+        }
+        let mut spool = self.settle()?;
+        let why = self.report.why.as_ref().map(|why| why.text.clone());
+        spool.put_line_memory(&LineMemory { batch_events: self.line_takes, why })?;
+        conclude(&mut spool, &mut self.report)?;
+        spool.close()?;
+        Ok(self.report)
+    }
 }
 
 /// What earlier runs learned of the line.
@@ -156,19 +216,6 @@ fn line_memory(line: &Line<'_>) -> Result<LineMemory, SpoolError> {
     let memory = spool.line_memory()?;
     spool.close()?;
     Ok(memory)
-}
-
-/// Waits behind those who waited. Each of them may have one request on the wire.
-fn another_turn(line: &Line<'_>) -> Result<FlushTurn, SpoolError> {
-    line.folder.flush_turn(line.endpoint.timeout())
-}
-
-fn stopped() -> Ending {
-    Ending {
-        outcome: Outcome::Unreachable,
-        why: Some("stopped before an answer came; the batch is sent again".to_owned().into()),
-        asked_wait: None,
-    }
 }
 
 /// Takes the next records and writes their request; what it carries is noted as under way.
@@ -187,37 +234,8 @@ fn next_request(
     Ok((batch, body))
 }
 
-/// Opens the spool and acknowledges what was answered.
-fn settle(line: &Line<'_>, answered: Option<(Vec<Queued>, Fate)>) -> Result<Spool, SpoolError> {
-    let mut spool = line.folder.open_to_release(clock::now_ms())?;
-    let Some((batch, fate)) = answered else {
-        return Ok(spool);
-    };
-    let settled = match fate {
-        Fate::Delivered => Some(Settled::Delivered),
-        Fate::DeadLetter { words } => Some(Settled::Dead(words)),
-        Fate::Kept => None,
-    };
-    match settled {
-        Some(fate) => {
-            let settled: Vec<_> = batch.into_iter().map(|queued| (queued, fate.clone())).collect();
-            spool.settle(&settled)?;
-        }
-        None => spool.give_up_batch(&batch),
-    }
-    Ok(spool)
-}
-
-/// Acknowledges the last batch and remembers how the run ended.
-fn conclude(
-    line: &Line<'_>,
-    answered: Option<(Vec<Queued>, Fate)>,
-    line_takes: Option<u64>,
-    report: &mut Report,
-) -> Result<(), SpoolError> {
-    let mut spool = settle(line, answered)?;
-    let why = report.why.as_ref().map(|why| why.text.clone());
-    spool.put_line_memory(&LineMemory { batch_events: line_takes, why })?;
+/// Remembers how the run ended, and tells what is left.
+fn conclude(spool: &mut Spool, report: &mut Report) -> Result<(), SpoolError> {
     if report.outcome == Outcome::Limit && spool.next_batch(1, &report.held)?.is_empty() {
         let nothing_left = report.sent + report.dead_lettered == 0;
         report.outcome = if nothing_left { Outcome::Empty } else { Outcome::Drained };
@@ -239,7 +257,7 @@ fn conclude(
         now_ms.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))
     });
     report.next_attempt_ms = memory.next_attempt_ms;
-    spool.close()
+    Ok(())
 }
 
 /// An evenly spread number: std seeds each hasher's state from the operating system.

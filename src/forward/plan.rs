@@ -81,6 +81,17 @@ pub struct Ending {
     pub asked_wait: Option<Duration>,
 }
 
+impl Ending {
+    /// Somebody ended the run from outside.
+    pub fn stopped() -> Ending {
+        Ending {
+            outcome: Outcome::Unreachable,
+            why: Some("stopped before an answer came; the batch is sent again".to_owned().into()),
+            asked_wait: None,
+        }
+    }
+}
+
 /// What becomes of the records of the batch that was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {

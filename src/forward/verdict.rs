@@ -38,12 +38,13 @@ use super::answer::{Answer, Body, Failure};
 const QUOTA_PAUSE: Duration = Duration::from_secs(60 * 60);
 
 /// How a run of the forwarder ended; the words are the command line's contract.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// Everything that may be sent has left the queue.
     Drained,
     /// There was nothing to send.
+    #[default]
     Empty,
     /// As many records as asked for have left the queue, and there are more.
     Limit,
