@@ -15,6 +15,7 @@ pub mod mend;
 pub mod posthog;
 #[cfg(target_os = "linux")]
 pub mod powercut;
+pub mod proxy;
 pub mod read_only;
 pub mod reported;
 pub mod rest;
