@@ -5,6 +5,7 @@
 mod support;
 
 use std::net::TcpListener;
+use std::sync::Arc;
 
 use salver::clock;
 use salver::record::Reason;
@@ -13,7 +14,7 @@ use serde_json::{Value as Json, json};
 use support::drafts::draft;
 use support::folders::{files_with, spool_folder};
 use support::posthog::{PostHog, Scripted};
-use support::service::Service;
+use support::service::{Service, until};
 use support::site::{SOS, Site};
 use support::two::flushed;
 use support::{err, expect, out};
@@ -115,6 +116,27 @@ fn what_is_held_stamped_in_the_future_or_set_apart_is_named_apart() {
     // Nothing is said where nobody wants to hear it.
     let quiet = expect(site.salver().args(["--quiet", "flush"]), 0);
     assert_eq!(err(&quiet), "");
+}
+
+#[test]
+fn a_request_that_is_not_answered_yet_is_not_taken_for_the_end_of_a_flush() {
+    let posthog = PostHog::start();
+    let site = site(&posthog.url(), "");
+    record(&site, "one", 1, 0);
+    flushed(&site, 0, &[]);
+    let status = || out(&expect(site.salver().arg("status"), 0));
+    assert!(status().contains("last       drained at 20"), "{}", status());
+    record(&site, "one", 2, 0);
+    posthog.answer_next(Scripted::Held(Arc::default()));
+    let flush = Service::start(site.salver().arg("flush"));
+    until("the request", || posthog.requests() == 2);
+    let under_way = "last       2 records were sent at 20";
+    assert!(status().contains(under_way) && status().contains("not answered yet; before that drained"));
+    assert_eq!(site.status()["flush"]["onTheWire"], 2);
+    flush.kill();
+    assert!(status().contains(under_way), "{}", status());
+    flushed(&site, 0, &[]);
+    assert!(status().contains("last       drained at 20"), "{}", status());
 }
 
 #[test]

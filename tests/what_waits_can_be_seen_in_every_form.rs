@@ -139,10 +139,10 @@ fn status_says_everything_in_one_json_object() {
     let flush = &status["flush"];
     assert_eq!(
         keys(flush),
-        ["mode", "host", "lastAttempt", "lastSuccess", "lastOutcome", "nextAttempt", "why"]
+        ["mode", "host", "lastAttempt", "lastSuccess", "lastOutcome", "nextAttempt", "why", "onTheWire"]
     );
     let never = json!({
-        "mode": "manual", "host": posthog.url(), "lastAttempt": null, "lastSuccess": null, "lastOutcome": null, "nextAttempt": null, "why": null,
+        "mode": "manual", "host": posthog.url(), "lastAttempt": null, "lastSuccess": null, "lastOutcome": null, "nextAttempt": null, "why": null, "onTheWire": 0,
     });
     assert_eq!(flush, &never);
     flushed(&site, 0, &[]);

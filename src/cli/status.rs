@@ -39,6 +39,8 @@ struct Status {
     instances: Vec<(String, Instance)>,
     memory: FlushMemory,
     line: LineMemory,
+    /// How many records are on the wire, or were when their flush died.
+    on_the_wire: usize,
     problems: Vec<Problem>,
     /// How many records were stamped too far in the future to be sent now, and when the first of them may be.
     ahead: (u64, Option<i64>),
@@ -72,6 +74,7 @@ fn read(context: &Context, settings: &Settings, acknowledge: bool) -> Result<Sta
         instances: Vec::new(),
         memory: FlushMemory::default(),
         line: LineMemory::default(),
+        on_the_wire: 0,
         problems: Vec::new(),
         ahead: (0, None),
         plan: Vec::new(),
@@ -105,6 +108,7 @@ impl Status {
         self.instances = spool.instances()?;
         self.memory = spool.flush_memory().clone();
         self.line = spool.line_memory()?;
+        self.on_the_wire = spool.on_the_wire().len();
         self.problems = spool.problems().to_vec();
         self.ahead = spool.ahead()?;
         self.plan = spool.plan()?;

@@ -181,7 +181,10 @@ impl Failure {
     /// What the admin can do about it.
     pub fn next_step(self) -> &'static str {
         match self {
-            Self::NameLookup => "check the name in posthog.host, the proxy's name, and this server's DNS",
+            Self::NameLookup => {
+                "check the name in posthog.host, the proxy's name, and this server's DNS; a SOCKS proxy looks names \
+                 up itself where posthog.proxy says socks5h://"
+            }
             Self::Refused | Self::NoRoute | Self::ConnectTimeout => {
                 "check the network, the firewall, and whether a proxy is needed (posthog.proxy)"
             }

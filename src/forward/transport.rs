@@ -59,6 +59,7 @@ pub struct Endpoint {
     agent: Agent,
     url: Uri,
     timeout: Duration,
+    connect_timeout: Duration,
     route: Route,
     shown: issuer::Shown,
 }
@@ -100,8 +101,6 @@ impl Endpoint {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent(USER_AGENT)
-            .timeout_resolve(Some(connect_timeout))
-            .timeout_connect(Some(connect_timeout))
             .timeout_global(Some(settings.timeout))
             .build();
         let connector =
@@ -110,7 +109,7 @@ impl Endpoint {
                 .chain(TcpConnector::default())
                 .chain(tls::TlsConnector(tls));
         let agent = Agent::with_parts(config, connector, NameLookup::default());
-        Ok(Self { agent, url, timeout: settings.timeout, route, shown })
+        Ok(Self { agent, url, timeout: settings.timeout, connect_timeout, route, shown })
     }
 
     /// The longest time that a request takes.
@@ -118,14 +117,19 @@ impl Endpoint {
         self.timeout
     }
 
-    /// Posts one body, and gives up when the other side neither takes nor sends anything for as long as `silence`.
+    /// Posts one body, and gives up when the other side neither takes nor sends anything for as long as `silence`, or cannot be
+    /// looked up or connected to in that time.
     pub fn post(&self, body: &Packed, silence: Option<Duration>) -> Posted {
+        let connect_timeout =
+            silence.map_or(self.connect_timeout, |silence| silence.min(self.connect_timeout));
         let request = self
             .agent
             .post(&self.url)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::CONTENT_ENCODING, "gzip")
             .config()
+            .timeout_resolve(Some(connect_timeout))
+            .timeout_connect(Some(connect_timeout))
             .timeout_per_read(silence)
             .timeout_per_write(silence)
             .build();

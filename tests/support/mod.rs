@@ -16,6 +16,7 @@ pub mod mend;
 pub mod posthog;
 #[cfg(target_os = "linux")]
 pub mod powercut;
+pub mod proxy;
 pub mod read_only;
 pub mod reported;
 pub mod rest;
@@ -44,6 +45,11 @@ pub fn salver() -> Command {
         "HTTP_PROXY",
         "HTTPS_PROXY",
         "ALL_PROXY",
+        "NO_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+        "no_proxy",
     ] {
         command.env_remove(variable);
     }

@@ -1,9 +1,10 @@
 //! How far a flush is: a bar on a terminal, and elsewhere a few lines that a log can bear.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io::{IsTerminal, stderr};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::cli::context::Context;
 use crate::cli::output::Format;
@@ -38,8 +39,12 @@ impl Progress {
         if !stderr().is_terminal() {
             return Progress::Lines { records, told: 0 };
         }
-        let style = ProgressStyle::with_template("{bar:40} {pos} of {len} records, {per_sec}, {elapsed}");
-        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style = ProgressStyle::with_template("{bar:40} {pos} of {len} records, {rate}/s, {elapsed}");
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key(
+            "rate",
+            // indicatif's own has four digits behind the point.
+            |state: &ProgressState, out: &mut dyn fmt::Write| _ = write!(out, "{:.0}", state.per_sec()),
+        );
         Progress::Bar(ProgressBar::new(records).with_style(style))
     }
 

@@ -46,6 +46,7 @@ impl Status {
                 "lastOutcome": memory.last_outcome,
                 "nextAttempt": self.next_attempt_ms(settings).map(rfc3339),
                 "why": self.line.why,
+                "onTheWire": self.on_the_wire,
             },
             "problems": self.problems.iter().map(|it| json!({ "at": rfc3339(it.at_ms), "text": it.text })).collect::<Vec<_>>(),
             "limits": {
@@ -94,12 +95,16 @@ impl Status {
         let memory = &self.memory;
         let untold = if self.read_only { "not known" } else { "never tried" };
         let outcome = memory.last_outcome.as_deref().unwrap_or(untold);
-        writeln!(
-            out,
-            "last       {outcome} at {}, last delivery {}",
-            shown(memory.last_attempt_ms),
-            shown(memory.last_success_ms)
-        )?;
+        let (tried, delivered) = (shown(memory.last_attempt_ms), shown(memory.last_success_ms));
+        match self.on_the_wire {
+            0 => writeln!(out, "last       {outcome} at {tried}, last delivery {delivered}")?,
+            // The time is that of this request and not of the outcome before it.
+            records => writeln!(
+                out,
+                "last       {records} records were sent at {tried} and not answered yet; before that {outcome}, \
+                 last delivery {delivered}"
+            )?,
+        }
         if let Some(why) = &self.line.why {
             writeln!(out, "why        {why}")?;
         }

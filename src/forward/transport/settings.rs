@@ -30,7 +30,7 @@ pub enum EndpointError {
     Proxy,
     /// The CA file can't be read.
     #[error("posthog.caFile can't be read ({0}); check that it exists and that salver's account may read it")]
-    CaFile(#[source] io::Error),
+    CaFile(io::Error),
     /// The CA file holds no certificate, or a damaged one.
     #[error("posthog.caFile must hold one or more whole CA certificates in PEM form (BEGIN CERTIFICATE)")]
     CaFileForm,
