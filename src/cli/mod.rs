@@ -17,6 +17,7 @@ mod preview;
 mod purge;
 mod record;
 mod run;
+mod signals;
 mod status;
 mod times;
 
@@ -97,7 +98,7 @@ pub fn main() -> ExitCode {
     logging::start(arguments.verbose, arguments.quiet, arguments.color);
     let context = Context { config: arguments.config, spool: arguments.spool, quiet: arguments.quiet };
     let done = match arguments.command {
-        Command::Run(arguments) => run::run(&context, arguments),
+        Command::Run(arguments) => run::run(&context, &arguments),
         Command::Record(arguments) => record::run(&context, arguments),
         Command::Preview(arguments) => preview::run(&context, &arguments),
         Command::Dump(arguments) => dump::run(&context, arguments),

@@ -136,9 +136,10 @@ impl Service {
         uuids_in(&self.stderr())
     }
 
-    /// How many looks found nothing to record so far. Needs `-v`.
+    /// How many looks found nothing to record so far. Needs `-v`, and `-vv` for those that found the bytes of the last look.
     pub fn idle_looks(&self) -> usize {
-        said(&self.stderr(), "nothing that is reported changed")
+        let said_by = |words| said(&self.stderr(), words);
+        said_by("nothing that is reported changed") + said_by("the files are as they were")
     }
 
     /// Waits for one more look that finds nothing to record, after an edit. Needs `-v`.
