@@ -162,6 +162,13 @@ impl Service {
         self.ended()
     }
 
+    /// Sends SIGHUP, as `systemctl reload` does, and waits until it has said these words on stderr once more.
+    pub fn wait_for_hang_up(&mut self, words: &str) {
+        let id = self.child.id().to_string();
+        let hang_up = || Command::new("sh").args(["-c", "kill -HUP \"$0\"", &id]).status();
+        self.wait_for_words_after(words, || assert!(hang_up().unwrap().success()));
+    }
+
     /// Ends it as `kill -9` does, in the middle of whatever it does.
     pub fn kill(mut self) -> Ended {
         self.child.kill().unwrap();
