@@ -27,6 +27,7 @@ use std::process::ExitCode;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 use context::Context;
+use logging::LogFormat;
 
 /// Offline-first spool-and-forward agent for the telemetry of Butler and Butler SOS.
 ///
@@ -54,6 +55,10 @@ struct Arguments {
     /// Colours on a terminal
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     color: Color,
+
+    /// Log lines for people or for programs
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "SALVER_LOG_FORMAT")]
+    log_format: LogFormat,
 
     #[command(subcommand)]
     command: Command,
@@ -95,7 +100,7 @@ enum Command {
 /// Reads the arguments, does what they ask, and says how it went.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    logging::start(arguments.verbose, arguments.quiet, arguments.color);
+    logging::start(arguments.verbose, arguments.quiet, arguments.color, arguments.log_format);
     let context = Context { config: arguments.config, spool: arguments.spool, quiet: arguments.quiet };
     let done = match arguments.command {
         Command::Run(arguments) => run::run(&context, &arguments),
