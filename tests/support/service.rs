@@ -155,18 +155,26 @@ impl Service {
         if cfg!(windows) {
             return self.kill();
         }
-        // The shell's own `kill`: not every machine has it as a program.
-        let asked =
-            Command::new("sh").args(["-c", "kill -TERM \"$0\"", &self.child.id().to_string()]).status();
-        assert!(asked.unwrap().success());
+        self.signal("TERM");
         self.ended()
     }
 
     /// Sends SIGHUP, as `systemctl reload` does, and waits until it has said these words on stderr once more.
     pub fn wait_for_hang_up(&mut self, words: &str) {
-        let id = self.child.id().to_string();
-        let hang_up = || Command::new("sh").args(["-c", "kill -HUP \"$0\"", &id]).status();
-        self.wait_for_words_after(words, || assert!(hang_up().unwrap().success()));
+        let before = said(&self.stderr(), words);
+        self.signal("HUP");
+        self.wait_for(words, |service| said(&service.stderr(), words) > before);
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by its name. The shell's own `kill`: not every machine has it as a program.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("sh").args(["-c", "kill -$0 $1", name, &self.id().to_string()]).status();
+        assert!(sent.unwrap().success());
     }
 
     /// Ends it as `kill -9` does, in the middle of whatever it does.
