@@ -242,6 +242,8 @@ impl Service {
         }
         if failed.say {
             screen.held(name, error);
+        } else if !failed.lasts {
+            tracing::debug!(instance = name, "cannot be read now, and is tried again: {error}");
         }
         failed.wait
     }

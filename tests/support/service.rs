@@ -94,6 +94,14 @@ impl Service {
         Service { child, heard: Some((stdout, stderr)) }
     }
 
+    /// Starts a command to which nobody listens: both streams are pipes that are closed at the other end.
+    pub fn start_unheard(command: &mut Command) -> Service {
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop((child.stdout.take(), child.stderr.take()));
+        Service { child, heard: None }
+    }
+
     /// What it said on stdout so far.
     pub fn stdout(&self) -> Vec<String> {
         self.heard.as_ref().map(|(stdout, _)| stdout.lines()).unwrap_or_default()
@@ -193,8 +201,9 @@ impl Service {
         let child = &mut self.child;
         until_after(time, "the end of a process", || child.try_wait().unwrap().is_some());
         let code = self.child.wait().unwrap().code();
-        let (stdout, stderr) = self.heard.take().unwrap();
-        Ended { code, stdout: stdout.all(), stderr: stderr.all() }
+        let said = self.heard.take().map(|(stdout, stderr)| (stdout.all(), stderr.all()));
+        let (stdout, stderr) = said.unwrap_or_default();
+        Ended { code, stdout, stderr }
     }
 }
 
