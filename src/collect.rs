@@ -30,10 +30,12 @@ use crate::target::Target;
 
 mod ids;
 mod notes;
+mod remembered;
 mod sending;
 
 pub use ids::Ids;
 use notes::{erase, keys_of, note};
+pub use remembered::Remembered;
 
 /// Why a paused instance does not collect.
 pub const PAUSED: &str = "paused by hand; `salver resume` starts it again";
@@ -219,6 +221,13 @@ impl Collector {
             target.bytes = Some(*bytes);
             return Ok(Looked::Unchanged { name: name.clone(), introduction: None });
         }
+        if let Some(unchanged) = self.as_remembered(target, seen, report)
+            && !self.asks_for_more(target, ask)
+        {
+            target.known = Some(found);
+            target.bytes = Some(*bytes);
+            return Ok(unchanged);
+        }
         let mut spool = folder.open(clock::now_ms())?;
         ids::recognise_host(&mut spool)?;
         let mut instance = spool.instance(name)?.unwrap_or_default();
@@ -244,7 +253,7 @@ impl Collector {
         };
         let assumed = observation.version.origin == Origin::Assumed;
         let last_record_ms = instance.last_record_ms;
-        note(&mut spool, name, instance, target, observation, true, why_collecting(assumed));
+        note(&mut spool, name, instance, target, observation, true, why_collecting(observation));
         let record = reason.map(|reason| spool.record(name, draft, reason)).transpose()?;
         spool.close()?;
         target.known = Some(found);
@@ -254,9 +263,7 @@ impl Collector {
         Ok(match record {
             Some(record) => Looked::Recorded { name, record: Box::new(record), assumed },
             None => {
-                let service = observation.service.clone();
-                let version = observation.version.version.to_string();
-                let introduction = Some(Introduction { id: pin.id, service, version });
+                let introduction = Some(Introduction::of(pin.id, observation));
                 Looked::Unchanged { name, introduction }
             }
         })
@@ -321,10 +328,19 @@ struct Seen {
     bytes: [u8; 32],
 }
 
-fn why_collecting(assumed: bool) -> String {
-    match assumed {
-        true => "consent is given; the service's version was not found, the newest known is assumed".into(),
-        false => "consent is given".into(),
+impl Introduction {
+    fn of(id: String, observation: &Observation) -> Introduction {
+        let service = observation.service.clone();
+        Introduction { id, service, version: observation.version.version.to_string() }
+    }
+}
+
+fn why_collecting(observation: &Observation) -> String {
+    match observation.version.origin {
+        Origin::Assumed => {
+            "consent is given; the service's version was not found, the newest known is assumed".into()
+        }
+        _ => "consent is given".into(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use semver::Version;
 
+use crate::collect::Remembered;
 use crate::record::identity::Readable;
 use crate::record::observe::Subject;
 use crate::settings::{self, Settings};
@@ -19,6 +20,8 @@ pub struct Target {
     pub subject: Subject,
     /// What the last look found, once the spool knew it too.
     pub(crate) known: Option<[u8; 32]>,
+    /// What the spool knew before the first look, until that has come.
+    pub(crate) remembered: Option<Remembered>,
     /// The bytes in which it was found, unless they were no document.
     pub(crate) bytes: Option<[u8; 32]>,
     /// Since when its document has withdrawn a consent that was given, as long as that is not believed.
@@ -48,6 +51,7 @@ impl Target {
                 node_version: instance.node_version.clone(),
             },
             known: None,
+            remembered: None,
             bytes: None,
             doubted: None,
             early_pin: None,
@@ -59,6 +63,11 @@ impl Target {
     /// How long until it is to be recorded although nothing changed; `None` while nothing is collected.
     pub fn due_in(&mut self, interval: Duration, now_ms: i64) -> Option<Duration> {
         self.last_record_ms.map(|last_ms| self.schedule.wait(last_ms, interval, now_ms))
+    }
+
+    /// The spool knew this a moment ago.
+    pub fn remember(&mut self, remembered: Remembered) {
+        self.remembered = Some(remembered);
     }
 
     /// What was known of it may not hold any more.

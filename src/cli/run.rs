@@ -20,7 +20,7 @@ use crate::record::observe::ObserveError;
 use crate::record::{Reason, message};
 use crate::service::{Left, Screen, Service, Wake};
 use crate::settings::{FlushMode, Resolved, Settings, Source};
-use crate::spool::{Spool, SpoolError};
+use crate::spool::SpoolError;
 use crate::stop::Stop;
 use crate::target::Target;
 
@@ -101,7 +101,7 @@ impl Job {
             )
             .into());
         }
-        let targets = Target::of(settings)?;
+        let mut targets = Target::of(settings)?;
         let folder = Context::folder(settings);
         let collector = Arc::new(Context::collector(settings)?);
         let forwarding = match settings.flush.mode {
@@ -120,9 +120,10 @@ impl Job {
             }
         };
         // Fails here rather than at the first record if the folder cannot be used. A full disk may have room again later.
-        match folder.open(crate::clock::now_ms()).and_then(Spool::close) {
+        match collector.remember(&folder) {
+            Ok(remembered) => targets.iter_mut().for_each(|target| target.remember(Arc::clone(&remembered))),
             Err(error) if error.is_full() => {}
-            opened => opened?,
+            Err(error) => return Err(error.into()),
         }
         let service =
             Service::new(collector, folder, settings.clone(), (source, in_force), targets, sender.clone());

@@ -52,21 +52,33 @@ pub(super) fn erase(spool: &mut Spool, key: &str) -> Result<u64, SpoolError> {
     Ok(erased)
 }
 
+/// Notes that an instance is collected, or why it is not.
 pub(super) fn note(
     spool: &mut Spool,
     name: &str,
-    mut instance: Instance,
+    instance: Instance,
     target: &Target,
     observation: &Observation,
     collecting: bool,
     why: String,
 ) {
+    spool.put_instance(name, &noted(instance, target, observation, collecting, why));
+}
+
+/// The instance with that noted.
+pub(super) fn noted(
+    mut instance: Instance,
+    target: &Target,
+    observation: &Observation,
+    collecting: bool,
+    why: String,
+) -> Instance {
     instance.service = observation.service.clone();
     instance.service_version = observation.version.version.to_string();
     instance.config_files = target.subject.files.clone();
     instance.collecting = collecting;
     instance.why = why;
-    spool.put_instance(name, &instance);
+    instance
 }
 
 /// The keys under which records of a target may wait: the one it has now, and those of instances of the same files, which got
