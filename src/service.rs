@@ -18,12 +18,13 @@ use std::time::{Duration, Instant};
 use crate::clock;
 use crate::collect::{Ask, Collector, Looked};
 use crate::record::observe::ObserveError;
-use crate::record::sources;
+use crate::record::sources::{self, Sources};
 use crate::settings::{Settings, Source};
 use crate::spool::{SpoolError, SpoolFolder};
 use crate::target::Target;
 use crate::watch::events::{Events, Place};
 use crate::watch::patience::Patience;
+use crate::watch::rest::Rest;
 use crate::watch::settle::Settling;
 
 /// What wakes the loop.
@@ -72,16 +73,17 @@ pub struct Service {
     /// The bytes of the settings that are in force.
     in_force: [u8; 32],
     targets: Vec<Target>,
-    patience: Vec<Troubles>,
+    troubles: Vec<Troubles>,
     events: Events,
     settling: Arc<Mutex<Settling>>,
     began: Instant,
     next_poll: Duration,
 }
 
-/// What does not work for a target.
+/// What does not work for a target, and what is not believed of it yet.
 #[derive(Default)]
 struct Troubles {
+    rest: Rest,
     file: Patience,
     spool: Patience,
 }
@@ -109,7 +111,7 @@ impl Service {
             }
         });
         // One more, for the settings.
-        let patience = (0..=targets.len()).map(|_| Troubles::default()).collect();
+        let troubles = (0..=targets.len()).map(|_| Troubles::default()).collect();
         let next_poll = Duration::ZERO;
         Service {
             collector,
@@ -118,7 +120,7 @@ impl Service {
             source,
             in_force,
             targets,
-            patience,
+            troubles,
             events,
             settling,
             began,
@@ -144,6 +146,9 @@ impl Service {
                     Ok(Wake::Due) | Err(_) => {}
                 }
                 // The settings come last: an instance that is looked at now is not looked at again for their sake.
+                if self.stirs(number, is_pass) {
+                    continue;
+                }
                 match self.targets.get(number) {
                     Some(_) => self.look_at(number, screen),
                     None => changed = self.settings_changed(number),
@@ -169,7 +174,7 @@ impl Service {
     pub fn refuse(&mut self, why: &str) -> bool {
         let number = self.targets.len();
         let watch = &self.settings.watch;
-        let failed = self.patience[number].file.failed(why, watch.settle, watch.poll);
+        let failed = self.troubles[number].file.failed(why, watch.settle, watch.poll);
         lock(&self.settling).plan(number, self.began.elapsed(), failed.wait);
         failed.say
     }
@@ -189,10 +194,33 @@ impl Service {
         }
     }
 
+    /// Whether a poll found something that may not be all of it yet. Then it is looked at again after a while, as if it had been touched.
+    fn stirs(&mut self, number: usize, is_pass: bool) -> bool {
+        let rest = &mut self.troubles[number].rest;
+        if !is_pass && rest.is_calm() {
+            return false;
+        }
+        let (bytes, is_news) = match self.targets.get(number) {
+            Some(target) => {
+                let bytes = Sources::read(&target.subject).digest;
+                (bytes, target.is_other_than(&bytes))
+            }
+            None => {
+                let bytes = self.source.digest();
+                (bytes, bytes != self.in_force)
+            }
+        };
+        let stirs = rest.stirs(bytes, is_news);
+        if stirs {
+            lock(&self.settling).touch(number, self.began.elapsed());
+        }
+        stirs
+    }
+
     fn settings_changed(&mut self, number: usize) -> bool {
         self.events.follow(number, &self.source.places());
         let changed = self.source.digest() != self.in_force;
-        if !changed && self.patience[number].file.healed() {
+        if !changed && self.troubles[number].file.healed() {
             tracing::info!("the settings file is again as it is applied");
         }
         changed
@@ -221,7 +249,7 @@ impl Service {
     }
 
     fn worked(&mut self, number: usize, looked: &Looked, screen: &mut dyn Screen) {
-        let troubles = &mut self.patience[number];
+        let troubles = &mut self.troubles[number];
         if troubles.file.healed() {
             screen.healed(&self.targets[number].held_name());
         }
@@ -234,7 +262,7 @@ impl Service {
     /// When to look again at a file that cannot be read.
     fn held(&mut self, number: usize, name: &str, error: &ObserveError, screen: &mut dyn Screen) -> Duration {
         let watch = &self.settings.watch;
-        let failed = self.patience[number].file.failed(&error.to_string(), watch.settle, watch.poll);
+        let failed = self.troubles[number].file.failed(&error.to_string(), watch.settle, watch.poll);
         if failed.lasts
             && let Err(error) = self.collector.hold(&self.folder, &mut self.targets[number], error)
         {
@@ -251,7 +279,7 @@ impl Service {
     /// When to try again to use the spool.
     fn spool_failed(&mut self, number: usize, error: &SpoolError, screen: &mut dyn Screen) -> Duration {
         let watch = &self.settings.watch;
-        let failed = self.patience[number].spool.failed(&error.to_string(), watch.settle, watch.poll);
+        let failed = self.troubles[number].spool.failed(&error.to_string(), watch.settle, watch.poll);
         if failed.say {
             screen.spool_failed(error);
         }

@@ -65,6 +65,11 @@ impl Target {
         self.last_record_ms.map(|last_ms| self.schedule.wait(last_ms, interval, now_ms))
     }
 
+    /// Whether these bytes are others than those of the last look, if there was one.
+    pub fn is_other_than(&self, bytes: &[u8; 32]) -> bool {
+        self.known.is_some() && self.bytes.as_ref() != Some(bytes)
+    }
+
     /// The spool knew this a moment ago.
     pub fn remember(&mut self, remembered: Remembered) {
         self.remembered = Some(remembered);

@@ -9,29 +9,9 @@ mod support;
 use std::fs;
 use std::process::Command;
 
+use support::limited::run_with;
 use support::service::{Service, said};
 use support::site::{SOS, SWITCHES, Site, flip, reports};
-
-/// Starts the service with these limits of inotify, in a user namespace of its own. None, said aloud, where that cannot be.
-fn run_with(site: &Site, instances: u32, watches: u32) -> Option<Service> {
-    const LIMIT: &str = "echo $0 > /proc/sys/user/max_inotify_instances && echo $1 > /proc/sys/user/max_inotify_watches && shift && exec \"$@\"";
-    let limited = |program: &[&str]| {
-        let mut command = Command::new("unshare");
-        command.args(["--user", "--map-root-user", "sh", "-c", LIMIT]);
-        command.args([instances.to_string(), watches.to_string()]).args(program);
-        command
-    };
-    if !limited(&["true"]).status().is_ok_and(|status| status.success()) {
-        eprintln!(
-            "SKIPPED: no limits of inotify of its own for a test, which takes user namespaces and util-linux"
-        );
-        return None;
-    }
-    let salver = site.salver();
-    let program = salver.get_program().to_str().unwrap().to_owned();
-    let config = site.path("salver.yaml").to_str().unwrap().to_owned();
-    Some(Service::start(&mut limited(&[&program, "--config", &config, "-v", "run"])))
-}
 
 fn site(poll: &str) -> Site {
     let site = Site::of_sos(SOS);
@@ -42,8 +22,8 @@ fn site(poll: &str) -> Site {
 
 /// Changes the file in place and by rename, and waits for a record of each state.
 fn change(site: &Site, service: &mut Service, config: &mut String, times: usize) {
-    for time in 0..times {
-        *config = flip(config, SWITCHES[time].0);
+    for (time, (block, _)) in SWITCHES[..times].iter().enumerate() {
+        *config = flip(config, block);
         let records = service.recorded().len();
         match time % 2 {
             0 => site.write("config/sos.yaml", config),

@@ -6,7 +6,7 @@
 //!
 //! [`events`] listens to the operating system, in the folders and for the names on the [`way`] to a target's files, as the
 //! [`registry`] keeps them; [`settle`] decides when a target is due. None of them knows what a target is: they count them. What differs
-//! between operating systems stands in [`folder`], what they limit in [`limits`]. [`patience`] says how long to be silent about what fails,
+//! between operating systems stands in [`folder`], what they limit in [`limits`]. [`rest`] has what a poll finds looked at twice, [`patience`] says how long to be silent about what fails,
 //! [`interval`] when something is due without a change; both are pure.
 //!
 //! Invariant: without an event that concerns a target nothing is looked at before the next poll.
@@ -17,5 +17,6 @@ pub mod interval;
 pub mod limits;
 pub mod patience;
 pub mod registry;
+pub mod rest;
 pub mod settle;
 pub mod way;

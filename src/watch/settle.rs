@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A file that never settles is looked at after this many settle times.
-const RESTLESS: u32 = 10;
+pub(super) const RESTLESS: u32 = 10;
 
 /// Targets that are to be looked at, by their number.
 #[derive(Debug)]
