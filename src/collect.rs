@@ -7,11 +7,11 @@
 //! Invariants:
 //! - The spool is opened only if the look found something that it may not know yet (a better id counts), and never while
 //!   waiting.
+//! - Files that hold the bytes of the last look are read and hashed, and nothing else.
 //! - Withdrawn consent erases the instance's records before anything else happens to them; it is believed only after
 //!   a second look at the settled file says the same. A file that cannot be read erases nothing.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -21,15 +21,21 @@ use crate::record::catalogue::Catalogue;
 use crate::record::consent;
 use crate::record::host::System;
 use crate::record::observe::{self, Observation, ObserveError, Report, State};
+use crate::record::sources::Sources;
 use crate::record::version::Origin;
 use crate::record::{Draft, Reason, Record};
 use crate::settings::Settings;
-use crate::spool::{Instance, Selector, Spool, SpoolError, SpoolFolder};
+use crate::spool::{SpoolError, SpoolFolder};
 use crate::target::Target;
 
 mod ids;
+mod notes;
+mod remembered;
+mod sending;
 
 pub use ids::Ids;
+use notes::{erase, keys_of, note};
+pub use remembered::Remembered;
 
 /// Why a paused instance does not collect.
 pub const PAUSED: &str = "paused by hand; `salver resume` starts it again";
@@ -55,8 +61,8 @@ pub struct Collector {
 pub enum Ask {
     /// Only what differs from the last record.
     Difference,
-    /// In any case, since an interval has passed.
-    Interval,
+    /// What differs, and anything if the last record is as old as this.
+    Interval(Duration),
     /// In any case, since a human asked.
     Force,
 }
@@ -77,7 +83,13 @@ pub enum Looked {
     Unchanged {
         /// The instance.
         name: String,
+        /// Who it is, where the spool was asked.
+        introduction: Option<Introduction>,
     },
+    /// The files hold the bytes that they held before, and what followed from them still holds.
+    AsBefore,
+    /// Consent seems to be withdrawn; that is believed if it is still so after this time, in which an editor may go on writing.
+    Doubted(Duration),
     /// Nothing is collected, by decision.
     Off {
         /// The instance.
@@ -94,6 +106,17 @@ pub enum Looked {
         /// Why.
         error: ObserveError,
     },
+}
+
+/// Who an instance is.
+#[derive(Debug)]
+pub struct Introduction {
+    /// Its anonymous id.
+    pub id: String,
+    /// Its service.
+    pub service: String,
+    /// The service's release.
+    pub version: String,
 }
 
 impl Collector {
@@ -113,22 +136,41 @@ impl Collector {
         self.do_not_track
     }
 
-    /// Looks at one instance and records what `ask` asks for.
+    /// Looks at one instance and records what `ask` asks for. Waits until a withdrawn consent can be believed.
     pub fn look(&self, folder: &SpoolFolder, target: &mut Target, ask: Ask) -> Result<Looked, SpoolError> {
-        let observation = match self.settled(target) {
+        let mut looked = self.glance(folder, target, ask)?;
+        if let Looked::Doubted(wait) = looked {
+            std::thread::sleep(wait);
+            looked = self.glance(folder, target, ask)?;
+        }
+        if let Looked::Held { error, .. } = &looked {
+            self.hold(folder, target, error)?;
+        }
+        Ok(looked)
+    }
+
+    /// The same for somebody who has no time to wait, and who calls again where there is a doubt. That a file cannot be read is not
+    /// noted: it may be over in a moment.
+    pub fn glance(&self, folder: &SpoolFolder, target: &mut Target, ask: Ask) -> Result<Looked, SpoolError> {
+        let sources = Sources::read(&target.subject);
+        if self.is_as_before(target, &sources, ask) {
+            return Ok(Looked::AsBefore);
+        }
+        let observation = match observe::judge(&self.catalogue, &target.subject, &sources) {
             Ok(observation) => observation,
-            Err(error) => return self.hold(folder, target, error),
+            Err(error) => return Ok(Looked::Held { name: target.held_name(), error }),
         };
         let name = target.key(&observation.service);
-        match &observation.state {
-            State::Withdrawn(why) => self.off(folder, target, &observation, name, why, true),
-            State::Unclear(why) | State::TooOld(why) => {
-                self.off(folder, target, &observation, name, why, false)
-            }
-            State::Reports(_) if self.do_not_track => {
-                self.off(folder, target, &observation, name, DO_NOT_TRACK, false)
-            }
-            State::Reports(report) => self.report(folder, target, &observation, report, name, ask),
+        let seen = Seen { observation, name, bytes: sources.digest };
+        let doubted = target.doubted.take();
+        match &seen.observation.state {
+            State::Withdrawn(why) => match self.doubt(target, &seen, doubted) {
+                Some(wait) => Ok(Looked::Doubted(wait)),
+                None => self.off(folder, target, &seen, why, true),
+            },
+            State::Unclear(why) | State::TooOld(why) => self.off(folder, target, &seen, why, false),
+            State::Reports(_) if self.do_not_track => self.off(folder, target, &seen, DO_NOT_TRACK, false),
+            State::Reports(report) => self.report(folder, target, &seen, report, ask),
         }
     }
 
@@ -137,62 +179,93 @@ impl Collector {
         observe::observe(&self.catalogue, &target.subject)
     }
 
-    /// An observation that may be acted on: a document that newly withdraws consent is looked at twice, `settle` apart, as an
-    /// editor may be in the middle of writing it.
-    fn settled(&self, target: &Target) -> Result<Observation, ObserveError> {
-        let first = observe::observe(&self.catalogue, &target.subject)?;
-        let is_known = target.known == Some(digest_of(&first, None));
-        if is_known || !matches!(first.state, State::Withdrawn(_)) {
-            return Ok(first);
+    fn is_as_before(&self, target: &mut Target, sources: &Sources, ask: Ask) -> bool {
+        target.bytes == Some(sources.digest) && !self.asks_for_more(target, ask)
+    }
+
+    /// Whether the spool is to be asked although nothing changed.
+    fn asks_for_more(&self, target: &mut Target, ask: Ask) -> bool {
+        let is_due = match ask {
+            Ask::Difference => false,
+            Ask::Interval(interval) => target.due_in(interval, clock::now_ms()) == Some(Duration::ZERO),
+            Ask::Force => true,
+        };
+        is_due || self.ids.improve_on(target.early_pin)
+    }
+
+    /// How long a document that newly withdraws consent is to be doubted: until it has said so for `settle`, as an editor may be in
+    /// the middle of writing it.
+    fn doubt(&self, target: &mut Target, seen: &Seen, doubted: Option<Instant>) -> Option<Duration> {
+        if target.known == Some(digest_of(&seen.observation, None)) {
+            return None;
         }
-        std::thread::sleep(self.settle);
-        observe::observe(&self.catalogue, &target.subject)
+        let since = doubted.unwrap_or_else(Instant::now);
+        let wait = self.settle.saturating_sub(since.elapsed());
+        (!wait.is_zero()).then(|| {
+            target.doubted = Some(since);
+            wait
+        })
     }
 
     fn report(
         &self,
         folder: &SpoolFolder,
         target: &mut Target,
-        observation: &Observation,
+        seen: &Seen,
         report: &Report,
-        name: String,
         ask: Ask,
     ) -> Result<Looked, SpoolError> {
+        let Seen { observation, name, bytes } = seen;
         let found = digest_of(observation, Some(report));
-        let is_known = target.known == Some(found) && !self.ids.improve_on(target.early_pin, report);
-        if ask == Ask::Difference && is_known {
-            return Ok(Looked::Unchanged { name });
+        if target.known == Some(found) && !self.asks_for_more(target, ask) {
+            target.bytes = Some(*bytes);
+            return Ok(Looked::Unchanged { name: name.clone(), introduction: None });
+        }
+        if let Some(unchanged) = self.as_remembered(target, seen, report)
+            && !self.asks_for_more(target, ask)
+        {
+            target.known = Some(found);
+            target.bytes = Some(*bytes);
+            return Ok(unchanged);
         }
         let mut spool = folder.open(clock::now_ms())?;
         ids::recognise_host(&mut spool)?;
-        let mut instance = spool.instance(&name)?.unwrap_or_default();
+        let mut instance = spool.instance(name)?.unwrap_or_default();
         if instance.paused {
             spool.close()?;
-            target.known = None;
-            return Ok(Looked::Off { name, why: PAUSED.to_owned(), erased: 0 });
+            target.forget();
+            return Ok(Looked::Off { name: name.clone(), why: PAUSED.to_owned(), erased: 0 });
         }
         let pin = self.ids.pin_in(&mut instance, report);
         target.early_pin = pin.readable.filter(|_| !pin.fixed);
-        let draft = self.draft(observation, report, pin.id);
+        let draft = self.draft(observation, report, pin.id.clone());
         let reason = match (instance.last_digest, ask) {
             (None, _) => Some(Reason::Started),
             (Some(last), _) if last != draft.digest() => Some(Reason::Changed),
-            (_, Ask::Interval) => Some(Reason::Interval),
+            (_, Ask::Interval(interval)) => {
+                // Somebody else may have recorded since.
+                target.last_record_ms = instance.last_record_ms;
+                let due_in = target.due_in(interval, clock::now_ms());
+                due_in.is_none_or(|wait| wait.is_zero()).then_some(Reason::Interval)
+            }
             (_, Ask::Force) => Some(Reason::Manual),
             (_, Ask::Difference) => None,
         };
         let assumed = observation.version.origin == Origin::Assumed;
-        target.last_record_ms = instance.last_record_ms;
-        note(&mut spool, &name, instance, target, observation, true, why_collecting(assumed));
-        let record = reason.map(|reason| spool.record(&name, draft, reason)).transpose()?;
+        let last_record_ms = instance.last_record_ms;
+        note(&mut spool, name, instance, target, observation, true, why_collecting(observation));
+        let record = reason.map(|reason| spool.record(name, draft, reason)).transpose()?;
         spool.close()?;
         target.known = Some(found);
+        target.bytes = Some(*bytes);
+        target.last_record_ms = record.as_ref().map(|record| record.timestamp_ms).or(last_record_ms);
+        let name = name.clone();
         Ok(match record {
-            Some(record) => {
-                target.last_record_ms = Some(record.timestamp_ms);
-                Looked::Recorded { name, record: Box::new(record), assumed }
+            Some(record) => Looked::Recorded { name, record: Box::new(record), assumed },
+            None => {
+                let introduction = Some(Introduction::of(pin.id, observation));
+                Looked::Unchanged { name, introduction }
             }
-            None => Looked::Unchanged { name },
         })
     }
 
@@ -201,15 +274,20 @@ impl Collector {
         &self,
         folder: &SpoolFolder,
         target: &mut Target,
-        observation: &Observation,
-        name: String,
+        seen: &Seen,
         why: &str,
         withdrawn: bool,
     ) -> Result<Looked, SpoolError> {
-        let why = why.to_owned();
+        let Seen { observation, name, bytes } = seen;
+        let (name, why) = (name.clone(), why.to_owned());
         let found = digest_of(observation, None);
+        target.last_record_ms = None;
+        if target.known == Some(found) {
+            target.bytes = Some(*bytes);
+            return Ok(Looked::Off { name, why, erased: 0 });
+        }
         // Without a spool there is nothing to erase and nobody to tell.
-        if target.known == Some(found) || !folder.exists() {
+        if !folder.exists() {
             return Ok(Looked::Off { name, why, erased: 0 });
         }
         let now_ms = clock::now_ms();
@@ -224,58 +302,8 @@ impl Collector {
         note(&mut spool, &name, instance, target, observation, false, why.clone());
         spool.close()?;
         target.known = Some(found);
+        target.bytes = Some(*bytes);
         Ok(Looked::Off { name, why, erased })
-    }
-
-    /// Takes note that the file cannot be read, for `status`.
-    fn hold(
-        &self,
-        folder: &SpoolFolder,
-        target: &mut Target,
-        error: ObserveError,
-    ) -> Result<Looked, SpoolError> {
-        let text = error.to_string();
-        let found: [u8; 32] = Sha256::digest(&text).into();
-        let held = Looked::Held { name: target.held_name(), error };
-        if target.known == Some(found) || !folder.exists() {
-            return Ok(held);
-        }
-        let mut spool = folder.open(clock::now_ms())?;
-        for name in keys_of(&spool, target, None)? {
-            let mut instance = spool.instance(&name)?.unwrap_or_default();
-            instance.config_files = target.subject.files.clone();
-            instance.collecting = false;
-            instance.why = format!("held: {text}");
-            spool.put_instance(&name, &instance);
-        }
-        spool.close()?;
-        target.known = Some(found);
-        Ok(held)
-    }
-
-    /// Which instances' records must not be sent now: those whose consent cannot be read. Withdrawn consent is acted on first.
-    pub fn held(&self, folder: &SpoolFolder, targets: &mut [Target]) -> Result<Vec<String>, SpoolError> {
-        let mut held = Vec::new();
-        for target in targets {
-            let service = match self.settled(target) {
-                Err(_) => None,
-                Ok(observation) => match &observation.state {
-                    State::Withdrawn(why) => {
-                        let name = target.key(&observation.service);
-                        self.off(folder, target, &observation, name, why, true)?;
-                        continue;
-                    }
-                    State::Unclear(_) => Some(observation.service),
-                    State::Reports(_) | State::TooOld(_) => continue,
-                },
-            };
-            if folder.exists() {
-                let spool = folder.open_to_release(clock::now_ms())?;
-                held.extend(keys_of(&spool, target, service.as_deref())?);
-                spool.close()?;
-            }
-        }
-        Ok(held)
     }
 
     /// What would be recorded of an observation.
@@ -291,53 +319,29 @@ impl Collector {
     }
 }
 
-fn why_collecting(assumed: bool) -> String {
-    match assumed {
-        true => "consent is given; the service's version was not found, the newest known is assumed".into(),
-        false => "consent is given".into(),
+/// What a look saw.
+struct Seen {
+    observation: Observation,
+    /// The instance.
+    name: String,
+    /// The digest of the bytes that it follows from.
+    bytes: [u8; 32],
+}
+
+impl Introduction {
+    fn of(id: String, observation: &Observation) -> Introduction {
+        let service = observation.service.clone();
+        Introduction { id, service, version: observation.version.version.to_string() }
     }
 }
 
-/// Erases what waits of an instance; tells how many records that were.
-fn erase(spool: &mut Spool, key: &str) -> Result<u64, SpoolError> {
-    let selector = Selector::of_instance(key);
-    if spool.would_purge(&selector)?.records == 0 {
-        return Ok(0);
+fn why_collecting(observation: &Observation) -> String {
+    match observation.version.origin {
+        Origin::Assumed => {
+            "consent is given; the service's version was not found, the newest known is assumed".into()
+        }
+        _ => "consent is given".into(),
     }
-    let erased = spool.purge(&selector)?.records;
-    let mut instance = spool.instance(key)?.unwrap_or_default();
-    // What was erased was never reported: given consent again, it is news.
-    instance.last_digest = None;
-    spool.put_instance(key, &instance);
-    Ok(erased)
-}
-
-fn note(
-    spool: &mut Spool,
-    name: &str,
-    mut instance: Instance,
-    target: &Target,
-    observation: &Observation,
-    collecting: bool,
-    why: String,
-) {
-    instance.service = observation.service.clone();
-    instance.service_version = observation.version.version.to_string();
-    instance.config_files = target.subject.files.clone();
-    instance.collecting = collecting;
-    instance.why = why;
-    spool.put_instance(name, &instance);
-}
-
-/// The keys under which records of a target may wait: the one it has now, and those of instances of the same files, which got
-/// another name since. Without a `service`, since the file cannot be read, those of all services.
-fn keys_of(spool: &Spool, target: &Target, service: Option<&str>) -> Result<BTreeSet<String>, SpoolError> {
-    let same = |it: &Instance| {
-        it.config_files == target.subject.files && service.is_none_or(|service| it.service == service)
-    };
-    let known = spool.instances()?.into_iter().filter(|(_, it)| same(it));
-    let now = service.map(|service| target.key(service)).or_else(|| target.name.clone());
-    Ok(known.map(|(key, _)| key).chain(now).collect())
 }
 
 /// A digest of all that a look found; equal digests lead to the same record.

@@ -1,12 +1,15 @@
 //! An instance as it is looked at, with what this process already knows to be durable of it.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use semver::Version;
 
+use crate::collect::Remembered;
 use crate::record::identity::Readable;
 use crate::record::observe::Subject;
 use crate::settings::{self, Settings};
+use crate::watch::interval::Schedule;
 
 /// One instance, and what this process already knows to be durable of it.
 #[derive(Clone, Debug)]
@@ -17,10 +20,18 @@ pub struct Target {
     pub subject: Subject,
     /// What the last look found, once the spool knew it too.
     pub(crate) known: Option<[u8; 32]>,
+    /// What the spool knew before the first look, until that has come.
+    pub(crate) remembered: Option<Remembered>,
+    /// The bytes in which it was found, unless they were no document.
+    pub(crate) bytes: Option<[u8; 32]>,
+    /// Since when its document has withdrawn a consent that was given, as long as that is not believed.
+    pub(crate) doubted: Option<Instant>,
     /// What could be read for its id, as long as that may give way to a better one.
     pub(crate) early_pin: Option<Readable>,
-    /// When it was last recorded, in milliseconds since 1970, as far as this process knows.
-    pub last_record_ms: Option<i64>,
+    /// When it was last recorded, in milliseconds since 1970, as far as this process knows; `None` while nothing is collected.
+    pub(crate) last_record_ms: Option<i64>,
+    /// When it is to be recorded although nothing changed.
+    pub(crate) schedule: Schedule,
 }
 
 impl Target {
@@ -40,9 +51,33 @@ impl Target {
                 node_version: instance.node_version.clone(),
             },
             known: None,
+            remembered: None,
+            bytes: None,
+            doubted: None,
             early_pin: None,
             last_record_ms: None,
+            schedule: Schedule::default(),
         })
+    }
+
+    /// How long until it is to be recorded although nothing changed; `None` while nothing is collected.
+    pub fn due_in(&mut self, interval: Duration, now_ms: i64) -> Option<Duration> {
+        self.last_record_ms.map(|last_ms| self.schedule.wait(last_ms, interval, now_ms))
+    }
+
+    /// Whether these bytes are others than those of the last look, if there was one.
+    pub fn is_other_than(&self, bytes: &[u8; 32]) -> bool {
+        self.known.is_some() && self.bytes.as_ref() != Some(bytes)
+    }
+
+    /// The spool knew this a moment ago.
+    pub fn remember(&mut self, remembered: Remembered) {
+        self.remembered = Some(remembered);
+    }
+
+    /// What was known of it may not hold any more.
+    pub(crate) fn forget(&mut self) {
+        (self.known, self.bytes, self.last_record_ms) = (None, None, None);
     }
 
     /// The key of the instance, once its service is known.

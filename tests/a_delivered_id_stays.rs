@@ -293,7 +293,7 @@ fn a_running_service_takes_the_better_id_when_the_network_comes_up() {
         "watch: {settle: 10ms, poll: 1s}\nidentity: {systemId: none}\n\
          instances: [{name: sos, configFile: config/sos.yaml, serviceVersion: 15.0.0}]\n",
     );
-    let mut service = Service::start(&mut case.host.at(&case.command(&["-v", "run"])));
+    let mut service = Service::start(&mut case.host.at(&case.command(&["-vv", "run"])));
     service.wait_for_records(1);
     service.wait_for("a second look", |it| it.idle_looks() > 0);
     case.host.interface("eth0", MAC, &["192.0.2.2/24"]);

@@ -75,7 +75,7 @@ fn a_service_that_starts_on_a_full_disk_records_the_last_state_once_when_there_i
     disk.fill();
     let mut config = flip(&recorded, "heartbeat");
     site.replace("config/sos.yaml", &config);
-    let mut service = Service::start(site.salver().args(["-v", "run"]));
+    let mut service = Service::start(site.salver().args(["-vv", "run"]));
     service.wait_for("the first error", |it| said(&it.stderr(), "free some space") > 0);
     for block in ["prometheus", "userEvents"] {
         config = flip(&config, block);

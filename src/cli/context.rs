@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::exit::Usage;
+use super::output::say;
 use crate::collect::Collector;
 use crate::forward::transport::{Endpoint, EndpointSettings};
 use crate::forward::wire::Shape;
@@ -31,7 +32,7 @@ impl Context {
     /// Names the spool of a try-out on screen, since nobody chose it.
     pub fn name_try_out(&self, resolved: &Resolved) {
         if resolved.try_out && !self.quiet {
-            eprintln!("The spool of this try-out is {}.", resolved.settings.spool.directory.display());
+            say(&format!("The spool of this try-out is {}.", resolved.settings.spool.directory.display()));
         }
     }
 

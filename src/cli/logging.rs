@@ -1,16 +1,29 @@
 //! Log lines on stderr, and what a panic says.
 //!
 //! `SALVER_LOG` takes filter directives such as `debug` or `salver::watch=trace`; `-v` and `-q` are short for the usual ones.
-//! A panic names the place in the code and nothing else: its message could hold a value of a config file.
+//! A line is for whoever reads it: colours for a terminal, no time for systemd's journal, which writes it itself, and an object a line for
+//! a program (`--log-format json`).
+//!
+//! - That nobody reads stderr any more is no reason to stop, nor to say so.
+//! - A panic names the place in the code and nothing else: its message could hold a value of a config file.
 
 use std::io::{IsTerminal, stderr};
 
+use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
 use super::Color;
+use super::output::say;
+
+/// The forms of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
 
 /// Starts logging for this process.
-pub fn start(verbose: u8, quiet: bool, color: Color) {
+pub fn start(verbose: u8, quiet: bool, color: Color, format: LogFormat) {
     let level = match (quiet, verbose) {
         (true, _) => "error",
         (false, 0) => "salver=info,warn",
@@ -28,16 +41,32 @@ pub fn start(verbose: u8, quiet: bool, color: Color) {
         .with_env_filter(filter)
         .with_writer(stderr)
         .with_ansi(colored)
-        .with_target(verbose > 1);
-    // Without a terminal a journal writes the time itself.
-    if terminal {
-        lines.compact().init()
-    } else {
-        lines.without_time().init()
+        .with_target(verbose > 1)
+        .log_internal_errors(false);
+    match format {
+        LogFormat::Json => {
+            lines.json().flatten_event(true).with_current_span(false).with_span_list(false).init();
+        }
+        LogFormat::Text if terminal => lines.compact().init(),
+        LogFormat::Text if is_journal() => lines.without_time().init(),
+        LogFormat::Text => lines.init(),
     }
     std::panic::set_hook(Box::new(|panic| {
         let place =
             panic.location().map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
-        eprintln!("salver: internal error{place}; please report it with this line");
+        say(&format!("salver: internal error{place}; please report it with this line"));
     }));
+}
+
+/// Whether stderr goes to systemd's journal. The variable alone does not tell, as it outlives a redirection.
+#[cfg(unix)]
+fn is_journal() -> bool {
+    let Ok(journal) = std::env::var("JOURNAL_STREAM") else { return false };
+    let stream = rustix::fs::fstat(stderr());
+    stream.is_ok_and(|stream| journal == format!("{}:{}", stream.st_dev, stream.st_ino))
+}
+
+#[cfg(not(unix))]
+fn is_journal() -> bool {
+    false
 }

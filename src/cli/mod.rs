@@ -17,6 +17,7 @@ mod preview;
 mod purge;
 mod record;
 mod run;
+mod signals;
 mod status;
 mod times;
 
@@ -26,6 +27,7 @@ use std::process::ExitCode;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 use context::Context;
+use logging::LogFormat;
 
 /// Offline-first spool-and-forward agent for the telemetry of Butler and Butler SOS.
 ///
@@ -53,6 +55,10 @@ struct Arguments {
     /// Colours on a terminal
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     color: Color,
+
+    /// Log lines for people or for programs
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "SALVER_LOG_FORMAT")]
+    log_format: LogFormat,
 
     #[command(subcommand)]
     command: Command,
@@ -94,10 +100,10 @@ enum Command {
 /// Reads the arguments, does what they ask, and says how it went.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    logging::start(arguments.verbose, arguments.quiet, arguments.color);
+    logging::start(arguments.verbose, arguments.quiet, arguments.color, arguments.log_format);
     let context = Context { config: arguments.config, spool: arguments.spool, quiet: arguments.quiet };
     let done = match arguments.command {
-        Command::Run(arguments) => run::run(&context, arguments),
+        Command::Run(arguments) => run::run(&context, &arguments),
         Command::Record(arguments) => record::run(&context, arguments),
         Command::Preview(arguments) => preview::run(&context, &arguments),
         Command::Dump(arguments) => dump::run(&context, arguments),

@@ -18,6 +18,11 @@ pub fn stdout() -> BufWriter<StdoutLock<'static>> {
     BufWriter::new(io::stdout().lock())
 }
 
+/// Writes a line to stderr. That nobody reads there any more is no reason to stop.
+pub fn say(line: &str) {
+    _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Prints one JSON value over several lines.
 pub fn print_json(value: &impl Serialize) -> io::Result<()> {
     let mut out = stdout();

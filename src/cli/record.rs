@@ -37,7 +37,9 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
                 }
                 output::print_json(&message::message(&record))?;
             }
-            Looked::Unchanged { name } => say(context, &format!("{name}: nothing changed")),
+            // Whoever looks for the first time, and has time, comes to something.
+            Looked::AsBefore | Looked::Doubted(_) => {}
+            Looked::Unchanged { name, .. } => say(context, &format!("{name}: nothing changed")),
             Looked::Off { name, why, erased } => {
                 off += 1;
                 say(context, &format!("{name}: not collected: {why}"));

@@ -4,21 +4,23 @@ use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Sender};
 
 use anyhow::{Context as _, Result};
 
 use super::context::Context;
 use super::exit::{Ended, Usage};
+use super::output::say;
 use super::record::assumption;
-use crate::collect::{Collector, Looked};
+use super::signals;
+use crate::collect::Looked;
 use crate::forward::plan::Limits;
 use crate::forwarder::{Forwarder, Forwarding};
-use crate::record::observe::State;
+use crate::record::observe::ObserveError;
 use crate::record::{Reason, message};
-use crate::service::{Screen, Service, Wake};
-use crate::settings::{FlushMode, Settings};
-use crate::spool::{Spool, SpoolError, SpoolFolder};
+use crate::service::{Left, Screen, Service, Wake};
+use crate::settings::{FlushMode, Resolved, Settings, Source};
+use crate::spool::SpoolError;
 use crate::stop::Stop;
 use crate::target::Target;
 
@@ -34,93 +36,123 @@ pub struct Arguments {
     flush: Option<FlushMode>,
 }
 
-pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
-    let resolved = context.resolve(arguments.watch, arguments.flush)?;
-    let settings = &resolved.settings;
-    if settings.instances.is_empty() {
-        return Err(Usage(
-            "the settings name no instance to watch; add one under `instances`, or use --watch FILE".into(),
-        )
-        .into());
-    }
-    let targets = Target::of(settings)?;
-    let folder = Context::folder(settings);
-    let collector = Arc::new(Context::collector(settings)?);
-    let forwarding = match settings.flush.mode {
-        FlushMode::Manual => None,
-        FlushMode::Auto => {
-            let (endpoint, shape) = Context::endpoint(settings)?;
-            Some(Forwarding {
-                folder: folder.clone(),
-                endpoint: Arc::new(endpoint),
-                shape,
-                limits: limits(settings),
-                every: settings.flush.every,
-                collector: Arc::clone(&collector),
-                targets: targets.clone(),
-            })
-        }
-    };
-    // Fails here rather than at the first record if the folder cannot be used. A full disk may have room again later.
-    match folder.open(crate::clock::now_ms()).and_then(Spool::close) {
-        Err(error) if error.is_full() => {}
-        opened => opened?,
-    }
-
-    let stop = Stop::default();
+pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     let (sender, receiver) = mpsc::channel();
-    let (asked, wake) = (stop.clone(), sender.clone());
-    ctrlc::set_handler(move || {
-        asked.set();
-        // The loop is gone only when it has stopped already.
-        _ = wake.send(Wake::Stop);
-    })
-    .context("cannot listen for the signal to stop")?;
-
-    let mut screen = Terminal {
-        try_out: resolved.try_out,
-        quiet: context.quiet,
-        folder: folder.clone(),
-        said_next: false,
-        said: HashMap::new(),
-        introduced: HashSet::new(),
-    };
-    context.name_try_out(&resolved);
-    for target in &targets {
-        screen.introduced.extend(introduce(&collector, &folder, target)?);
+    let mut job = Job::load(context, arguments, &sender)?;
+    signals::listen(sender.clone()).context("cannot listen for the signal to stop")?;
+    let mut screen = Terminal::new(context, &job.resolved);
+    context.name_try_out(&job.resolved);
+    job.start()?;
+    loop {
+        let asked = match job.service.run(&receiver, &mut screen) {
+            Left::Stop => break,
+            Left::Reload { asked } => asked,
+        };
+        match Job::load(context, arguments, &sender) {
+            Ok(next) if !asked && job.says_the_same_as(&next) => {
+                tracing::debug!("the settings file changed, and says what it said before");
+                job.service.keep(next.in_force);
+            }
+            Ok(next) => {
+                job.stop();
+                job = next;
+                screen.serve(&job.resolved);
+                job.start()?;
+                tracing::info!("the settings were read anew and are applied");
+            }
+            Err(error) => {
+                let say = job.service.refuse(&format!("{error:#}"));
+                if say || asked {
+                    tracing::error!(
+                        "the settings cannot be applied, those from before stay in force: {error:#}"
+                    );
+                }
+            }
+        }
     }
-    let forwarder = forwarding.map(|forwarding| Forwarder::start(forwarding, stop.clone())).transpose()?;
-    let service = Service { collector: &collector, folder: &folder, settings, targets };
-    service.run(sender, &receiver, &mut screen);
-    if let Some(forwarder) = forwarder {
-        forwarder.stop();
-    }
+    job.stop();
     tracing::info!("stopped");
     Ok(Ended::Done)
+}
+
+/// All that follows from the settings as they were at one moment. It was checked as a whole when it was loaded.
+struct Job {
+    resolved: Resolved,
+    /// The bytes that the settings were read from.
+    in_force: [u8; 32],
+    service: Service,
+    /// Until it is started.
+    forwarding: Option<Forwarding>,
+    forwarder: Option<Forwarder>,
+}
+
+impl Job {
+    fn load(context: &Context, arguments: &Arguments, sender: &Sender<Wake>) -> Result<Job> {
+        let resolved = context.resolve(arguments.watch.clone(), arguments.flush)?;
+        // If they change from here on, this is no longer what they say, and they are read once more.
+        let source = Source::of(&resolved);
+        let in_force = source.digest();
+        let resolved = context.resolve(arguments.watch.clone(), arguments.flush)?;
+        let settings = &resolved.settings;
+        if settings.instances.is_empty() {
+            return Err(Usage(
+                "the settings name no instance to watch; add one under `instances`, or use --watch FILE"
+                    .into(),
+            )
+            .into());
+        }
+        let mut targets = Target::of(settings)?;
+        let folder = Context::folder(settings);
+        let collector = Arc::new(Context::collector(settings)?);
+        let forwarding = match settings.flush.mode {
+            FlushMode::Manual => None,
+            FlushMode::Auto => {
+                let (endpoint, shape) = Context::endpoint(settings)?;
+                Some(Forwarding {
+                    folder: folder.clone(),
+                    endpoint: Arc::new(endpoint),
+                    shape,
+                    limits: limits(settings),
+                    every: settings.flush.every,
+                    collector: Arc::clone(&collector),
+                    targets: targets.clone(),
+                })
+            }
+        };
+        // Fails here rather than at the first record if the folder cannot be used. A full disk may have room again later.
+        match collector.remember(&folder) {
+            Ok(remembered) => targets.iter_mut().for_each(|target| target.remember(Arc::clone(&remembered))),
+            Err(error) if error.is_full() => {}
+            Err(error) => return Err(error.into()),
+        }
+        let service =
+            Service::new(collector, folder, settings.clone(), (source, in_force), targets, sender.clone());
+        Ok(Job { resolved, in_force, service, forwarding, forwarder: None })
+    }
+
+    /// Whether it would change nothing to put the other one in its place. Catalogues cannot be compared.
+    fn says_the_same_as(&self, other: &Job) -> bool {
+        self.resolved == other.resolved && self.resolved.settings.catalogues.is_empty()
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let start = |forwarding| Forwarder::start(forwarding, Stop::default());
+        self.forwarder = self.forwarding.take().map(start).transpose()?;
+        Ok(())
+    }
+
+    fn stop(self) {
+        if let Some(forwarder) = self.forwarder {
+            forwarder.stop();
+        }
+    }
 }
 
 fn limits(settings: &Settings) -> Limits {
     Limits { batch_events: settings.flush.batch_events, patience: std::time::Duration::ZERO, records: None }
 }
 
-/// Prints the id of an instance, as the tools do at their start; tells its name, if it can be read now.
-fn introduce(collector: &Collector, folder: &SpoolFolder, target: &Target) -> Result<Option<String>> {
-    let Ok(observation) = collector.observe(target) else {
-        return Ok(None);
-    };
-    let State::Reports(report) = &observation.state else {
-        return Ok(None);
-    };
-    let name = target.key(&observation.service);
-    let id = match collector.ids.next(folder, &name, report) {
-        // Then it is printed with the first record.
-        Err(error) if error.is_full() => return Ok(None),
-        next => next?.id,
-    };
-    show_id(&id, &name, &observation.service, &observation.version.version.to_string());
-    Ok(Some(name))
-}
-
+/// Prints the id of an instance, as the tools do at their start.
 fn show_id(id: &str, name: &str, service: &str, version: &str) {
     show(&format!("Instance ID : {id}  ({name}: {service} {version})"));
 }
@@ -134,10 +166,12 @@ fn show(line: &str) {
 struct Terminal {
     try_out: bool,
     quiet: bool,
-    folder: SpoolFolder,
+    spool: PathBuf,
     said_next: bool,
-    /// What was last said of each instance: it is said again only when it has changed.
+    /// Why each instance is not collected, as it was last said: it is said again only when that has changed.
     said: HashMap<String, String>,
+    /// What is wrong with the spool, as it was last said.
+    spool_said: Option<String>,
     /// The instances whose id was shown.
     introduced: HashSet<String>,
 }
@@ -147,10 +181,8 @@ impl Screen for Terminal {
         match looked {
             Looked::Recorded { name, record, assumed } => {
                 self.said.remove(name);
-                if self.introduced.insert(name.clone()) {
-                    let draft = &record.draft;
-                    show_id(&draft.id, name, &draft.layout.service, &draft.service_version);
-                }
+                let draft = &record.draft;
+                self.introduce(name, &draft.id, &draft.layout.service, &draft.service_version);
                 tracing::info!(instance = %name, uuid = %record.uuid, reason = record.reason.as_str(), "recorded");
                 if *assumed && record.reason == Reason::Started {
                     tracing::info!(instance = %name, "{}", assumption(&record.draft.service_version));
@@ -160,37 +192,72 @@ impl Screen for Terminal {
                     self.say_next();
                 }
             }
-            Looked::Unchanged { name } => {
+            Looked::Unchanged { name, introduction } => {
                 self.said.remove(name);
+                if let Some(it) = introduction {
+                    self.introduce(name, &it.id, &it.service, &it.version);
+                }
                 tracing::debug!(instance = %name, "nothing that is reported changed");
             }
             Looked::Off { name, why, erased } => {
-                if self.is_news(name, why) {
+                if self.said.insert(name.clone(), why.clone()).as_ref() != Some(why) {
                     tracing::info!(instance = %name, "not collected: {why}");
                 }
                 if *erased > 0 {
                     tracing::warn!(instance = %name, records = erased, "unsent records were erased");
                 }
             }
-            Looked::Held { name, error } => {
-                if self.is_news(name, &error.to_string()) {
-                    tracing::warn!(instance = %name, "held: {error}");
-                }
-            }
+            // The service looks again, and says when something comes of it.
+            Looked::AsBefore | Looked::Doubted(_) | Looked::Held { .. } => {}
         }
     }
 
+    fn held(&mut self, name: &str, error: &ObserveError) {
+        tracing::warn!(instance = name, "held: {error}");
+    }
+
+    fn healed(&mut self, name: &str) {
+        tracing::info!(instance = name, "no longer held: it can be read again");
+    }
+
     fn spool_failed(&mut self, error: &SpoolError) {
-        if self.is_news("", &error.to_string()) {
-            tracing::error!("{error}");
+        let text = error.to_string();
+        if self.spool_said.as_ref() != Some(&text) {
+            tracing::error!("{text}");
+        }
+        self.spool_said = Some(text);
+    }
+
+    fn spool_works(&mut self) {
+        if self.spool_said.take().is_some() {
+            tracing::info!("the spool can be used again");
         }
     }
 }
 
 impl Terminal {
-    /// Whether this is not what was last said of the instance.
-    fn is_news(&mut self, name: &str, text: &str) -> bool {
-        self.said.insert(name.to_owned(), text.to_owned()).as_deref() != Some(text)
+    fn new(context: &Context, resolved: &Resolved) -> Terminal {
+        Terminal {
+            try_out: resolved.try_out,
+            quiet: context.quiet,
+            spool: resolved.settings.spool.directory.clone(),
+            said_next: false,
+            said: HashMap::new(),
+            spool_said: None,
+            introduced: HashSet::new(),
+        }
+    }
+
+    /// From now on it is about these settings.
+    fn serve(&mut self, resolved: &Resolved) {
+        self.try_out = resolved.try_out;
+        self.spool = resolved.settings.spool.directory.clone();
+    }
+
+    fn introduce(&mut self, name: &str, id: &str, service: &str, version: &str) {
+        if self.introduced.insert(name.to_owned()) {
+            show_id(id, name, service, version);
+        }
     }
 
     /// What to do next, once.
@@ -199,8 +266,8 @@ impl Terminal {
             return;
         }
         let salver = std::env::args().next().unwrap_or_else(|| "salver".into());
-        let spool = self.folder.path.display();
-        eprintln!(
+        let spool = self.spool.display();
+        say(&format!(
             "\nThat is the whole record. It waits in {spool}; nothing is sent before you say where to.\n\
              Edit the config file and watch another record appear. In a second terminal:\n\n  \
              {salver} --spool {spool} dump\n  \
@@ -208,6 +275,6 @@ impl Terminal {
              and, once a settings file names posthog.host and posthog.apiKey, to deliver it:\n\n  \
              {salver} --config FILE --spool {spool} flush\n\n\
              Ctrl-C stops.\n"
-        );
+        ));
     }
 }

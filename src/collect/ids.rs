@@ -30,8 +30,8 @@ impl Ids {
     }
 
     /// Whether an id that may still give way, made under these conditions, would do so now.
-    pub fn improve_on(&self, early: Option<Readable>, report: &Report) -> bool {
-        early.is_some_and(|then| self.worked_out(report).readable.better_than(&then))
+    pub fn improve_on(&self, early: Option<Readable>) -> bool {
+        early.is_some_and(|then| identity::identify("", self.source).readable.better_than(&then))
     }
 
     /// The id that the instance keeps, if it has one on this host. Changes nothing.

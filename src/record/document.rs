@@ -120,13 +120,21 @@ pub enum Cause {
     },
 }
 
-/// Reads `files` and lays them over each other in order, the later over the earlier.
+/// Reads `files` and lays them over each other.
 pub fn read(files: &[PathBuf]) -> Result<Document, ReadError> {
+    lay(files.iter().map(|file| (file, bounded::read_text(file, MAX_BYTES))))
+}
+
+/// Lays the texts of files over each other in order, the later over the earlier. Pure.
+pub fn lay<'a, T: AsRef<str>>(
+    texts: impl IntoIterator<Item = (&'a PathBuf, Result<T, Unreadable>)>,
+) -> Result<Document, ReadError> {
     let mut document = Document { root: Node::Null, ends_whole: true };
-    for file in files {
+    for (file, text) in texts {
         let at = |cause| ReadError { file: file.clone(), cause };
-        let text = bounded::read_text(file, MAX_BYTES).map_err(|cause| at(cause.into()))?;
-        document.root.merge(parse(&text).map_err(at)?);
+        let text = text.map_err(|cause| at(cause.into()))?;
+        let text = text.as_ref();
+        document.root.merge(parse(text).map_err(at)?);
         document.ends_whole &= text.ends_with('\n');
     }
     Ok(document)

@@ -5,7 +5,7 @@
 //! code here only follows it:
 //!
 //! ```text
-//! files -> document -> version, consent -> derive (catalogue) -> Draft -> stamped by the spool -> Record -> message
+//! files -> sources -> document -> version, consent -> derive (catalogue) -> Draft -> stamped by the spool -> Record -> message
 //! ```
 //!
 //! Invariants:
@@ -22,6 +22,7 @@ pub mod identity;
 pub mod message;
 pub mod network;
 pub mod observe;
+pub mod sources;
 pub mod version;
 
 use std::sync::Arc;

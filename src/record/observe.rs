@@ -11,6 +11,7 @@ use super::catalogue::{Catalogue, Service};
 use super::consent::{self, Consent};
 use super::derive::{self, Derived};
 use super::document::{self, Node, ReadError};
+use super::sources::Sources;
 use super::version::{self, Found};
 
 /// What is looked at.
@@ -113,11 +114,21 @@ pub enum ObserveError {
 
 /// Looks at the files of `subject`.
 pub fn observe(catalogue: &Catalogue, subject: &Subject) -> Result<Observation, ObserveError> {
-    let document = document::read(&subject.files)?;
+    judge(catalogue, subject, &Sources::read(subject))
+}
+
+/// What follows from the bytes that the files of `subject` hold. Pure.
+pub fn judge(
+    catalogue: &Catalogue,
+    subject: &Subject,
+    sources: &Sources,
+) -> Result<Observation, ObserveError> {
+    let texts = sources.files.iter().map(|(file, text)| (file, text.as_ref().map_err(Clone::clone)));
+    let document = document::lay(texts)?;
     let file = subject.files.last().cloned().unwrap_or_default();
     let (service, block) = recognise(catalogue, subject.service.as_deref(), &document.root, &file)?;
     let given = subject.service_version.as_ref();
-    let version = version::of_service(given, &subject.files, &service.name, &service.newest);
+    let version = version::of_service(given, &sources.packages, &service.name, &service.newest);
     let state = if version.version < service.since {
         State::TooOld(format!("{} has telemetry from {} on", service.name, service.since))
     } else {

@@ -11,9 +11,6 @@ use std::path::{Path, PathBuf};
 use semver::Version;
 use serde::Deserialize;
 
-use super::document;
-use crate::bounded;
-
 /// A service version, and how it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -44,26 +41,28 @@ struct Package {
 /// How many folders above the config file are searched: `config/` lies in the tool's folder, the file perhaps one deeper.
 const LEVELS: usize = 3;
 
-/// Looks for the package.json of `package` beside `config_file` and in the folders above it.
-pub fn beside(config_file: &Path, package: &str) -> Option<Version> {
-    let file = std::path::absolute(config_file).ok()?;
-    file.ancestors().skip(1).take(LEVELS).find_map(|folder| {
-        let text = bounded::read_text(&folder.join("package.json"), document::MAX_BYTES).ok()?;
-        let found: Package = serde_json::from_str(&text).ok()?;
-        (found.name? == package).then_some(())?;
-        Version::parse(&found.version?).ok()
-    })
+/// Where a package.json may lie that tells the release of this config file's service: beside it and in the folders above.
+pub fn packages_near(config_file: &Path) -> Vec<PathBuf> {
+    let file = std::path::absolute(config_file).unwrap_or_else(|_| config_file.to_owned());
+    file.ancestors().skip(1).take(LEVELS).map(|folder| folder.join("package.json")).collect()
 }
 
-/// Takes the version that was given, else the one beside the first config file that has one, else the newest that is known.
-pub fn of_service(given: Option<&Version>, files: &[PathBuf], package: &str, newest: &Version) -> Found {
+/// Takes the version that was given, else that of the first package.json of this name, else the newest that is known.
+pub fn of_service(given: Option<&Version>, packages: &[String], name: &str, newest: &Version) -> Found {
     match given {
         Some(version) => Found { version: version.clone(), origin: Origin::Given },
-        None => match files.iter().find_map(|file| beside(file, package)) {
+        None => match packages.iter().find_map(|text| told_by(text, name)) {
             Some(version) => Found { version, origin: Origin::PackageJson },
             None => Found { version: newest.clone(), origin: Origin::Assumed },
         },
     }
+}
+
+/// The version in the text of a package.json, if it is that of this package.
+fn told_by(text: &str, name: &str) -> Option<Version> {
+    let found: Package = serde_json::from_str(text).ok()?;
+    (found.name? == name).then_some(())?;
+    Version::parse(&found.version?).ok()
 }
 
 /// Node's `process.version`: a `v` and a semantic version. Anything else is `unknown`, which is also what is reported
@@ -79,18 +78,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_package_json_above_the_config_folder_tells_the_version() {
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("config");
-        std::fs::create_dir(&config).unwrap();
-        let file = config.join("production.yaml");
-        assert_eq!(beside(&file, "butler"), None);
-        let package = folder.path().join("package.json");
-        std::fs::write(&package, r#"{"name": "butler", "version": "13.1.2"}"#).unwrap();
-        assert_eq!(beside(&file, "butler"), Some(Version::new(13, 1, 2)));
-        assert_eq!(beside(&file, "butler-sos"), None, "another tool's package.json");
-        std::fs::write(&package, r#"{"name": "butler", "version": "hunter2"}"#).unwrap();
-        assert_eq!(beside(&file, "butler"), None, "not a semantic version");
+    fn a_package_json_is_looked_for_beside_the_config_file_and_above() {
+        let near = packages_near(Path::new("/opt/butler/config/production.yaml"));
+        let expected = ["/opt/butler/config", "/opt/butler", "/opt"];
+        let expected = expected.map(|folder| Path::new(folder).join("package.json"));
+        assert_eq!(near, expected.map(|file| std::path::absolute(file).unwrap()));
+        assert_eq!(packages_near(Path::new("/production.yaml")).len(), 1, "there is nothing above the root");
+    }
+
+    #[test]
+    fn the_first_package_json_of_that_name_tells_the_version() {
+        let newest = Version::new(15, 1, 0);
+        let found = |texts: &[&str]| {
+            let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+            let found = of_service(None, &texts, "butler", &newest);
+            (found.version.to_string(), found.origin)
+        };
+        let (ours, other) =
+            (r#"{"name": "butler", "version": "13.1.2"}"#, r#"{"name": "butler-sos", "version": "9.0.0"}"#);
+        assert_eq!(found(&[other, ours]), ("13.1.2".into(), Origin::PackageJson));
+        for none in ["", other, r#"{"name": "butler", "version": "hunter2"}"#, r#"{"name": "butler"}"#] {
+            assert_eq!(found(&[none]), ("15.1.0".into(), Origin::Assumed), "{none}");
+        }
     }
 
     #[test]

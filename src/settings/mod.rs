@@ -30,6 +30,7 @@ mod posthog;
 mod reader;
 mod secret;
 mod shape;
+mod source;
 mod trust;
 mod units;
 mod values;
@@ -39,6 +40,7 @@ pub use layers::{Overrides, Resolved, resolve};
 pub use place::{TRY_OUT_SPOOL, default_name, system_place, system_spool};
 pub use posthog::is_loopback;
 pub use secret::Secret;
+pub use source::Source;
 pub use trust::Untrusted;
 pub use units::{parse_duration, parse_size, show_duration, show_size};
 pub use values::{

@@ -1,115 +1,147 @@
-//! The operating system's events, reduced to "something may have happened to these targets".
+//! The operating system's events, reduced to "something may have happened to these targets". The only place that names notify.
 //!
-//! Parent folders are watched, not files: an editor that renames a new file over the old one would end a watch on the file. Where
-//! a config file is a symlink, the folders of every link on the way are watched as well (Kubernetes swaps `..data`). Folders that
-//! do not exist yet are tried again at each poll. Limits of the operating system are named once, with the remedy; the poll
-//! goes on without events.
+//! Folders are watched, not files: an editor that renames a new file over the old one would end a watch on the file. Which folders,
+//! and for which names, [`way`](super::way) says; the [`registry`](super::registry) knows what an event about one means.
+//!
+//! Invariants:
+//! - Whoever follows a target's way before looking at it misses nothing: what happens after the watch is set gives an event,
+//!   what happened before is seen by the look.
+//! - Where events were lost, or may have been, everything is touched and every watch is set anew.
+//! - Nothing depends on events: without any, because a limit is reached or there is no watcher at all, the polls find everything. That is
+//!   said once, with the remedy, and once more when events come again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use notify::event::{AccessKind, AccessMode, EventKind};
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-/// What is sent for an event: the targets to look at.
-pub type Touched = BTreeSet<usize>;
+use super::folder::{FolderId, NEAR};
+use super::limits;
+use super::registry::{Registry, Stop, Touched};
+use super::way;
 
-/// Which targets a folder matters to.
-type Folders = Arc<Mutex<BTreeMap<PathBuf, Touched>>>;
+/// Watching sets off from anew so often if the way changes under its feet; the events that this gives do the rest.
+const TRIES: usize = 3;
+
+/// What a target depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A file, or nothing yet.
+    File(PathBuf),
+    /// Every file in a folder.
+    Folder(PathBuf),
+}
 
 /// Listens as long as it lives.
 pub struct Events {
     watcher: Option<RecommendedWatcher>,
-    folders: Folders,
-    all: Touched,
-    complained: bool,
+    registry: Arc<Mutex<Registry>>,
+    touch: Arc<dyn Fn(Touched) + Send + Sync>,
+    /// What was said about limits, and whether it still holds by the pass that goes on.
+    trouble: Option<String>,
+    troubled: bool,
 }
 
 impl Events {
-    /// Starts to listen, and sends what happens through `wrap` to `sender`.
-    pub fn new<T: Send + 'static>(
-        targets: usize,
-        sender: Sender<T>,
-        wrap: impl Fn(Touched) -> T + Send + 'static,
-    ) -> Events {
-        let folders = Folders::default();
-        let all: Touched = (0..targets).collect();
-        let seen = Arc::clone(&folders);
-        let everything = all.clone();
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let touched = match event {
-                Ok(event) if event.need_rescan() => everything.clone(),
-                Ok(event) if is_silent(&event.kind) => return,
-                Ok(event) => touched_by(&event.paths, &seen),
-                // What was missed is not known: everything is looked at.
-                Err(_) => everything.clone(),
-            };
-            if !touched.is_empty() {
-                // The receiver is gone only when the service ends.
-                _ = sender.send(wrap(touched));
-            }
-        });
-        let mut events = Events { watcher: None, folders, all, complained: false };
-        match watcher {
-            Ok(watcher) => events.watcher = Some(watcher),
-            Err(error) => events.complain(&error, Path::new("")),
+    /// Calls `touch`, on a thread of its own, with the targets to which something may have happened.
+    pub fn new(touch: impl Fn(Touched) + Send + Sync + 'static) -> Events {
+        Events {
+            watcher: None,
+            registry: Arc::default(),
+            touch: Arc::new(touch),
+            trouble: None,
+            troubled: false,
         }
-        events
     }
 
-    /// Watches all folders on the way to `files` of a target that are not watched yet.
-    pub fn watch(&mut self, target: usize, files: &[PathBuf]) {
-        for folder in files.iter().flat_map(|file| folders_of(file)) {
-            if self.listen(&folder) {
-                let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-                // macOS names the real path in its events, whatever path was asked for.
-                if let Ok(real) = folder.canonicalize() {
-                    folders.entry(real).or_default().insert(target);
-                }
-                folders.entry(folder).or_default().insert(target);
+    /// A pass over all targets begins: what did not work before is tried again.
+    pub fn begin_pass(&mut self) {
+        self.troubled = false;
+        if self.watcher.is_none() {
+            let (registry, touch) = (Arc::clone(&self.registry), Arc::clone(&self.touch));
+            match notify::recommended_watcher(move |event| hear(event, &registry, &*touch)) {
+                Ok(watcher) => self.watcher = Some(watcher),
+                Err(error) => self.complain(limits::of_watcher(&error)),
             }
         }
     }
 
-    /// Whether a folder is watched, from now on if need be.
+    /// The pass is over.
+    pub fn end_pass(&mut self) {
+        if !self.troubled && self.trouble.take().is_some() {
+            tracing::info!("changes are noticed at once again");
+        }
+    }
+
+    /// Watches the way to the places of a target as it is now. To be called before each look at the target.
+    pub fn follow(&mut self, target: usize, places: &[Place]) {
+        for _ in 0..TRIES {
+            if self.watcher.is_none() {
+                return;
+            }
+            // Not while watching is asked for: the thread that would do it may be waiting for the lock.
+            let plan = lock(&self.registry).follow(target, stops(places));
+            for folder in &plan.drop {
+                // That it is not watched any more is what is wanted.
+                _ = self.watcher.as_mut().map(|watcher| watcher.unwatch(folder));
+            }
+            let failed = plan.watch.iter().filter(|folder| !self.listen(folder)).count();
+            if plan.watch.is_empty() || failed > 0 {
+                return;
+            }
+        }
+    }
+
     fn listen(&mut self, folder: &Path) -> bool {
-        if self.folders.lock().unwrap_or_else(PoisonError::into_inner).contains_key(folder) {
-            return true;
-        }
-        if !folder.is_dir() {
-            return false;
-        }
-        match self.watcher.as_mut().map(|watcher| watcher.watch(folder, RecursiveMode::NonRecursive)) {
-            Some(Ok(())) => true,
-            Some(Err(error)) => {
-                self.complain(&error, folder);
-                false
+        let Some(watcher) = &mut self.watcher else { return false };
+        let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) else { return true };
+        lock(&self.registry).failed(folder);
+        match &error.kind {
+            // Gone in this moment; the folder above tells more.
+            _ if !folder.exists() => {}
+            ErrorKind::Io(io) if io.kind() == std::io::ErrorKind::PermissionDenied => {
+                tracing::debug!(folder = %folder.display(), "no events here, as it may not be read; polling goes on");
             }
-            None => false,
+            _ => self.complain(limits::of_watch(&error, folder)),
         }
+        false
     }
 
-    /// All targets.
-    pub fn all(&self) -> &Touched {
-        &self.all
-    }
-
-    fn complain(&mut self, error: &notify::Error, folder: &Path) {
-        if std::mem::replace(&mut self.complained, true) {
-            return;
+    fn complain(&mut self, text: String) {
+        self.troubled = true;
+        if self.trouble.is_none() {
+            tracing::warn!("{text}");
         }
-        let remedy = match error.kind {
-            notify::ErrorKind::MaxFilesWatch => {
-                "the limit of inotify watches is reached; raise it with `sysctl fs.inotify.max_user_watches=524288`"
-            }
-            _ if cfg!(target_os = "linux") => {
-                "if a limit is reached, raise it with `sysctl fs.inotify.max_user_instances=1024`"
-            }
-            _ => "changes there are seen at the next poll",
-        };
-        tracing::warn!(folder = %folder.display(), "no events for a folder, polling goes on: {error}; {remedy}");
+        self.trouble = Some(text);
+    }
+}
+
+fn lock(registry: &Mutex<Registry>) -> MutexGuard<'_, Registry> {
+    // Whatever a panic left half changed is no worse than a lost event.
+    registry.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What an event, or the failure to hear one, means.
+fn hear(
+    event: notify::Result<notify::Event>,
+    registry: &Mutex<Registry>,
+    touch: &(dyn Fn(Touched) + Send + Sync),
+) {
+    let mut registry = lock(registry);
+    let touched: Touched = match event {
+        Ok(event) if event.need_rescan() => registry.lose_all(),
+        Ok(event) if is_silent(&event.kind) => return,
+        Ok(event) => {
+            let moved = moves(&event.kind);
+            event.paths.iter().flat_map(|path| registry.touched_by(path, moved)).collect()
+        }
+        Err(_) => registry.lose_all(),
+    };
+    drop(registry);
+    if !touched.is_empty() {
+        touch(touched);
     }
 }
 
@@ -122,51 +154,28 @@ fn is_silent(kind: &EventKind) -> bool {
     }
 }
 
-fn touched_by(paths: &[PathBuf], folders: &Folders) -> Touched {
-    let folders = folders.lock().unwrap_or_else(PoisonError::into_inner);
-    let concerned = |path: &PathBuf| {
-        let here = folders.get(path.as_path());
-        let parent = path.parent().and_then(|parent| folders.get(parent));
-        here.into_iter().chain(parent).flatten().copied().collect::<Vec<_>>()
+/// Whether what stands there may be another file or folder than before.
+fn moves(kind: &EventKind) -> bool {
+    !matches!(kind, EventKind::Access(_) | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)))
+}
+
+/// The folders on the way to all places, as far as they are near enough.
+fn stops(places: &[Place]) -> BTreeSet<Stop> {
+    places.iter().flat_map(stops_to).collect()
+}
+
+fn stops_to(place: &Place) -> Vec<Stop> {
+    let (path, folder) = match place {
+        Place::File(path) => (path, None),
+        Place::Folder(path) => (path, Some(path)),
     };
-    paths.iter().flat_map(concerned).collect()
-}
-
-/// The folders in which something must happen for the file to change: its own, and those of each symlink on the way.
-fn folders_of(file: &Path) -> Vec<PathBuf> {
-    const MOST_LINKS: usize = 16;
-    let mut folders = Vec::new();
-    let mut at = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    for _ in 0..MOST_LINKS {
-        let Some(parent) = at.parent().map(Path::to_owned) else {
-            break;
-        };
-        // The folder itself may be reached by a link (`..data`), which lies in the folder above.
-        if std::fs::symlink_metadata(&parent).is_ok_and(|metadata| metadata.is_symlink()) {
-            folders.extend(folders_of(&parent));
-        }
-        folders.push(parent.clone());
-        match std::fs::read_link(&at) {
-            Ok(link) => at = parent.join(link),
-            Err(_) => break,
-        }
-    }
-    folders
-}
-
-#[cfg(all(test, unix))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_folders_of_every_link_on_the_way_are_found() {
-        let root = tempfile::tempdir().unwrap();
-        let root = root.path().canonicalize().unwrap();
-        std::fs::create_dir(root.join("v1")).unwrap();
-        std::fs::write(root.join("v1/production.yaml"), "").unwrap();
-        std::os::unix::fs::symlink("v1", root.join("..data")).unwrap();
-        std::os::unix::fs::symlink("..data/production.yaml", root.join("production.yaml")).unwrap();
-        let folders = folders_of(&root.join("production.yaml"));
-        assert!(folders.contains(&root) && folders.contains(&root.join("..data")), "{folders:?}");
-    }
+    let steps = way::walk(path, way::on_disk);
+    let far = steps.len().saturating_sub(NEAR);
+    let near = steps.into_iter().enumerate().filter(|(number, step)| *number >= far || step.link);
+    let stops = near.filter_map(|(_, step)| {
+        Some(Stop { id: FolderId::of(&step.folder)?, path: step.folder, name: Some(step.name) })
+    });
+    let any = folder.and_then(|path| path.canonicalize().ok());
+    let any = any.and_then(|path| Some(Stop { id: FolderId::of(&path)?, path, name: None }));
+    stops.chain(any).collect()
 }

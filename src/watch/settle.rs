@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A file that never settles is looked at after this many settle times.
-const RESTLESS: u32 = 10;
+pub(super) const RESTLESS: u32 = 10;
 
-/// Targets that something happened to, by their number.
+/// Targets that are to be looked at, by their number.
 #[derive(Debug)]
 pub struct Settling {
     settle: Duration,
@@ -18,7 +18,8 @@ pub struct Settling {
 
 #[derive(Debug)]
 struct Waiting {
-    first: Duration,
+    /// When something happened to it first, if anything did.
+    restless_since: Option<Duration>,
     due: Duration,
 }
 
@@ -28,16 +29,27 @@ impl Settling {
         Settling { settle, waiting: BTreeMap::new() }
     }
 
-    /// Something happened to a target.
-    pub fn touch(&mut self, target: usize, now: Duration) {
+    /// Something happened to a target. Tells whether whoever waits for [`Settling::next_due`] has to know.
+    pub fn touch(&mut self, target: usize, now: Duration) -> bool {
+        let before = self.next_due();
         let settle = self.settle;
-        let waiting = self.waiting.entry(target).or_insert(Waiting { first: now, due: now });
-        waiting.due = (now + settle).min(waiting.first + settle * RESTLESS);
+        let waiting = self.waiting.entry(target).or_insert(Waiting { restless_since: None, due: now });
+        let since = *waiting.restless_since.get_or_insert(now);
+        // A look that was planned anyway waits as well: a file should not be read while it is written.
+        waiting.due = (now + settle).min(since + settle * RESTLESS);
+        before.is_none_or(|before| waiting.due < before)
     }
 
-    /// A target is to be looked at again after `wait`, unless it is due earlier.
-    pub fn retry(&mut self, target: usize, now: Duration, wait: Duration) {
-        self.waiting.entry(target).or_insert(Waiting { first: now, due: now + wait });
+    /// A target is to be looked at after `wait` at the latest, unless something happens to it.
+    pub fn plan(&mut self, target: usize, now: Duration, wait: Duration) {
+        let due = now.saturating_add(wait);
+        let waiting = self.waiting.entry(target).or_insert(Waiting { restless_since: None, due });
+        waiting.due = waiting.due.min(due);
+    }
+
+    /// Something happened to the target, and it did not settle yet.
+    pub fn is_restless(&self, target: usize) -> bool {
+        self.waiting.get(&target).is_some_and(|waiting| waiting.restless_since.is_some())
     }
 
     /// The targets that are due; they wait no longer.
@@ -65,10 +77,9 @@ mod tests {
     #[test]
     fn a_burst_is_one_look_after_it_ended() {
         let mut settling = Settling::new(MS(100));
-        for at in [0, 50, 90, 180] {
-            settling.touch(7, MS(at));
-            assert!(settling.due(MS(at)).is_empty());
-        }
+        let news: Vec<bool> = [0, 50, 90, 180].map(|at| settling.touch(7, MS(at))).into();
+        assert_eq!(news, [true, false, false, false], "nobody is woken to hear that it goes on");
+        assert!(settling.due(MS(180)).is_empty());
         assert_eq!(settling.next_due(), Some(MS(280)));
         assert!(settling.due(MS(279)).is_empty());
         assert_eq!(settling.due(MS(280)), [7]);
@@ -86,14 +97,17 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_never_delays_what_is_due_earlier() {
+    fn a_planned_look_is_no_excuse_to_read_a_file_that_is_being_written() {
         let mut settling = Settling::new(MS(100));
-        settling.touch(1, MS(0));
-        settling.retry(1, MS(0), MS(5_000));
-        settling.retry(2, MS(0), MS(5_000));
-        assert_eq!(settling.due(MS(100)), [1]);
-        assert_eq!(settling.next_due(), Some(MS(5_000)));
-        settling.touch(2, MS(200));
-        assert_eq!(settling.due(MS(300)), [2]);
+        settling.plan(1, MS(0), MS(60_000));
+        settling.plan(2, MS(0), MS(5_050));
+        settling.plan(2, MS(0), MS(90_000));
+        assert_eq!(settling.next_due(), Some(MS(5_050)));
+        assert!(!settling.is_restless(2));
+        assert!(!settling.touch(2, MS(5_000)), "it is due later than before");
+        assert!(settling.is_restless(2) && settling.due(MS(5_099)).is_empty());
+        assert_eq!(settling.due(MS(5_100)), [2]);
+        assert!(settling.touch(1, MS(5_200)), "and this one earlier");
+        assert_eq!(settling.due(MS(5_300)), [1]);
     }
 }

@@ -10,6 +10,8 @@ pub mod folders;
 pub mod generated;
 #[cfg(target_os = "linux")]
 pub mod host;
+#[cfg(target_os = "linux")]
+pub mod limited;
 pub mod listening;
 pub mod map;
 pub mod mend;

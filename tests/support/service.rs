@@ -96,6 +96,14 @@ impl Service {
         Service { child, heard: Some((stdout, stderr)) }
     }
 
+    /// Starts a command to which nobody listens: both streams are pipes that are closed at the other end.
+    pub fn start_unheard(command: &mut Command) -> Service {
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop((child.stdout.take(), child.stderr.take()));
+        Service { child, heard: None }
+    }
+
     /// What it said on stdout so far.
     pub fn stdout(&self) -> Vec<String> {
         self.heard.as_ref().map(|(stdout, _)| stdout.lines()).unwrap_or_default()
@@ -149,9 +157,10 @@ impl Service {
         uuids_in(&self.stderr())
     }
 
-    /// How many looks found nothing to record so far. Needs `-v`.
+    /// How many looks found nothing to record so far. Needs `-v`, and `-vv` for those that found the bytes of the last look.
     pub fn idle_looks(&self) -> usize {
-        said(&self.stderr(), "nothing that is reported changed")
+        let said_by = |words| said(&self.stderr(), words);
+        said_by("nothing that is reported changed") + said_by("the files are as they were")
     }
 
     /// Waits for one more look that finds nothing to record, after an edit. Needs `-v`.
@@ -167,11 +176,26 @@ impl Service {
         if cfg!(windows) {
             return self.kill();
         }
-        // The shell's own `kill`: not every machine has it as a program.
-        let asked =
-            Command::new("sh").args(["-c", "kill -TERM \"$0\"", &self.child.id().to_string()]).status();
-        assert!(asked.unwrap().success());
+        self.signal("TERM");
         self.ended()
+    }
+
+    /// Sends SIGHUP, as `systemctl reload` does, and waits until it has said these words on stderr once more.
+    pub fn wait_for_hang_up(&mut self, words: &str) {
+        let before = said(&self.stderr(), words);
+        self.signal("HUP");
+        self.wait_for(words, |service| said(&service.stderr(), words) > before);
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by its name. The shell's own `kill`: not every machine has it as a program.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("sh").args(["-c", "kill -$0 $1", name, &self.id().to_string()]).status();
+        assert!(sent.unwrap().success());
     }
 
     /// Ends it as `kill -9` does, in the middle of whatever it does.
@@ -190,8 +214,9 @@ impl Service {
         let child = &mut self.child;
         until_after(time, "the end of a process", || child.try_wait().unwrap().is_some());
         let code = self.child.wait().unwrap().code();
-        let (stdout, stderr) = self.heard.take().unwrap();
-        Ended { code, stdout: stdout.all(), stderr: stderr.all() }
+        let said = self.heard.take().map(|(stdout, stderr)| (stdout.all(), stderr.all()));
+        let (stdout, stderr) = said.unwrap_or_default();
+        Ended { code, stdout, stderr }
     }
 }
 
