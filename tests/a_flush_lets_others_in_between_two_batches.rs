@@ -16,6 +16,7 @@ use support::folders::spool_folder;
 use support::posthog::{PostHog, Scripted};
 use support::service::{Ended, Service, until};
 use support::site::Site;
+use support::{err, expect};
 
 /// Records in the queue, and in a batch.
 const WRITTEN: u64 = 40;
@@ -80,5 +81,17 @@ fn another_flush_sends_its_share_and_each_record_arrives_once_in_order() {
     let sent = [&flush, &report(&other)].map(|it| it["sent"].as_u64().unwrap());
     assert_eq!(sent[0] + sent[1], WRITTEN);
     assert!(sent.iter().all(|sent| *sent >= BATCH), "{sent:?}");
+    assert_eq!(flushing.posthog.uuids(), flushing.written);
+}
+
+#[test]
+fn a_flush_that_may_not_wait_so_long_says_what_it_waited_for() {
+    let mut flushing = Flushing::start();
+    let text = std::fs::read_to_string(flushing.site.path("salver.yaml")).unwrap();
+    flushing.site.write("salver.yaml", &text.replacen("spool: {", "spool: {wait: 100ms, ", 1));
+    let output = expect(flushing.site.salver().arg("flush"), 5);
+    assert!(err(&output).contains("another flush is under way"), "{}", err(&output));
+    flushing.answer.store(true, Ordering::SeqCst);
+    assert_eq!(flushing.flush.ended().code, Some(0));
     assert_eq!(flushing.posthog.uuids(), flushing.written);
 }

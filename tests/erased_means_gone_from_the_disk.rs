@@ -74,6 +74,37 @@ fn records_that_were_delivered_before_are_erased_from_the_files_as_well() {
 }
 
 #[test]
+fn the_servers_words_about_an_erased_record_go_with_it() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = spool_folder(&place.path().join("spool"));
+    let (mine, _) = filled(&folder, 10);
+    let words = |uuid: &str| format!("400 the event {uuid} is malformed");
+    let mut spool = folder.open(NOW).unwrap();
+    for _ in 0..2 {
+        let batch = spool.next_batch(1, &BTreeSet::from(["others".to_owned()])).unwrap();
+        spool.begin(&batch).unwrap();
+        let dead = batch.into_iter().map(|it| (it.clone(), Settled::Dead(words(&it.record.uuid))));
+        spool.settle(&dead.collect::<Vec<_>>()).unwrap();
+    }
+    spool.close().unwrap();
+    // One of them is no longer a dead letter when it is erased.
+    let mut spool = folder.open(NOW).unwrap();
+    assert_eq!(spool.revive_dead().unwrap(), 2);
+    let batch = spool.next_batch(1, &BTreeSet::from(["others".to_owned()])).unwrap();
+    spool.begin(&batch).unwrap();
+    let uuid = batch[0].record.uuid.clone();
+    spool.settle(&[(batch[0].clone(), Settled::Dead(words(&uuid)))]).unwrap();
+    spool.close().unwrap();
+    assert!(!files_with(&folder.path, words(&uuid).as_bytes()).is_empty());
+
+    let mut spool = folder.open(NOW).unwrap();
+    assert_eq!(spool.purge(&Selector::of_instance("mine")).unwrap().records, 10);
+    spool.close().unwrap();
+    assert_gone(&folder, &mine);
+    assert_eq!(files_with(&folder.path, b"is malformed"), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
 fn an_id_goes_with_its_instance_when_collecting_is_stopped() {
     let place = tempfile::tempdir().unwrap();
     let folder = spool_folder(&place.path().join("spool"));

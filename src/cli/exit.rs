@@ -71,7 +71,7 @@ fn of(error: &anyhow::Error) -> u8 {
         return 2;
     }
     match error.downcast_ref::<SpoolError>() {
-        Some(SpoolError::Busy { .. }) => 5,
+        Some(SpoolError::Busy { .. } | SpoolError::Flushing { .. }) => 5,
         Some(SpoolError::Foreign { .. } | SpoolError::Newer { .. } | SpoolError::Damaged { .. }) => 6,
         _ => 1,
     }

@@ -145,7 +145,7 @@ fn print(receipt: &Receipt, erased: bool) -> Result<()> {
     if receipt.may_be_delivered > 0 {
         writeln!(
             out,
-            "{} of them were under way to PostHog when the last flush ended and may have arrived",
+            "{} of them were under way to PostHog, without an answer that says what became of them, and may have arrived",
             receipt.may_be_delivered
         )?;
     }

@@ -3,6 +3,7 @@
 //! Why segments are rewritten: sled keeps the bytes of what was removed (measured: 995 of 1,000 uuids were still readable
 //! after removing and flushing). So a segment that holds such records is built anew without them, the witness switches
 //! over, and the old folder is removed. It costs room for one segment at a time, which the reserve keeps on a full disk.
+//! So is `state/`, since a server's words about a dead letter may quote it.
 //!
 //! Invariant: a purge that has begun is finished. What it was to erase stands in `state/` before the first file changes,
 //! with the sequence number below which it applies, and the next opening carries it on if its process died.
@@ -26,7 +27,7 @@ pub struct Receipt {
     pub records: u64,
     /// How many of them were dead letters.
     pub dead: u64,
-    /// How many of them were on the wire when it happened: they may have been delivered.
+    /// How many of them were sent, and no answer says what became of them: they may have been delivered.
     pub may_be_delivered: u64,
     /// Times of the oldest and the newest, in milliseconds since 1970.
     pub span_ms: Option<(i64, i64)>,
@@ -89,6 +90,8 @@ impl Spool {
             self.rewrite(number, intent, &mut receipt, &mut span)?;
         }
         self.forget_set_aside(&intent.selector)?;
+        // A server's words about a dead letter may quote it, and sled keeps what was removed.
+        self.scrub_state()?;
         self.state.meta.intent = None;
         self.checkpoint()?;
         self.complete(&mut receipt, span)?;

@@ -21,6 +21,20 @@ pub enum SpoolError {
         /// How long was waited.
         waited: Duration,
     },
+    /// Another flush, or a purge that keeps flushes away, went on for longer than the wait allows.
+    #[error(
+        "{}: another flush is under way ({holder}) and did not end within {}; `salver status` shows how far it is, and what it leaves \
+         can be flushed afterwards",
+        folder.display(), seconds(.waited)
+    )]
+    Flushing {
+        /// The spool folder.
+        folder: PathBuf,
+        /// See [`SpoolError::Busy`].
+        holder: String,
+        /// How long was waited.
+        waited: Duration,
+    },
     /// There is no spool in the folder.
     #[error("{}: there is no spool here yet; `salver record` or `salver run` makes one", folder.display())]
     Absent {

@@ -113,7 +113,12 @@ impl SpoolFolder {
     /// Waits for the turn to flush, as long as an opener waits and, for others' requests, so much longer.
     pub fn flush_turn(&self, longer: Duration) -> Result<FlushTurn, SpoolError> {
         self.check()?;
-        Ok(FlushTurn { lock: Lock::acquire(&self.path, FLUSH_LOCK, self.wait + longer)? })
+        match Lock::acquire(&self.path, FLUSH_LOCK, self.wait + longer) {
+            Err(SpoolError::Busy { folder, holder, waited }) => {
+                Err(SpoolError::Flushing { folder, holder, waited })
+            }
+            lock => Ok(FlushTurn { lock: lock? }),
+        }
     }
 
     /// Checks that it is a spool, and of those who may use this one.
