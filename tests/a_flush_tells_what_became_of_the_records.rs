@@ -130,11 +130,22 @@ fn a_request_that_is_not_answered_yet_is_not_taken_for_the_end_of_a_flush() {
     posthog.answer_next(Scripted::Held(Arc::default()));
     let flush = Service::start(site.salver().arg("flush"));
     until("the request", || posthog.requests() == 2);
-    let under_way = "last       2 records were sent at 20";
-    assert!(status().contains(under_way) && status().contains("not answered yet; before that drained"));
+    let under_way = "sent       2 records without an answer";
+    assert!(status().contains(under_way) && status().contains("last       drained; last try at 20"));
     assert_eq!(site.status()["flush"]["onTheWire"], 2);
     flush.kill();
     assert!(status().contains(under_way), "{}", status());
+    // An answer that was lost leaves it as open as a flush that died.
+    (0..20).for_each(|_| posthog.answer_next(Scripted::HangUp));
+    lead_to(&site, &posthog.url(), "patience: 1s");
+    flushed(&site, 4, &[]);
+    let told = status();
+    assert!(
+        told.contains(" records without an answer") && told.contains("last       unreachable; last try"),
+        "{told}"
+    );
+    let posthog = PostHog::start();
+    lead_to(&site, &posthog.url(), "");
     flushed(&site, 0, &[]);
     assert!(status().contains("last       drained at 20"), "{}", status());
 }

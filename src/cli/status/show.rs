@@ -98,11 +98,11 @@ impl Status {
         let (tried, delivered) = (shown(memory.last_attempt_ms), shown(memory.last_success_ms));
         match self.on_the_wire {
             0 => writeln!(out, "last       {outcome} at {tried}, last delivery {delivered}")?,
-            // The time is that of this request and not of the outcome before it.
+            // While a request is under way the time is its own, and not that of the outcome before it.
             records => writeln!(
                 out,
-                "last       {records} records were sent at {tried} and not answered yet; before that {outcome}, \
-                 last delivery {delivered}"
+                "last       {outcome}; last try at {tried}, last delivery {delivered}\n\
+                 sent       {records} records without an answer, or none yet: they may have arrived, and go out first"
             )?,
         }
         if let Some(why) = &self.line.why {
