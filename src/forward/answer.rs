@@ -51,6 +51,11 @@ impl Answer {
             Self::Unreachable(failure) => failure.may_be_size(),
         }
     }
+
+    /// Whether the request, or some of it, was sent at all.
+    pub fn was_asked_for(&self) -> bool {
+        matches!(self, Self::Http { .. }) || self.leaves_open()
+    }
 }
 
 /// What an answer's body is; its size was bounded by the transport.

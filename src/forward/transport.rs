@@ -69,7 +69,7 @@ pub struct Endpoint {
 pub struct Posted {
     /// The answer, or why there is none.
     pub answer: Answer,
-    /// The length of the body on the wire, headers not counted.
+    /// The length of the body, headers not counted, if there was somebody to send it to.
     pub wire_bytes: u64,
     /// The clock of whoever answered.
     pub date: Option<Timestamp>,
@@ -137,7 +137,8 @@ impl Endpoint {
             Ok(response) => read_answer(response),
             Err(error) => (no_answer(&error), None),
         };
-        Posted { answer, wire_bytes: body.gzip.len() as u64, date }
+        let wire_bytes = if answer.was_asked_for() { body.gzip.len() as u64 } else { 0 };
+        Posted { answer, wire_bytes, date }
     }
 
     /// The way there.
