@@ -184,6 +184,34 @@ fn a_link_that_is_turned_anywhere_on_the_way_is_a_change() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_change_on_a_tmpfs_is_noticed_through_a_bind_mount_of_its_folder() {
+    let Some(disk) = support::small_disk::SmallDisk::new("8m") else { return };
+    disk.bind("real", "bound");
+    let real = disk.path().join("real/sos.yaml");
+    fs::write(&real, SOS).unwrap();
+    let site = Site::new();
+    site.settings(&format!("{WATCH}instances: [{{name: sos, configFile: /mnt/bound/sos.yaml}}]\n"));
+    let salver = site.salver();
+    let mut inside = disk.enter();
+    inside.arg(salver.get_program()).args(salver.get_args()).args(["-vv", "run"]);
+    let mut service = Service::start(&mut inside);
+    service.wait_for_records(1);
+    let states = states(5);
+    for (number, state) in states.iter().enumerate().skip(1) {
+        if number % 2 == 0 {
+            fs::write(&real, state).unwrap();
+        } else {
+            let fresh = disk.path().join("real/sos.yaml.new");
+            fs::write(&fresh, state).unwrap();
+            fs::rename(&fresh, &real).unwrap();
+        }
+        service.wait_for_records(number + 1);
+    }
+    assert_recorded(&site, service, &states);
+}
+
+#[test]
 fn another_release_of_the_service_is_a_change() {
     let site = Site::of_sos(SOS);
     let release = |version: &str| format!(r#"{{"name": "butler-sos", "version": "{version}"}}"#);

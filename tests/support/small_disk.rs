@@ -82,10 +82,21 @@ impl SmallDisk {
 
     /// Makes it one that can be written (`rw`) or not (`ro`).
     pub fn remount(&self, how: &str) {
-        let process = self.keeper.id().to_string();
-        let mut mount = Command::new("nsenter");
-        mount.args(["--target", &process, "--mount", "mount", "-o", &format!("remount,{how}"), "/mnt"]);
-        super::expect(&mut mount, 0);
+        super::expect(self.enter().args(["mount", "-o", &format!("remount,{how}"), "/mnt"]), 0);
+    }
+
+    /// Shows a folder of it a second time, as another one; both are made.
+    pub fn bind(&self, folder: &str, other: &str) {
+        let at = |name: &str| format!("/mnt/{name}");
+        [folder, other].iter().for_each(|name| fs::create_dir(self.path().join(name)).unwrap());
+        super::expect(self.enter().args(["mount", "--bind", &at(folder), &at(other)]), 0);
+    }
+
+    /// A program, still to be named, that sees the disk at `/mnt`.
+    pub fn enter(&self) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.keeper.id().to_string(), "--mount", "--"]);
+        command
     }
 
     /// Fills what is free, to the last byte.
