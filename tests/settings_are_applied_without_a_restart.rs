@@ -101,7 +101,8 @@ fn a_settings_file_that_is_gone_for_a_moment_is_not_worth_a_word() {
     let site = site();
     let mut service = run(&site);
     for _ in 0..3 {
-        fs::remove_file(site.path("salver.yaml")).unwrap();
+        let gone = fs::remove_file(site.path("salver.yaml"));
+        assert!(gone.is_ok() || cfg!(windows), "a reader may keep it from going there");
         site.settings(&format!("{WATCH}{ONE}"));
     }
     service.wait_for_words_after(APPLIED, || site.settings(&format!("{WATCH}{ONE}{OTHER}")));

@@ -18,7 +18,7 @@ use support::faulty::{Fault, Faulty};
 use support::folders::spool_folder;
 use support::posthog::{PostHog, Scripted};
 use support::site::{BUTLER, SOS, Site};
-use support::tls::{Certificate, Tls};
+use support::tls::{Certificate, Tls, can_trust_a_ca_file};
 use support::{err, json, out};
 
 const RECORDS: u64 = 2000;
@@ -103,6 +103,9 @@ fn when_connections_fail_at_any_point() {
 #[test]
 fn when_connections_with_tls_fail_at_any_point() {
     use Fault::*;
+    if !can_trust_a_ca_file() {
+        return;
+    }
     for faults in [
         [RequestCut(1), RequestCut(200), RequestCut(1_000), RequestCut(20_000)],
         [AnswerCut(1), AnswerCut(500), AnswerCut(3_000), AnswerLost],
@@ -192,6 +195,9 @@ fn when_the_answer_is_any_but_the_right_one() {
 
 #[test]
 fn when_the_certificate_is_not_to_be_trusted() {
+    if !can_trust_a_ca_file() {
+        return;
+    }
     for (certificate, trusted) in
         [(Certificate::Good, false), (Certificate::Expired, true), (Certificate::OfAnother, true)]
     {

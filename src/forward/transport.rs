@@ -92,7 +92,7 @@ impl Endpoint {
         let route = Route::of(&url, proxy.as_ref());
         let shown = issuer::Shown::default();
         let tls = needs_tls.then(|| tls::client_config(extra_roots, shown.clone())).transpose();
-        let tls = tls.map_err(|_| EndpointError::NoTrustStore)?.map(Arc::new);
+        let tls = tls.map_err(|cause| EndpointError::NoTrustStore { cause })?.map(Arc::new);
 
         let connect_timeout = settings.timeout.min(CONNECT_TIMEOUT);
         let config = Agent::config_builder()

@@ -14,7 +14,9 @@ use rustls::crypto::ring;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use super::err;
 use super::listening::{Listening, is_only_quiet};
+use super::site::Site;
 
 /// How long one side is listened to before the other has its turn.
 const TURN: Duration = Duration::from_millis(10);
@@ -28,6 +30,21 @@ pub enum Certificate {
     Expired,
     /// It is for another name.
     OfAnother,
+}
+
+/// Whether the system under the test can trust an authority that a settings file names; said aloud where it cannot. Windows can, wine
+/// cannot.
+pub fn can_trust_a_ca_file() -> bool {
+    let tls = Tls::before(SocketAddr::from(([127, 0, 0, 1], 9)), Certificate::Good);
+    let site = Site::new();
+    site.write("ca.pem", &tls.authority);
+    site.settings(&format!("posthog: {{host: '{}', apiKey: phc_test, caFile: ca.pem}}\n", tls.url()));
+    let output = site.salver().arg("flush").output().unwrap();
+    let cannot = cfg!(windows) && err(&output).contains("this system cannot verify certificates");
+    if cannot {
+        eprintln!("SKIPPED: {}", err(&output));
+    }
+    !cannot
 }
 
 /// The running server; it stops when dropped.

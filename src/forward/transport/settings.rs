@@ -35,10 +35,16 @@ pub enum EndpointError {
     #[error("posthog.caFile must hold one or more whole CA certificates in PEM form (BEGIN CERTIFICATE)")]
     CaFileForm,
     /// No platform verifier.
-    #[error(
-        "this system has no certificate authorities to trust; install ca-certificates or set posthog.caFile"
-    )]
-    NoTrustStore,
+    #[error("this system cannot verify certificates ({cause}){}", install())]
+    NoTrustStore {
+        /// What the platform said.
+        cause: rustls::Error,
+    },
+}
+
+/// What helps on systems whose authorities come in a package of their own.
+fn install() -> &'static str {
+    if cfg!(target_os = "linux") { "; install ca-certificates or set posthog.caFile" } else { "" }
 }
 
 /// The address to post batches to.
