@@ -23,17 +23,19 @@ use crate::record::host::System;
 use crate::record::observe::{self, Observation, ObserveError, Report, State};
 use crate::record::sources::Sources;
 use crate::record::version::Origin;
-use crate::record::{Draft, Reason, Record};
+use crate::record::{Draft, Reason};
 use crate::settings::Settings;
 use crate::spool::{SpoolError, SpoolFolder};
 use crate::target::Target;
 
 mod ids;
+mod looked;
 mod notes;
 mod remembered;
 mod sending;
 
 pub use ids::Ids;
+pub use looked::{Ask, Introduction, Looked};
 use notes::{erase, keys_of, note};
 pub use remembered::Remembered;
 
@@ -54,69 +56,6 @@ pub struct Collector {
     settle: Duration,
     /// `DO_NOT_TRACK` asks to collect nothing.
     do_not_track: bool,
-}
-
-/// Why a look records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// Only what differs from the last record.
-    Difference,
-    /// What differs, and anything if the last record is as old as this.
-    Interval(Duration),
-    /// In any case, since a human asked.
-    Force,
-}
-
-/// What a look came to.
-#[derive(Debug)]
-pub enum Looked {
-    /// A record was written.
-    Recorded {
-        /// The instance.
-        name: String,
-        /// The record.
-        record: Box<Record>,
-        /// The service's version was not found and the newest was assumed.
-        assumed: bool,
-    },
-    /// What would be reported is what was last recorded.
-    Unchanged {
-        /// The instance.
-        name: String,
-        /// Who it is, where the spool was asked.
-        introduction: Option<Introduction>,
-    },
-    /// The files hold the bytes that they held before, and what followed from them still holds.
-    AsBefore,
-    /// Consent seems to be withdrawn; that is believed if it is still so after this time, in which an editor may go on writing.
-    Doubted(Duration),
-    /// Nothing is collected, by decision.
-    Off {
-        /// The instance.
-        name: String,
-        /// Whose decision.
-        why: String,
-        /// How many records were erased because of it.
-        erased: u64,
-    },
-    /// The file could not be read; nothing is collected, sent or erased until it can.
-    Held {
-        /// The instance, or its file where it has no name and never had one.
-        name: String,
-        /// Why.
-        error: ObserveError,
-    },
-}
-
-/// Who an instance is.
-#[derive(Debug)]
-pub struct Introduction {
-    /// Its anonymous id.
-    pub id: String,
-    /// Its service.
-    pub service: String,
-    /// The service's release.
-    pub version: String,
 }
 
 impl Collector {
@@ -152,6 +91,7 @@ impl Collector {
     /// The same for somebody who has no time to wait, and who calls again where there is a doubt. That a file cannot be read is not
     /// noted: it may be over in a moment.
     pub fn glance(&self, folder: &SpoolFolder, target: &mut Target, ask: Ask) -> Result<Looked, SpoolError> {
+        let doubted = target.doubted.take();
         let sources = Sources::read(&target.subject);
         if self.is_as_before(target, &sources, ask) {
             return Ok(Looked::AsBefore);
@@ -162,7 +102,6 @@ impl Collector {
         };
         let name = target.key(&observation.service);
         let seen = Seen { observation, name, bytes: sources.digest };
-        let doubted = target.doubted.take();
         match &seen.observation.state {
             State::Withdrawn(why) => match self.doubt(target, &seen, doubted) {
                 Some(wait) => Ok(Looked::Doubted(wait)),
@@ -326,13 +265,6 @@ struct Seen {
     name: String,
     /// The digest of the bytes that it follows from.
     bytes: [u8; 32],
-}
-
-impl Introduction {
-    fn of(id: String, observation: &Observation) -> Introduction {
-        let service = observation.service.clone();
-        Introduction { id, service, version: observation.version.version.to_string() }
-    }
 }
 
 fn why_collecting(observation: &Observation) -> String {

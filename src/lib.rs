@@ -18,13 +18,13 @@
 //!             (when)               (one look)                 (one run)  forwarder.rs (again and again)
 //! ```
 //!
-//! - [`watch`] says when to look at a file; it never takes an event for a change.
+//! - [`watch`] says when to look at a file; it never takes an event for a change. Nobody else names notify.
 //! - [`record`] turns files into a [`record::Draft`]; what is reported stands in `record/catalogue/*.yaml`.
 //! - [`spool`] keeps [`record::Record`]s; the on-disk format is described there. Nobody else names sled or bincode.
 //! - [`forward`] decides what to send and what an answer means without I/O (`plan`, `verdict`, `backoff`), writes PostHog's JSON
 //!   (`wire`), and posts it (`transport`, the only place that names ureq).
 //! - [`collect`] is one look at one instance ([`target`]): observe, compare with the last durable state, record or erase.
-//! - [`service`] is the loop around looking, [`forwarder`] the one around forwarding; they meet in the spool only.
+//! - [`service`] is the loop around looking, which ends when the settings change, [`forwarder`] the one around forwarding; they meet in the spool only.
 //! - [`rights`] knows who else may read or change what salver keeps and what it obeys.
 //! - [`settings`] turns `salver.yaml`, environment and flags into one validated value.
 //! - [`cli`] is the only code that reads arguments, prints, asks or draws. One file a command.

@@ -232,7 +232,10 @@ impl Service {
         let interval = self.settings.record.interval;
         let ask = interval.map_or(Ask::Difference, Ask::Interval);
         let wait = match self.collector.glance(&self.folder, &mut self.targets[number], ask) {
-            Ok(Looked::Doubted(wait)) => Some(wait),
+            Ok(Looked::Doubted(wait)) => {
+                tracing::debug!(target = number, "consent seems to be withdrawn, and is read once more");
+                Some(wait)
+            }
             Ok(Looked::Held { name, error }) => Some(self.held(number, &name, &error, screen)),
             Err(error) => Some(self.spool_failed(number, &error, screen)),
             Ok(looked) => {

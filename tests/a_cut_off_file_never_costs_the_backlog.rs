@@ -125,6 +125,23 @@ fn a_service_loses_nothing_when_every_save_truncates_the_file_first() {
 }
 
 #[test]
+fn consent_that_is_withdrawn_for_a_moment_costs_nothing_however_often() {
+    let site = Site::of_sos(SOS);
+    site.settings("watch: {settle: 1s, poll: 1h}\ninstances: [{name: sos, configFile: config/sos.yaml}]\n");
+    let mut service = Service::start(site.salver().args(["-vv", "run"]));
+    service.wait_for_records(1);
+    let before = site.uuids();
+    for _ in 0..2 {
+        service.wait_for_words_after("is read once more", || {
+            site.write("config/sos.yaml", &SOS.replace("anonTelemetry: true", "anonTelemetry: false"));
+        });
+        service.wait_for_an_idle_look_after(|| site.write("config/sos.yaml", SOS));
+    }
+    service.stop();
+    assert_eq!(site.uuids(), before);
+}
+
+#[test]
 fn what_is_left_over_is_off_and_holds_and_says_why() {
     let site = Site::of_sos(SOS);
     site.settings("watch: {settle: 10ms}\ninstances: [{name: sos, configFile: config/sos.yaml}]\n");
