@@ -20,11 +20,11 @@ use crate::clock;
 use crate::record::catalogue::Catalogue;
 use crate::record::consent;
 use crate::record::host::System;
+use crate::record::identity::SystemIdSource;
 use crate::record::observe::{self, Observation, ObserveError, Report, State};
 use crate::record::sources::Sources;
 use crate::record::version::Origin;
 use crate::record::{Draft, Reason};
-use crate::settings::Settings;
 use crate::spool::{SpoolError, SpoolFolder};
 use crate::target::Target;
 
@@ -60,12 +60,12 @@ pub struct Collector {
 
 impl Collector {
     /// Reads the host's facts once; they do not change while a process runs.
-    pub fn new(catalogue: Catalogue, settings: &Settings) -> Collector {
+    pub fn new(catalogue: Catalogue, system_id: SystemIdSource, settle: Duration) -> Collector {
         Collector {
             catalogue,
-            ids: Ids { source: settings.identity.system_id },
+            ids: Ids { source: system_id },
             system: crate::record::host::facts(),
-            settle: settings.watch.settle,
+            settle,
             do_not_track: consent::do_not_track(std::env::var_os("DO_NOT_TRACK").as_deref()),
         }
     }
@@ -93,12 +93,15 @@ impl Collector {
     pub fn glance(&self, folder: &SpoolFolder, target: &mut Target, ask: Ask) -> Result<Looked, SpoolError> {
         let doubted = target.doubted.take();
         let sources = Sources::read(&target.subject);
-        if self.is_as_before(target, &sources, ask) {
+        if target.is_as_before(&sources.digest, ask, &self.ids) {
             return Ok(Looked::AsBefore);
         }
         let observation = match observe::judge(&self.catalogue, &target.subject, &sources) {
             Ok(observation) => observation,
-            Err(error) => return Ok(Looked::Held { name: target.held_name(), error }),
+            Err(error) => {
+                let (name, bytes) = (target.held_name(), sources.digest);
+                return Ok(Looked::Held { name, error, bytes });
+            }
         };
         let name = target.key(&observation.service);
         let seen = Seen { observation, name, bytes: sources.digest };
@@ -116,20 +119,6 @@ impl Collector {
     /// Looks without recording anything.
     pub fn observe(&self, target: &Target) -> Result<Observation, ObserveError> {
         observe::observe(&self.catalogue, &target.subject)
-    }
-
-    fn is_as_before(&self, target: &mut Target, sources: &Sources, ask: Ask) -> bool {
-        target.bytes == Some(sources.digest) && !self.asks_for_more(target, ask)
-    }
-
-    /// Whether the spool is to be asked although nothing changed.
-    fn asks_for_more(&self, target: &mut Target, ask: Ask) -> bool {
-        let is_due = match ask {
-            Ask::Difference => false,
-            Ask::Interval(interval) => target.due_in(interval, clock::now_ms()) == Some(Duration::ZERO),
-            Ask::Force => true,
-        };
-        is_due || self.ids.improve_on(target.early_pin)
     }
 
     /// How long a document that newly withdraws consent is to be doubted: until it has said so for `settle`, as an editor may be in
@@ -156,12 +145,12 @@ impl Collector {
     ) -> Result<Looked, SpoolError> {
         let Seen { observation, name, bytes } = seen;
         let found = digest_of(observation, Some(report));
-        if target.known == Some(found) && !self.asks_for_more(target, ask) {
+        if target.known == Some(found) && !target.asks_for_more(ask, &self.ids) {
             target.bytes = Some(*bytes);
             return Ok(Looked::Unchanged { name: name.clone(), introduction: None });
         }
         if let Some(unchanged) = self.as_remembered(target, seen, report)
-            && !self.asks_for_more(target, ask)
+            && !target.asks_for_more(ask, &self.ids)
         {
             target.known = Some(found);
             target.bytes = Some(*bytes);

@@ -36,7 +36,7 @@ pub struct Forwarding {
     /// How often to try.
     pub every: Duration,
     /// Reads consent again before each batch.
-    pub collector: Arc<Collector>,
+    pub collector: Collector,
     /// The instances.
     pub targets: Vec<Target>,
 }

@@ -15,8 +15,10 @@
 //!        |              -> draft                   witness, state, ledger        |
 //!        |                   |                         |                         |
 //!        '--- service.rs ----'------ collect.rs -------'----- forward/flush.rs --'
-//!             (when)               (one look)                 (one run)  forwarder.rs (again and again)
+//!             (when)    look.rs    (one look)                 (one run)  forwarder.rs (again and again)
 //! ```
+//!
+//! `salver run` itself never opens the spool: where `look.rs` stands, it hands over to a child process.
 //!
 //! - [`watch`] says when to look at a file; it never takes an event for a change. Nobody else names notify.
 //! - [`record`] turns files into a [`record::Draft`]; what is reported stands in `record/catalogue/*.yaml`.
@@ -25,6 +27,8 @@
 //!   (`wire`), and posts it (`transport`, the only place that names ureq).
 //! - [`collect`] is one look at one instance ([`target`]): observe, compare with the last durable state, record or erase.
 //! - [`service`] is the loop around looking, which ends when the settings change, [`forwarder`] the one around forwarding; they meet in the spool only.
+//! - [`worker`] is a short-lived child process of the same program, and [`look`] what a service has it do and is told: a process that has opened
+//!   the spool is never idle again, so the one that runs for years leaves that to others.
 //! - [`rights`] knows who else may read or change what salver keeps and what it obeys.
 //! - [`settings`] turns `salver.yaml`, environment and flags into one validated value.
 //! - [`cli`] is the only code that reads arguments, prints, asks or draws. One file a command.
@@ -47,7 +51,7 @@
 //!
 //! # What is absent on purpose
 //!
-//! No async runtime: one loop that sleeps and at most one thread that sends. No inbound socket. No compression or encryption in
+//! No async runtime: one loop that sleeps, and child processes for what is to be forgotten. No inbound socket. No compression or encryption in
 //! the spool, so that an auditor can look for what must not be there with grep. No telemetry about salver itself. No name of a
 //! service's feature in Rust code.
 
@@ -60,6 +64,7 @@ pub mod collect;
 pub mod doctor;
 pub mod forward;
 pub mod forwarder;
+pub mod look;
 pub mod record;
 pub mod rights;
 pub mod service;
@@ -68,3 +73,4 @@ pub mod spool;
 pub mod stop;
 pub mod target;
 pub mod watch;
+pub mod worker;

@@ -1,36 +1,47 @@
 //! The loop that joins the detect stage with looking and recording.
 //!
+//! It compares bytes, and nothing more. Whatever takes more, to read a document or to open the spool, is done by a [`Worker`], one at a
+//! time, for all targets that are due. So a service that has nothing to do costs nothing.
+//!
 //! Forwarding has a loop of its own ([`crate::forwarder`]): a slow network never delays a record.
 //!
 //! Invariants:
 //! - Nothing is held while waiting: no spool, no config file.
 //! - One bad instance never stops or delays the others, and a spool that cannot be used now is tried again later.
 //! - The way to a file is watched before the file is read, so nothing falls between.
+//! - While a worker is under way nobody else looks; what becomes due meanwhile is looked at when it has ended. However it ends, what it did
+//!   not tell of is looked at again.
 //! - Between events and polls nothing wakes up.
 //!
 //! The settings are one more target: when their bytes change, the loop ends, and whoever runs it decides what becomes of it. If
 //! nothing does, since they are no good, it is simply run again.
 
+use std::borrow::Cow;
+use std::io;
+use std::process::ExitStatus;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::clock;
-use crate::collect::{Ask, Collector, Looked};
-use crate::record::observe::ObserveError;
+use crate::collect::Ids;
+use crate::look::{self, Came, Fault, FaultKind, Held, Look, Means, Order, Told};
 use crate::record::sources::{self, Sources};
-use crate::settings::{Settings, Source};
-use crate::spool::{SpoolError, SpoolFolder};
+use crate::settings::{Source, Watch};
 use crate::target::Target;
 use crate::watch::events::{Events, Place};
 use crate::watch::patience::Patience;
 use crate::watch::rest::Rest;
 use crate::watch::settle::Settling;
+use crate::worker::{Heard, Program, Worker};
+
+/// How long a service that stops waits for a worker that is under way.
+const PATIENCE_AT_STOP: Duration = Duration::from_secs(1);
 
 /// What wakes the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
-    /// A target is due earlier than it was.
+    /// A target is due earlier than it was, or a worker has told something.
     Due,
     /// Somebody asks to read the settings anew.
     Reload,
@@ -39,7 +50,7 @@ pub enum Wake {
 }
 
 /// Why the loop ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Left {
     /// Somebody asked to stop.
     Stop,
@@ -48,27 +59,29 @@ pub enum Left {
         /// Somebody asked.
         asked: bool,
     },
+    /// The spool could not be used when it was needed first.
+    Unusable(Fault),
 }
 
 /// Told to whoever shows it.
 pub trait Screen {
     /// A look came to this.
-    fn looked(&mut self, looked: &Looked);
+    fn came(&mut self, came: &Came);
     /// An instance, or the file of one without a name, could not be read for some time.
-    fn held(&mut self, name: &str, error: &ObserveError);
+    fn held(&mut self, held: &Held);
     /// It can be read again.
     fn healed(&mut self, name: &str);
-    /// The spool could not be used for some time; it is tried again.
-    fn spool_failed(&mut self, error: &SpoolError);
-    /// The spool can be used.
-    fn spool_works(&mut self);
+    /// Looks could not be made for some time; they are tried again.
+    fn failed(&mut self, fault: &Fault);
+    /// They can be made again.
+    fn works(&mut self);
 }
 
 /// A service that runs, or is about to.
 pub struct Service {
-    collector: Arc<Collector>,
-    folder: SpoolFolder,
-    settings: Settings,
+    program: Program,
+    means: Means,
+    watch: Watch,
     source: Source,
     /// The bytes of the settings that are in force.
     in_force: [u8; 32],
@@ -76,8 +89,19 @@ pub struct Service {
     troubles: Vec<Troubles>,
     events: Events,
     settling: Arc<Mutex<Settling>>,
+    sender: Sender<Wake>,
+    looking: Option<Looking>,
+    /// It was used, or tried.
+    spool_tried: bool,
     began: Instant,
     next_poll: Duration,
+}
+
+/// A worker under way.
+struct Looking {
+    worker: Worker<Told>,
+    /// The targets of which it did not tell yet, in the order in which it looks.
+    untold: Vec<usize>,
 }
 
 /// What does not work for a target, and what is not believed of it yet.
@@ -86,82 +110,67 @@ struct Troubles {
     rest: Rest,
     file: Patience,
     spool: Patience,
+    held: Option<Held>,
 }
 
 impl Service {
     /// A service of the settings that were read from `source` when it held the bytes `in_force`. Wakes itself through `sender`.
     pub fn new(
-        collector: Arc<Collector>,
-        folder: SpoolFolder,
-        settings: Settings,
+        program: Program,
+        means: Means,
+        watch: Watch,
         (source, in_force): (Source, [u8; 32]),
         targets: Vec<Target>,
         sender: Sender<Wake>,
     ) -> Service {
         let began = Instant::now();
-        let settling = Arc::new(Mutex::new(Settling::new(settings.watch.settle)));
-        let touched = Arc::clone(&settling);
+        let settling = Arc::new(Mutex::new(Settling::new(watch.settle)));
+        let (touched, woken) = (Arc::clone(&settling), sender.clone());
         let events = Events::new(move |targets| {
             let now = began.elapsed();
             let mut settling = lock(&touched);
             let is_earlier = targets.into_iter().fold(false, |any, target| settling.touch(target, now) | any);
             if is_earlier {
                 // The receiver is gone only when the service ends.
-                _ = sender.send(Wake::Due);
+                _ = woken.send(Wake::Due);
             }
         });
         // One more, for the settings.
         let troubles = (0..=targets.len()).map(|_| Troubles::default()).collect();
-        let next_poll = Duration::ZERO;
         Service {
-            collector,
-            folder,
-            settings,
+            program,
+            means,
+            watch,
             source,
             in_force,
             targets,
             troubles,
             events,
             settling,
+            sender,
+            looking: None,
+            spool_tried: false,
             began,
-            next_poll,
+            next_poll: Duration::ZERO,
         }
     }
 
     /// Runs until somebody asks for something else, or the settings change.
     pub fn run(&mut self, receiver: &Receiver<Wake>, screen: &mut dyn Screen) -> Left {
         loop {
-            let now = self.began.elapsed();
-            let is_pass = now >= self.next_poll;
-            if is_pass {
-                self.next_poll = now + self.settings.watch.poll;
-                self.events.begin_pass();
+            if let Some(fault) = self.hear(screen) {
+                return Left::Unusable(fault);
             }
-            let mut changed = false;
-            let mut asked = false;
-            for number in self.due(now, is_pass) {
-                match receiver.try_recv() {
-                    Ok(Wake::Stop) => return Left::Stop,
-                    Ok(Wake::Reload) => asked = true,
-                    Ok(Wake::Due) | Err(_) => {}
-                }
-                // The settings come last: an instance that is looked at now is not looked at again for their sake.
-                if self.stirs(number, is_pass) {
-                    continue;
-                }
-                match self.targets.get(number) {
-                    Some(_) => self.look_at(number, screen),
-                    None => changed = self.settings_changed(number),
-                }
+            if self.looking.is_none()
+                && let Some(left) = self.round(receiver, screen)
+            {
+                return left;
             }
-            if is_pass {
-                self.events.end_pass();
-            }
-            if asked || changed {
-                return Left::Reload { asked };
-            }
-            let next = lock(&self.settling).next_due().map_or(self.next_poll, |due| due.min(self.next_poll));
-            match receiver.recv_timeout(next.saturating_sub(self.began.elapsed())) {
+            let woken = match self.looking {
+                Some(_) => receiver.recv().map_err(RecvTimeoutError::from),
+                None => receiver.recv_timeout(self.next_due().saturating_sub(self.began.elapsed())),
+            };
+            match woken {
                 Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return Left::Stop,
                 Ok(Wake::Reload) => return Left::Reload { asked: true },
                 Ok(Wake::Due) | Err(RecvTimeoutError::Timeout) => {}
@@ -169,13 +178,69 @@ impl Service {
         }
     }
 
+    /// Has a worker see whether the spool can be used, and waits for it. A full disk may have room again later.
+    pub fn try_spool(&mut self) -> Result<(), Fault> {
+        self.spool_tried = true;
+        look::try_spool(&self.program, &self.means).or_else(|fault| match fault.kind {
+            FaultKind::Full => Ok(()),
+            _ => Err(fault),
+        })
+    }
+
+    /// Ends a worker that is under way, after a moment in which it may come to an end by itself. What it told counts.
+    pub fn stop(mut self, screen: &mut dyn Screen) {
+        if let Some(looking) = self.looking.take() {
+            for told in looking.worker.end(PATIENCE_AT_STOP) {
+                if let Told::Look { number, target, came } = told {
+                    self.take(number, *target, came, screen);
+                }
+            }
+        }
+    }
+
+    /// Everybody who is due, once.
+    fn round(&mut self, receiver: &Receiver<Wake>, screen: &mut dyn Screen) -> Option<Left> {
+        let now = self.began.elapsed();
+        let is_pass = now >= self.next_poll;
+        if is_pass {
+            self.next_poll = now + self.watch.poll;
+            self.events.begin_pass();
+        }
+        let mut looks = Vec::new();
+        let (mut asked, mut changed) = (false, false);
+        for number in self.due(now, is_pass) {
+            match receiver.try_recv() {
+                Ok(Wake::Stop) => return Some(Left::Stop),
+                Ok(Wake::Reload) => asked = true,
+                Ok(Wake::Due) | Err(_) => {}
+            }
+            if self.stirs(number, is_pass) {
+                continue;
+            }
+            match self.targets.get(number) {
+                Some(_) => looks.extend(self.look_needed(number, screen)),
+                None => changed = self.settings_changed(number),
+            }
+        }
+        if is_pass {
+            self.events.end_pass();
+        }
+        if !looks.is_empty() {
+            self.send(looks, screen);
+        }
+        (asked || changed).then_some(Left::Reload { asked })
+    }
+
+    fn next_due(&self) -> Duration {
+        lock(&self.settling).next_due().map_or(self.next_poll, |due| due.min(self.next_poll))
+    }
+
     /// The settings were read anew and are no good; those in force stay in force. Tells whether that is to be said: not at once, as they may be
     /// half written.
     pub fn refuse(&mut self, why: &str) -> bool {
         let number = self.targets.len();
-        let watch = &self.settings.watch;
-        let failed = self.troubles[number].file.failed(why, watch.settle, watch.poll);
-        lock(&self.settling).plan(number, self.began.elapsed(), failed.wait);
+        let failed = self.troubles[number].file.failed(why, self.watch.settle, self.watch.poll);
+        self.plan(number, failed.wait);
         failed.say
     }
 
@@ -226,67 +291,146 @@ impl Service {
         changed
     }
 
-    fn look_at(&mut self, number: usize, screen: &mut dyn Screen) {
+    /// The look that a target needs; none if its files hold the bytes of the last one, and all that followed from them still holds.
+    fn look_needed(&mut self, number: usize, screen: &mut dyn Screen) -> Option<Look> {
         let places = sources::places(&self.targets[number].subject).into_iter().map(Place::File);
         self.events.follow(number, &places.collect::<Vec<_>>());
-        let interval = self.settings.record.interval;
-        let ask = interval.map_or(Ask::Difference, Ask::Interval);
-        let wait = match self.collector.glance(&self.folder, &mut self.targets[number], ask) {
-            Ok(Looked::Doubted(wait)) => {
-                tracing::debug!(target = number, "consent seems to be withdrawn, and is read once more");
-                Some(wait)
+        let (target, troubles) = (&mut self.targets[number], &self.troubles[number]);
+        let bytes = Sources::read(&target.subject).digest;
+        let lasts = troubles.file.is_at_its_end();
+        let as_held = troubles.held.as_ref().filter(|held| held.bytes == bytes && (held.noted || !lasts));
+        if let Some(held) = as_held.cloned() {
+            self.held(number, held, screen);
+            return None;
+        }
+        let ids = Ids { source: self.means.system_id };
+        if target.is_as_before(&bytes, self.means.ask(), &ids) {
+            target.doubted = None;
+            self.came(number, Came::AsBefore, screen);
+            return None;
+        }
+        Some(Look { number, target: target.clone(), lasts })
+    }
+
+    /// Has a worker make these looks.
+    fn send(&mut self, looks: Vec<Look>, screen: &mut dyn Screen) {
+        let untold: Vec<usize> = looks.iter().map(|look| look.number).collect();
+        let order = Order { means: Cow::Borrowed(&self.means), looks: Cow::Owned(looks) };
+        let sender = self.sender.clone();
+        // The receiver is gone only when the service ends.
+        let ring = move || _ = sender.send(Wake::Due);
+        match Worker::start(&self.program, look::COMMAND, &order, ring) {
+            Ok(worker) => self.looking = Some(Looking { worker, untold }),
+            Err(error) => {
+                let fault = Fault::worker(format!("the process that looks cannot be started: {error}"));
+                untold.into_iter().for_each(|number| self.failed(number, &fault, screen));
             }
-            Ok(Looked::Held { name, error }) => Some(self.held(number, &name, &error, screen)),
-            Err(error) => Some(self.spool_failed(number, &error, screen)),
-            Ok(looked) => {
-                if matches!(looked, Looked::AsBefore) {
-                    tracing::trace!(target = number, "the files are as they were");
-                }
-                self.worked(number, &looked, screen);
-                interval.and_then(|interval| self.targets[number].due_in(interval, clock::now_ms()))
-            }
-        };
-        if let Some(wait) = wait {
-            lock(&self.settling).plan(number, self.began.elapsed(), wait);
         }
     }
 
-    fn worked(&mut self, number: usize, looked: &Looked, screen: &mut dyn Screen) {
+    /// Takes in what a worker has told since the last time. Tells that the spool cannot be used, if nobody has used it yet.
+    fn hear(&mut self, screen: &mut dyn Screen) -> Option<Fault> {
+        while let Some(looking) = &mut self.looking {
+            match looking.worker.hear() {
+                Heard::Nothing => break,
+                Heard::Told(Told::Look { number, target, came }) => {
+                    self.spool_tried = true;
+                    looking.untold.retain(|untold| *untold != number);
+                    self.take(number, *target, came, screen);
+                }
+                Heard::Told(Told::Spool(Ok(()))) => {}
+                Heard::Told(Told::Spool(Err(fault))) => {
+                    for number in std::mem::take(&mut looking.untold) {
+                        self.failed(number, &fault, screen);
+                    }
+                    if !self.spool_tried && fault.kind != FaultKind::Full {
+                        return Some(fault);
+                    }
+                }
+                Heard::Ended(how) => {
+                    let untold = self.looking.take().map(|looking| looking.untold).unwrap_or_default();
+                    self.broke_off(untold, how, screen);
+                }
+            }
+        }
+        None
+    }
+
+    /// A worker ended before it told of these.
+    fn broke_off(&mut self, untold: Vec<usize>, how: io::Result<ExitStatus>, screen: &mut dyn Screen) {
+        let how = how.map_or_else(|error| error.to_string(), |status| status.to_string());
+        let fault = Fault::worker(format!("the process that looks ended too early: {how}"));
+        let mut untold = untold.into_iter();
+        // It was this one's turn. The others do not suffer for what may be its fault.
+        if let Some(number) = untold.next() {
+            self.failed(number, &fault, screen);
+        }
+        untold.for_each(|number| self.plan(number, Duration::ZERO));
+    }
+
+    fn take(&mut self, number: usize, target: Target, came: Result<Came, Fault>, screen: &mut dyn Screen) {
+        self.targets[number] = target;
+        match came {
+            Ok(came) => self.came(number, came, screen),
+            Err(fault) => self.failed(number, &fault, screen),
+        }
+    }
+
+    fn came(&mut self, number: usize, came: Came, screen: &mut dyn Screen) {
+        match came {
+            Came::Doubted(wait) => {
+                tracing::debug!(target = number, "consent seems to be withdrawn, and is read once more");
+                self.plan(number, wait);
+                return;
+            }
+            Came::Held(held) => return self.held(number, held, screen),
+            Came::AsBefore => match &self.troubles[number].held {
+                Some(held) => tracing::debug!(instance = held.name, "nothing that is reported changed"),
+                None => tracing::trace!(target = number, "the files are as they were"),
+            },
+            Came::Recorded { .. } | Came::Unchanged { .. } | Came::Off { .. } => {
+                if self.troubles[number].spool.healed() {
+                    screen.works();
+                }
+            }
+        }
         let troubles = &mut self.troubles[number];
+        troubles.held = None;
         if troubles.file.healed() {
             screen.healed(&self.targets[number].held_name());
         }
-        if !matches!(looked, Looked::AsBefore) && troubles.spool.healed() {
-            screen.spool_works();
+        screen.came(&came);
+        let target = &mut self.targets[number];
+        let due_in = self.means.interval.and_then(|interval| target.due_in(interval, clock::now_ms()));
+        if let Some(wait) = due_in {
+            self.plan(number, wait);
         }
-        screen.looked(looked);
     }
 
-    /// When to look again at a file that cannot be read.
-    fn held(&mut self, number: usize, name: &str, error: &ObserveError, screen: &mut dyn Screen) -> Duration {
-        let watch = &self.settings.watch;
-        let failed = self.troubles[number].file.failed(&error.to_string(), watch.settle, watch.poll);
-        if failed.lasts
-            && let Err(error) = self.collector.hold(&self.folder, &mut self.targets[number], error)
-        {
-            tracing::debug!(instance = name, "cannot be noted for `status`: {error}");
-        }
+    /// A file cannot be read: looks at it again later.
+    fn held(&mut self, number: usize, held: Held, screen: &mut dyn Screen) {
+        let troubles = &mut self.troubles[number];
+        let failed = troubles.file.failed(&held.why, self.watch.settle, self.watch.poll);
         if failed.say {
-            screen.held(name, error);
+            screen.held(&held);
         } else if !failed.lasts {
-            tracing::debug!(instance = name, "cannot be read now, and is tried again: {error}");
+            tracing::debug!(instance = held.name, "cannot be read now, and is tried again: {}", held.why);
         }
-        failed.wait
+        troubles.held = Some(held);
+        self.plan(number, failed.wait);
     }
 
-    /// When to try again to use the spool.
-    fn spool_failed(&mut self, number: usize, error: &SpoolError, screen: &mut dyn Screen) -> Duration {
-        let watch = &self.settings.watch;
-        let failed = self.troubles[number].spool.failed(&error.to_string(), watch.settle, watch.poll);
+    /// A look could not be made: tries again later.
+    fn failed(&mut self, number: usize, fault: &Fault, screen: &mut dyn Screen) {
+        let failed = self.troubles[number].spool.failed(&fault.text, self.watch.settle, self.watch.poll);
         if failed.say {
-            screen.spool_failed(error);
+            screen.failed(fault);
         }
-        failed.wait
+        self.plan(number, failed.wait);
+    }
+
+    fn plan(&self, number: usize, wait: Duration) {
+        lock(&self.settling).plan(number, self.began.elapsed(), wait);
     }
 }
 

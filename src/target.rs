@@ -1,18 +1,22 @@
-//! An instance as it is looked at, with what this process already knows to be durable of it.
+//! An instance as it is looked at, with what is already known to be durable of it.
+//!
+//! It travels: a service hands it to the worker that looks, and gets it back with what that found.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use semver::Version;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::collect::Remembered;
+use crate::clock;
+use crate::collect::{Ask, Ids, Remembered};
 use crate::record::identity::Readable;
 use crate::record::observe::Subject;
 use crate::settings::{self, Settings};
 use crate::watch::interval::Schedule;
 
-/// One instance, and what this process already knows to be durable of it.
-#[derive(Clone, Debug)]
+/// One instance, and what is already known to be durable of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Target {
     /// The name in the settings, if it has one.
     pub name: Option<String>,
@@ -21,10 +25,12 @@ pub struct Target {
     /// What the last look found, once the spool knew it too.
     pub(crate) known: Option<[u8; 32]>,
     /// What the spool knew before the first look, until that has come.
+    #[serde(skip)]
     pub(crate) remembered: Option<Remembered>,
     /// The bytes in which it was found, unless they were no document.
     pub(crate) bytes: Option<[u8; 32]>,
     /// Since when its document has withdrawn a consent that was given, as long as that is not believed.
+    #[serde(serialize_with = "age_of", deserialize_with = "of_age")]
     pub(crate) doubted: Option<Instant>,
     /// What could be read for its id, as long as that may give way to a better one.
     pub(crate) early_pin: Option<Readable>,
@@ -58,6 +64,26 @@ impl Target {
             last_record_ms: None,
             schedule: Schedule::default(),
         })
+    }
+
+    /// Nothing is known of it yet.
+    pub fn is_new(&self) -> bool {
+        self.known.is_none()
+    }
+
+    /// Whether its files, which hold these bytes, need no look: they hold those of the last one, and what followed from them still holds.
+    pub fn is_as_before(&mut self, bytes: &[u8; 32], ask: Ask, ids: &Ids) -> bool {
+        self.bytes.as_ref() == Some(bytes) && !self.asks_for_more(ask, ids)
+    }
+
+    /// Whether the spool is to be asked although nothing changed.
+    pub(crate) fn asks_for_more(&mut self, ask: Ask, ids: &Ids) -> bool {
+        let is_due = match ask {
+            Ask::Difference => false,
+            Ask::Interval(interval) => self.due_in(interval, clock::now_ms()) == Some(Duration::ZERO),
+            Ask::Force => true,
+        };
+        is_due || ids.improve_on(self.early_pin)
     }
 
     /// How long until it is to be recorded although nothing changed; `None` while nothing is collected.
@@ -94,4 +120,16 @@ impl Target {
     pub fn held_name(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.first_file().display().to_string())
     }
+}
+
+/// A moment means nothing to another process; how long ago it was does.
+fn age_of<S: Serializer>(moment: &Option<Instant>, serializer: S) -> Result<S::Ok, S::Error> {
+    moment.map(|moment| moment.elapsed()).serialize(serializer)
+}
+
+/// The moment so long ago; now, where the clock does not go back so far.
+fn of_age<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Instant>, D::Error> {
+    let now = Instant::now();
+    let age = Option::<Duration>::deserialize(deserializer)?;
+    Ok(age.map(|age| now.checked_sub(age).unwrap_or(now)))
 }

@@ -1,5 +1,6 @@
 //! What most commands start from: the settings, the spool, the instances.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -19,6 +20,8 @@ pub struct Context {
     pub config: Option<PathBuf>,
     pub spool: Option<PathBuf>,
     pub quiet: bool,
+    /// The arguments that say how to log.
+    pub logging: Vec<OsString>,
 }
 
 impl Context {
@@ -87,7 +90,8 @@ impl Context {
 
     /// Looks and records.
     pub fn collector(settings: &Settings) -> Result<Collector> {
-        Ok(Collector::new(Catalogue::load(&settings.catalogues)?, settings))
+        let catalogue = Catalogue::load(&settings.catalogues)?;
+        Ok(Collector::new(catalogue, settings.identity.system_id, settings.watch.settle))
     }
 
     /// Where to forward to, if an admin wrote both a host and a key.

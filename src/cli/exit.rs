@@ -14,6 +14,7 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use crate::forward::transport::EndpointError;
+use crate::look::{Fault, FaultKind};
 use crate::record::catalogue::CatalogueError;
 use crate::settings::SettingsError;
 use crate::spool::SpoolError;
@@ -70,9 +71,10 @@ fn of(error: &anyhow::Error) -> u8 {
     {
         return 2;
     }
-    match error.downcast_ref::<SpoolError>() {
-        Some(SpoolError::Busy { .. } | SpoolError::Flushing { .. }) => 5,
-        Some(SpoolError::Foreign { .. } | SpoolError::Newer { .. } | SpoolError::Damaged { .. }) => 6,
+    let of_spool = error.downcast_ref::<SpoolError>().map(|error| Fault::from(error).kind);
+    match of_spool.or_else(|| error.downcast_ref::<Fault>().map(|fault| fault.kind)) {
+        Some(FaultKind::Busy) => 5,
+        Some(FaultKind::Unusable) => 6,
         _ => 1,
     }
 }

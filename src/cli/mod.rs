@@ -11,6 +11,7 @@ mod explain;
 mod flush;
 mod id;
 mod logging;
+mod look;
 mod output;
 mod pause;
 mod preview;
@@ -21,9 +22,11 @@ mod signals;
 mod status;
 mod times;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::PossibleValue;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 use context::Context;
@@ -95,13 +98,33 @@ enum Command {
     Id(id::Arguments),
     /// Check each step from the config files to PostHog, and say what to do where one does not work
     Doctor(doctor::Arguments),
+    /// Look at instances for a service
+    #[command(hide = true)]
+    Look,
+}
+
+impl Arguments {
+    /// Those with which another process logs in the same way.
+    fn logging(&self) -> Vec<OsString> {
+        let word =
+            |value: Option<PossibleValue>| value.map(|it| it.get_name().to_owned()).unwrap_or_default();
+        let mut arguments = vec![
+            format!("--color={}", word(self.color.to_possible_value())),
+            format!("--log-format={}", word(self.log_format.to_possible_value())),
+        ];
+        arguments.extend(self.quiet.then(|| "--quiet".to_owned()));
+        arguments.extend((0..self.verbose).map(|_| "--verbose".to_owned()));
+        arguments.into_iter().map(OsString::from).collect()
+    }
 }
 
 /// Reads the arguments, does what they ask, and says how it went.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     logging::start(arguments.verbose, arguments.quiet, arguments.color, arguments.log_format);
-    let context = Context { config: arguments.config, spool: arguments.spool, quiet: arguments.quiet };
+    let logging = arguments.logging();
+    let Arguments { config, spool, quiet, .. } = arguments;
+    let context = Context { config, spool, quiet, logging };
     let done = match arguments.command {
         Command::Run(arguments) => run::run(&context, &arguments),
         Command::Record(arguments) => record::run(&context, arguments),
@@ -114,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::Resume(arguments) => pause::run(&context, &arguments, false),
         Command::Id(arguments) => id::run(&context, &arguments),
         Command::Doctor(arguments) => doctor::run(&context, &arguments),
+        Command::Look => look::run(),
     };
     exit::code(done)
 }

@@ -47,7 +47,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
                     say(context, &format!("{name}: {erased} unsent records were erased"));
                 }
             }
-            Looked::Held { name, error } => {
+            Looked::Held { name, error, .. } => {
                 failed += 1;
                 // An instance without a name goes by its file, which the error names already.
                 let text = error.to_string();

@@ -13,16 +13,17 @@ use super::exit::{Ended, Usage};
 use super::output::say;
 use super::record::assumption;
 use super::signals;
-use crate::collect::Looked;
+use crate::collect::Introduction;
 use crate::forward::plan::Limits;
 use crate::forwarder::{Forwarder, Forwarding};
-use crate::record::observe::ObserveError;
-use crate::record::{Reason, message};
+use crate::look::{Came, Fault, FaultKind, Held, Means};
+use crate::record::Reason;
+use crate::record::catalogue::Catalogue;
 use crate::service::{Left, Screen, Service, Wake};
 use crate::settings::{FlushMode, Resolved, Settings, Source};
-use crate::spool::SpoolError;
 use crate::stop::Stop;
 use crate::target::Target;
+use crate::worker::Program;
 
 /// What to watch, and how to forward.
 #[derive(Debug, clap::Args)]
@@ -46,15 +47,16 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     loop {
         let asked = match job.service.run(&receiver, &mut screen) {
             Left::Stop => break,
+            Left::Unusable(fault) => return Err(fault.into()),
             Left::Reload { asked } => asked,
         };
-        match Job::load(context, arguments, &sender) {
+        match Job::load(context, arguments, &sender).and_then(Job::with_its_spool_tried) {
             Ok(next) if !asked && job.says_the_same_as(&next) => {
                 tracing::debug!("the settings file changed, and says what it said before");
                 job.service.keep(next.in_force);
             }
             Ok(next) => {
-                job.stop();
+                job.stop(&mut screen);
                 job = next;
                 screen.serve(&job.resolved);
                 job.start()?;
@@ -70,7 +72,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
             }
         }
     }
-    job.stop();
+    job.stop(&mut screen);
     tracing::info!("stopped");
     Ok(Ended::Done)
 }
@@ -101,9 +103,10 @@ impl Job {
             )
             .into());
         }
-        let mut targets = Target::of(settings)?;
+        let targets = Target::of(settings)?;
         let folder = Context::folder(settings);
-        let collector = Arc::new(Context::collector(settings)?);
+        let catalogue = Catalogue::load(&settings.catalogues)?;
+        let means = Means::of(settings, folder.clone(), catalogue, resolved.try_out);
         let forwarding = match settings.flush.mode {
             FlushMode::Manual => None,
             FlushMode::Auto => {
@@ -114,20 +117,21 @@ impl Job {
                     shape,
                     limits: limits(settings),
                     every: settings.flush.every,
-                    collector: Arc::clone(&collector),
+                    collector: Context::collector(settings)?,
                     targets: targets.clone(),
                 })
             }
         };
-        // Fails here rather than at the first record if the folder cannot be used. A full disk may have room again later.
-        match collector.remember(&folder) {
-            Ok(remembered) => targets.iter_mut().for_each(|target| target.remember(Arc::clone(&remembered))),
-            Err(error) if error.is_full() => {}
-            Err(error) => return Err(error.into()),
-        }
-        let service =
-            Service::new(collector, folder, settings.clone(), (source, in_force), targets, sender.clone());
+        let program = Program::this(context.logging.clone()).context("cannot find the program that runs")?;
+        let watch = settings.watch.clone();
+        let service = Service::new(program, means, watch, (source, in_force), targets, sender.clone());
         Ok(Job { resolved, in_force, service, forwarding, forwarder: None })
+    }
+
+    /// Settings with a spool that cannot be used are no good.
+    fn with_its_spool_tried(mut self) -> Result<Job> {
+        self.service.try_spool()?;
+        Ok(self)
     }
 
     /// Whether it would change nothing to put the other one in its place. Catalogues cannot be compared.
@@ -141,7 +145,8 @@ impl Job {
         Ok(())
     }
 
-    fn stop(self) {
+    fn stop(self, screen: &mut dyn Screen) {
+        self.service.stop(screen);
         if let Some(forwarder) = self.forwarder {
             forwarder.stop();
         }
@@ -164,42 +169,40 @@ fn show(line: &str) {
 
 /// Shows what the service does: as log lines, and in a try-out the records as well.
 struct Terminal {
-    try_out: bool,
     quiet: bool,
     spool: PathBuf,
     said_next: bool,
     /// Why each instance is not collected, as it was last said: it is said again only when that has changed.
     said: HashMap<String, String>,
-    /// What is wrong with the spool, as it was last said.
-    spool_said: Option<String>,
+    /// Why looks cannot be made, as it was last said.
+    fault_said: Option<Fault>,
     /// The instances whose id was shown.
     introduced: HashSet<String>,
 }
 
 impl Screen for Terminal {
-    fn looked(&mut self, looked: &Looked) {
-        match looked {
-            Looked::Recorded { name, record, assumed } => {
+    fn came(&mut self, came: &Came) {
+        match came {
+            Came::Recorded { name, uuid, reason, assumed, introduction, line } => {
                 self.said.remove(name);
-                let draft = &record.draft;
-                self.introduce(name, &draft.id, &draft.layout.service, &draft.service_version);
-                tracing::info!(instance = %name, uuid = %record.uuid, reason = record.reason.as_str(), "recorded");
-                if *assumed && record.reason == Reason::Started {
-                    tracing::info!(instance = %name, "{}", assumption(&record.draft.service_version));
+                self.introduce(name, introduction);
+                tracing::info!(instance = %name, uuid = %uuid, reason = reason.as_str(), "recorded");
+                if *assumed && *reason == Reason::Started {
+                    tracing::info!(instance = %name, "{}", assumption(&introduction.version));
                 }
-                if self.try_out {
-                    show(&message::line(&message::message(record)));
+                if let Some(line) = line {
+                    show(line);
                     self.say_next();
                 }
             }
-            Looked::Unchanged { name, introduction } => {
+            Came::Unchanged { name, introduction } => {
                 self.said.remove(name);
-                if let Some(it) = introduction {
-                    self.introduce(name, &it.id, &it.service, &it.version);
+                if let Some(introduction) = introduction {
+                    self.introduce(name, introduction);
                 }
                 tracing::debug!(instance = %name, "nothing that is reported changed");
             }
-            Looked::Off { name, why, erased } => {
+            Came::Off { name, why, erased } => {
                 if self.said.insert(name.clone(), why.clone()).as_ref() != Some(why) {
                     tracing::info!(instance = %name, "not collected: {why}");
                 }
@@ -208,29 +211,30 @@ impl Screen for Terminal {
                 }
             }
             // The service looks again, and says when something comes of it.
-            Looked::AsBefore | Looked::Doubted(_) | Looked::Held { .. } => {}
+            Came::AsBefore | Came::Doubted(_) | Came::Held(_) => {}
         }
     }
 
-    fn held(&mut self, name: &str, error: &ObserveError) {
-        tracing::warn!(instance = name, "held: {error}");
+    fn held(&mut self, held: &Held) {
+        tracing::warn!(instance = held.name, "held: {}", held.why);
     }
 
     fn healed(&mut self, name: &str) {
         tracing::info!(instance = name, "no longer held: it can be read again");
     }
 
-    fn spool_failed(&mut self, error: &SpoolError) {
-        let text = error.to_string();
-        if self.spool_said.as_ref() != Some(&text) {
-            tracing::error!("{text}");
+    fn failed(&mut self, fault: &Fault) {
+        if self.fault_said.as_ref() != Some(fault) {
+            tracing::error!("{fault}");
         }
-        self.spool_said = Some(text);
+        self.fault_said = Some(fault.clone());
     }
 
-    fn spool_works(&mut self) {
-        if self.spool_said.take().is_some() {
-            tracing::info!("the spool can be used again");
+    fn works(&mut self) {
+        match self.fault_said.take().map(|fault| fault.kind) {
+            Some(FaultKind::Worker) => tracing::info!("instances are looked at again"),
+            Some(_) => tracing::info!("the spool can be used again"),
+            None => {}
         }
     }
 }
@@ -238,25 +242,23 @@ impl Screen for Terminal {
 impl Terminal {
     fn new(context: &Context, resolved: &Resolved) -> Terminal {
         Terminal {
-            try_out: resolved.try_out,
             quiet: context.quiet,
             spool: resolved.settings.spool.directory.clone(),
             said_next: false,
             said: HashMap::new(),
-            spool_said: None,
+            fault_said: None,
             introduced: HashSet::new(),
         }
     }
 
     /// From now on it is about these settings.
     fn serve(&mut self, resolved: &Resolved) {
-        self.try_out = resolved.try_out;
         self.spool = resolved.settings.spool.directory.clone();
     }
 
-    fn introduce(&mut self, name: &str, id: &str, service: &str, version: &str) {
+    fn introduce(&mut self, name: &str, it: &Introduction) {
         if self.introduced.insert(name.to_owned()) {
-            show_id(id, name, service, version);
+            show_id(&it.id, name, &it.service, &it.version);
         }
     }
 

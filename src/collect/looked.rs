@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::record::Record;
 use crate::record::observe::{Observation, ObserveError};
 
@@ -54,11 +56,13 @@ pub enum Looked {
         name: String,
         /// Why.
         error: ObserveError,
+        /// The bytes that it was read from, by their digest.
+        bytes: [u8; 32],
     },
 }
 
 /// Who an instance is.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Introduction {
     /// Its anonymous id.
     pub id: String,
@@ -72,5 +76,15 @@ impl Introduction {
     pub(super) fn of(id: String, observation: &Observation) -> Introduction {
         let service = observation.service.clone();
         Introduction { id, service, version: observation.version.version.to_string() }
+    }
+
+    /// Whose record it is.
+    pub fn of_record(record: &Record) -> Introduction {
+        let draft = &record.draft;
+        Introduction {
+            id: draft.id.clone(),
+            service: draft.layout.service.clone(),
+            version: draft.service_version.clone(),
+        }
     }
 }

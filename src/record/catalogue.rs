@@ -10,7 +10,7 @@
 use std::path::{Path, PathBuf};
 
 use semver::Version;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Value;
 use crate::bounded;
@@ -31,13 +31,13 @@ const BUILT_IN: [(&str, &str); 2] = [
 ];
 
 /// All services that salver can report.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Catalogue {
     services: Vec<Service>,
 }
 
 /// One service: how its config file is recognised and what its releases report.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Service {
     /// The name that is reported, which is also the `name` in the tool's package.json.
     pub name: String,
@@ -58,7 +58,7 @@ pub struct Service {
 }
 
 /// The consent of a service.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Consent {
     /// The key that must be the boolean `true`.
@@ -69,7 +69,7 @@ pub struct Consent {
 }
 
 /// A config path, and the releases in which it counts.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// The dotted path below the top-level key.
@@ -88,7 +88,7 @@ impl Source {
 }
 
 /// One reported value.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Field {
     /// Name among the flat event properties.
     pub property: Option<String>,
@@ -122,7 +122,7 @@ impl Field {
 }
 
 /// How config paths decide a value. All rules look at types first: what is not of the rule's type counts as missing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Rule {
     /// The boolean itself; with several paths, true if one of them is true.

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use semver::Version;
+use serde::{Deserialize, Serialize};
 
 use super::catalogue::{Catalogue, Service};
 use super::consent::{self, Consent};
@@ -15,7 +16,7 @@ use super::sources::Sources;
 use super::version::{self, Found};
 
 /// What is looked at.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Subject {
     /// The config files, merged in order.
     pub files: Vec<PathBuf>,

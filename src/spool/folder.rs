@@ -11,6 +11,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::error::{Doing, SpoolError};
 use super::lock::Lock;
 use super::queue::Spool;
@@ -25,7 +27,7 @@ const LOCK: &str = "lock";
 const FLUSH_LOCK: &str = "flush-lock";
 
 /// Where a spool is and within which limits it is kept. Opening it is cheap: do it for each action, and close it again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SpoolFolder {
     /// The folder.
     pub path: PathBuf,

@@ -8,8 +8,10 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// The last record of a target, as far as the interval is concerned.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Schedule {
     last_ms: Option<i64>,
     from_ms: i64,

@@ -39,6 +39,11 @@ impl Patience {
         Failed { lasts, say, wait: doubled.min(longest) }
     }
 
+    /// Whether one more failure would be one that lasts.
+    pub fn is_at_its_end(&self) -> bool {
+        self.failures.saturating_add(1) >= QUIET_TRIES
+    }
+
     /// It works. Tells whether that is news to whoever was told of the failure.
     pub fn healed(&mut self) -> bool {
         self.failures = 0;

@@ -18,6 +18,8 @@ pub mod mend;
 pub mod posthog;
 #[cfg(target_os = "linux")]
 pub mod powercut;
+#[cfg(target_os = "linux")]
+pub mod processes;
 pub mod proxy;
 pub mod read_only;
 pub mod reported;
