@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::folder::{FolderId, NEAR};
+use super::folder::{FolderId, NEAR, is_crowded};
 use super::limits;
 use super::registry::{Registry, Stop, Touched};
 use super::way;
@@ -171,8 +171,10 @@ fn stops_to(place: &Place) -> Vec<Stop> {
         Place::Folder(path) => (path, Some(path)),
     };
     let steps = way::walk(path, way::on_disk);
-    let far = steps.len().saturating_sub(NEAR);
-    let near = steps.into_iter().enumerate().filter(|(number, step)| *number >= far || step.link);
+    let (last, far) = (steps.len().saturating_sub(1), steps.len().saturating_sub(NEAR));
+    let near = steps.into_iter().enumerate().filter(|(number, step)| {
+        step.link || *number == last || (*number >= far && !is_crowded(&step.folder))
+    });
     let stops = near.filter_map(|(_, step)| {
         Some(Stop { id: FolderId::of(&step.folder)?, path: step.folder, name: Some(step.name) })
     });

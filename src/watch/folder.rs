@@ -1,10 +1,12 @@
 //! What differs between operating systems in watching folders.
 //!
 //! - **Linux** (inotify): a watch follows the folder and not the path, so a folder that is moved away takes its watch along, and one that is
-//!   made anew has none. Folders are therefore told apart by device and inode, and every folder above is watched
-//!   for the names on the way, which is cheap. Two paths to one folder (bind mounts) share a watch.
+//!   made anew has none. Folders are therefore told apart by device and inode. A watch tells that its own folder is moved or deleted.
+//!   Two paths to one folder (bind mounts) share a watch. notify asks for every opening of a file as well: a watch on `/etc`
+//!   would wake this program whenever any program starts. So the folder of the file and the one above are watched, and those at
+//!   the top of the file system only where there is no other; the poll finds out about the others.
 //! - **macOS** (FSEvents): a watch follows the path, and a folder cannot be watched without all that is below it. So only the
-//!   nearest folders are watched; the poll finds out about the others.
+//!   nearest folders are watched, as on Linux.
 //! - **Windows** (`ReadDirectoryChangesW`): the handle on a watched folder keeps every folder *above* it from being renamed. An
 //!   upgrade that writes into the tool's folder, or replaces files in it, is not disturbed; one that renames the whole folder needs
 //!   salver to be stopped for that moment. A watched folder that is deleted is let go of. Where more happens in a folder at
@@ -17,8 +19,14 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-/// So many folders above a file are watched; folders with links on the way in any case.
-pub const NEAR: usize = if cfg!(any(target_os = "linux", target_os = "android")) { usize::MAX } else { 3 };
+/// So many folders on the way to a file are watched, from its own upwards; the folder of the file, or the last that exists, and
+/// folders with links on the way in any case.
+pub const NEAR: usize = if cfg!(target_os = "linux") { 2 } else { 3 };
+
+/// Whether all programs of the system come by here.
+pub fn is_crowded(folder: &Path) -> bool {
+    cfg!(target_os = "linux") && folder.components().count() <= 2
+}
 
 /// A folder, by whatever path it is reached.
 #[cfg(unix)]
