@@ -18,7 +18,7 @@
 //!             (when)    look.rs    (one look)                 (one run)  forwarder.rs (again and again)
 //! ```
 //!
-//! `salver run` itself never opens the spool: where `look.rs` stands, it hands over to a child process.
+//! `salver run` itself never opens the spool: `look.rs` and `forwarder.rs` hand over to child processes.
 //!
 //! - [`watch`] says when to look at a file; it never takes an event for a change. Nobody else names notify.
 //! - [`record`] turns files into a [`record::Draft`]; what is reported stands in `record/catalogue/*.yaml`.
@@ -70,7 +70,6 @@ pub mod rights;
 pub mod service;
 pub mod settings;
 pub mod spool;
-pub mod stop;
 pub mod target;
 pub mod watch;
 pub mod worker;

@@ -36,7 +36,7 @@ use crate::watch::settle::Settling;
 use crate::worker::{Heard, Program, Worker};
 
 /// How long a service that stops waits for a worker that is under way.
-const PATIENCE_AT_STOP: Duration = Duration::from_secs(1);
+const PATIENCE_AT_STOP: Duration = Duration::from_millis(700);
 
 /// What wakes the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
