@@ -248,7 +248,7 @@ fn the_service_goes_on_with_the_others_and_with_the_bad_one_when_it_is_mended() 
     site.replace("config/butler.yaml", BUTLER);
     service.wait_for_records(2);
     // The other way round: what was good goes bad, and comes back as it was.
-    service.wait_for_words_after("sos.yaml: line ", || (half.put)(&site.sos()));
+    service.wait_for_words_after("held: ", || (half.put)(&site.sos()));
     assert_eq!(site.dump().len(), 2);
     service.wait_for_an_idle_look_after(|| site.write("config/sos.yaml", SOS));
     let ended = service.stop();

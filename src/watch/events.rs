@@ -1,8 +1,8 @@
 //! The operating system's events, reduced to "something may have happened to these targets". This and
-//! [`limits`](super::limits) are the only places that name notify.
+//! [`limits`] are the only places that name notify.
 //!
 //! Folders are watched, not files: an editor that renames a new file over the old one would end a watch on the file. Which folders,
-//! and for which names, [`way`](super::way) says; the [`registry`](super::registry) knows what an event about one means.
+//! and for which names, [`way`] says; the [`registry`](super::registry) knows what an event about one means.
 //!
 //! Invariants:
 //! - Whoever follows a target's way before looking at it misses nothing: what happens after the watch is set gives an event,

@@ -9,6 +9,7 @@
 //!   upgrade that writes into the tool's folder, or replaces files in it, is not disturbed; one that renames the whole folder needs
 //!   salver to be stopped for that moment. A watched folder that is deleted is let go of. Where more happens in a folder at
 //!   once than the buffer holds, what was missed is not told; the poll finds it.
+//!   The library that asks for the events wakes up ten times a second there, whether anything happens or not.
 //!   Names come back in the case that the disk has, so case is no difference there.
 //!
 //! Only Linux was tried for real, Windows under wine.
