@@ -31,6 +31,9 @@ pub const COMMAND: &str = "forward";
 /// How long a stopping service waits for an attempt under way: enough to take note of an answer, and not to wait for one.
 const PATIENCE_AT_STOP: Duration = Duration::from_millis(700);
 
+/// Within this time it shows whether a worker ended because everything is to end.
+const A_MOMENT: Duration = Duration::from_millis(200);
+
 /// So often it is looked whether there is a spool by now.
 const NO_SPOOL: Duration = Duration::from_secs(5);
 
@@ -152,6 +155,8 @@ impl Attempts {
         loop {
             match worker.hear() {
                 Heard::Told(told) => attempted = Some(told),
+                // Whoever stops a service may end its children at the same moment.
+                Heard::Ended(_) if attempted.is_none() && self.is_stopped_within(A_MOMENT) => return None,
                 Heard::Ended(how) => {
                     let how = how.map_or_else(|error| error.to_string(), |status| status.to_string());
                     let early = || Err(format!("the process that forwards ended too early: {how}"));

@@ -51,7 +51,7 @@
 //!
 //! # What is absent on purpose
 //!
-//! No async runtime: one loop that sleeps, and child processes for what is to be forgotten. No inbound socket. No compression or encryption in
+//! No async runtime: one loop that sleeps, a thread that waits to forward, and child processes that do the work. No inbound socket. No compression or encryption in
 //! the spool, so that an auditor can look for what must not be there with grep. No telemetry about salver itself. No name of a
 //! service's feature in Rust code.
 
