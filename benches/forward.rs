@@ -26,7 +26,6 @@ use salver::forward::plan::Limits;
 use salver::forward::transport::{Endpoint, EndpointSettings};
 use salver::forward::wire::{self, Shape};
 use salver::spool::{Queued, SpoolError, SpoolFolder};
-use salver::stop::Stop;
 use serde_json::json;
 
 use report::line;
@@ -107,7 +106,7 @@ fn drain(folder: &SpoolFolder, bound: f64) {
     let limits = Limits { batch_events: BATCH, patience: Duration::from_secs(10), records: None };
     let from_here = Line { folder, endpoint: &endpoint, shape: shape(), limits };
     let started = Instant::now();
-    let report = flush::run(&from_here, &mut Nobody, &Stop::default()).expect("the spool is drained");
+    let report = flush::run(&from_here, &mut Nobody).expect("the spool is drained");
     let rate = RECORDS as f64 / started.elapsed().as_secs_f64();
     assert_eq!((report.sent, report.remaining), (RECORDS as u64, 0), "{report:?}");
     line("records drained, with gzip", &format!("{rate:.0}/s"), "at least 50000/s");

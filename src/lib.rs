@@ -18,7 +18,7 @@
 //!             (when)    look.rs    (one look)                 (one run)  forwarder.rs (again and again)
 //! ```
 //!
-//! `salver run` itself never opens the spool: where `look.rs` stands, it hands over to a child process.
+//! `salver run` itself never opens the spool: `look.rs` and `forwarder.rs` hand over to child processes.
 //!
 //! - [`watch`] says when to look at a file; it never takes an event for a change. Nobody else names notify.
 //! - [`record`] turns files into a [`record::Draft`]; what is reported stands in `record/catalogue/*.yaml`.
@@ -51,7 +51,7 @@
 //!
 //! # What is absent on purpose
 //!
-//! No async runtime: one loop that sleeps, and child processes for what is to be forgotten. No inbound socket. No compression or encryption in
+//! No async runtime: one loop that sleeps, a thread that waits to forward, and child processes that do the work. No inbound socket. No compression or encryption in
 //! the spool, so that an auditor can look for what must not be there with grep. No telemetry about salver itself. No name of a
 //! service's feature in Rust code.
 
@@ -70,7 +70,6 @@ pub mod rights;
 pub mod service;
 pub mod settings;
 pub mod spool;
-pub mod stop;
 pub mod target;
 pub mod watch;
 pub mod worker;

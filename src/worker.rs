@@ -189,6 +189,10 @@ pub fn order<O: DeserializeOwned>() -> io::Result<O> {
         )));
     }
     let order = serde_json::from_str(&order).map_err(|_| by_hand())?;
+    if cfg!(target_os = "linux") {
+        // By the path that it was started from, `top` would call it `exe`.
+        _ = std::fs::write("/proc/self/comm", "salver");
+    }
     std::thread::Builder::new().name("parent".into()).spawn(|| {
         _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
         // Nobody hears any more. That is as good as a kill.

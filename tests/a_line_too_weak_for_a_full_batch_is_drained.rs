@@ -17,7 +17,6 @@ use salver::forward::verdict::Outcome;
 use salver::forward::wire::Shape;
 use salver::record::Reason;
 use salver::spool::{Selector, SpoolError, SpoolFolder};
-use salver::stop::Stop;
 use support::drafts::draft;
 use support::folders::spool_folder;
 use support::posthog::{PostHog, Scripted};
@@ -77,7 +76,7 @@ impl Impatient {
         };
         let limits = Limits { batch_events: BATCH, patience: Duration::ZERO, records: None };
         let line = Line { folder: &self.folder, endpoint: &self.endpoint, shape, limits };
-        flush::run(&line, &mut Anybody, &Stop::default()).unwrap()
+        flush::run(&line, &mut Anybody).unwrap()
     }
 
     /// What the spool knows of the line.

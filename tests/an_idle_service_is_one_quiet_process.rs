@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use support::posthog::{PostHog, Scripted};
 use support::processes::{arguments_of, children_of, is_alive, open_files_of, signal, threads_of};
 use support::service::{Service, said, until};
 use support::site::{BUTLER, SOS, SWITCHES, Site, flip, reports};
@@ -103,6 +104,46 @@ fn whoever_kills_the_child_loses_and_doubles_nothing() {
     let kept = site.uuids();
     assert!(ended.recorded().iter().all(|uuid| kept.contains(uuid)));
     assert!(kills > 3, "{kills} kills are too few to say anything");
+}
+
+#[test]
+fn the_child_that_forwards_is_as_expendable_and_no_stop_waits_for_its_request() {
+    let posthog = PostHog::start();
+    let site = Site::of_sos(SOS);
+    let instances = "instances: [{name: sos, configFile: config/sos.yaml}]";
+    let url = posthog.url();
+    let to =
+        format!("posthog: {{host: '{url}', apiKey: phc_not_a_real_key}}\nflush: {{mode: auto, every: 1s}}");
+    site.settings(&format!("{WATCH}{instances}\n{to}\n"));
+    let stall = || posthog.answer_next(Scripted::Stall(Duration::from_secs(3600)));
+    let sender = |service: &Service| {
+        let all = children_of(service.id());
+        all.into_iter()
+            .find(|child| arguments_of(*child).ends_with(" forward"))
+            .expect("a request is under way")
+    };
+    stall();
+    let mut service = run(&site);
+    until("a request", || posthog.requests() == 1);
+    let uuids = site.uuids();
+    assert!(signal(sender(&service), "KILL"));
+    service.wait_for("the end of the child", |it| said(&it.stderr(), "ended too early") == 1);
+    until("the record", || posthog.uuids() == uuids);
+    until("an empty queue", || site.dump().is_empty());
+    let known = |service: &Service| (threads_of(service.id()), open_files_of(service.id()));
+    let (threads, files) = known(&service);
+    assert!(!threads.iter().any(|name| name.starts_with("sled")), "{threads:?}");
+    assert!(!files.iter().any(|(_, file)| file.starts_with(site.spool())), "{files:?}");
+
+    stall();
+    site.replace("config/sos.yaml", &flip(SOS, "heartbeat"));
+    let before = posthog.requests();
+    until("a request", || posthog.requests() > before);
+    let child = sender(&service);
+    let ended = service.stop();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(!is_alive(child));
+    assert_eq!((site.uuids(), posthog.uuids()), (ended.recorded()[1..].to_vec(), uuids));
 }
 
 #[test]
@@ -198,18 +239,23 @@ fn a_child_that_cannot_be_started_is_said_once_and_tried_again() {
 }
 
 #[test]
-fn the_hidden_command_is_of_no_use_by_hand_and_refuses_a_service_of_another_version() {
-    for (order, words) in
-        [("", "of no use by hand"), ("0.0.1\n{}\n", "restart it"), ("no\norder", "replaced by salver")]
+fn the_hidden_commands_are_of_no_use_by_hand_and_refuse_a_service_of_another_version() {
+    let orders =
+        [("", "of no use by hand"), ("0.0.1\n{}\n", "restart it"), ("no\norder", "replaced by salver")];
+    for (command, (order, words)) in
+        ["look", "forward"].into_iter().flat_map(|it| orders.map(|order| (it, order)))
     {
-        let mut command = salver();
-        command.arg("look").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let mut salver = salver();
+        salver.arg(command).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = salver.spawn().unwrap();
         child.stdin.take().unwrap().write_all(order.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!((output.status.code(), out(&output).as_str()), (Some(1), ""));
         assert!(err(&output).contains(words), "{}", err(&output));
     }
     let help = out(&expect(salver().arg("--help"), 0));
-    assert!(help.contains("record") && !help.contains("look "), "{help}");
+    assert!(
+        help.contains("  record ") && !help.contains("  look ") && !help.contains("  forward "),
+        "{help}"
+    );
 }

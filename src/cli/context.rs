@@ -96,6 +96,12 @@ impl Context {
 
     /// Where to forward to, if an admin wrote both a host and a key.
     pub fn endpoint(settings: &Settings) -> Result<(Endpoint, Shape)> {
+        let (endpoint, shape) = Context::destination(settings)?;
+        Ok((Endpoint::new(&endpoint)?, shape))
+    }
+
+    /// The same, not yet checked by whoever connects.
+    pub fn destination(settings: &Settings) -> Result<(EndpointSettings, Shape)> {
         let posthog = &settings.posthog;
         let (Some(host), Some(api_key)) = (&posthog.host, &posthog.api_key) else {
             let missing = if posthog.host.is_none() { "posthog.host" } else { "posthog.apiKey" };
@@ -104,12 +110,12 @@ impl Context {
             );
             return Err(Usage(text).into());
         };
-        let endpoint = Endpoint::new(&EndpointSettings {
+        let endpoint = EndpointSettings {
             host: host.clone(),
             proxy: posthog.proxy.as_ref().map(|proxy| proxy.expose().to_owned()),
             ca_file: posthog.ca_file.clone(),
             timeout: settings.flush.timeout,
-        })?;
+        };
         Ok((endpoint, shape(settings, api_key.expose())))
     }
 }

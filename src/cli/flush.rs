@@ -12,7 +12,6 @@ use crate::forward::plan::Limits;
 use crate::forward::verdict::Outcome;
 use crate::forwarder::Consent;
 use crate::settings::Settings;
-use crate::stop::Stop;
 use crate::target::Target;
 use progress::{Progress, Shown};
 
@@ -78,7 +77,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     let mut progress = Progress::of(context, arguments.format, to_send);
     let line = Line { folder: &folder, endpoint: &endpoint, shape, limits: arguments.limits(&settings) };
     let consent = Consent { collector: &collector, folder: &folder, targets: &mut targets };
-    let report = flush::run(&line, &mut Shown { consent, progress: &mut progress }, &Stop::default());
+    let report = flush::run(&line, &mut Shown { consent, progress: &mut progress });
     progress.clear();
     let report = report?;
     show::report(&report, arguments.format, context.quiet, &settings)?;

@@ -11,7 +11,6 @@ mod explain;
 mod flush;
 mod id;
 mod logging;
-mod look;
 mod output;
 mod pause;
 mod preview;
@@ -21,6 +20,7 @@ mod run;
 mod signals;
 mod status;
 mod times;
+mod worker;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -101,6 +101,9 @@ enum Command {
     /// Look at instances for a service
     #[command(hide = true)]
     Look,
+    /// Forward for a service
+    #[command(hide = true)]
+    Forward,
 }
 
 impl Arguments {
@@ -137,7 +140,8 @@ pub fn main() -> ExitCode {
         Command::Resume(arguments) => pause::run(&context, &arguments, false),
         Command::Id(arguments) => id::run(&context, &arguments),
         Command::Doctor(arguments) => doctor::run(&context, &arguments),
-        Command::Look => look::run(),
+        Command::Look => worker::look(),
+        Command::Forward => worker::forward(),
     };
     exit::code(done)
 }

@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 
 use anyhow::{Context as _, Result};
@@ -15,13 +14,13 @@ use super::record::assumption;
 use super::signals;
 use crate::collect::Introduction;
 use crate::forward::plan::Limits;
+use crate::forward::transport::Endpoint;
 use crate::forwarder::{Forwarder, Forwarding};
 use crate::look::{Came, Fault, FaultKind, Held, Means};
 use crate::record::Reason;
 use crate::record::catalogue::Catalogue;
 use crate::service::{Left, Screen, Service, Wake};
 use crate::settings::{FlushMode, Resolved, Settings, Source};
-use crate::stop::Stop;
 use crate::target::Target;
 use crate::worker::Program;
 
@@ -82,6 +81,7 @@ struct Job {
     resolved: Resolved,
     /// The bytes that the settings were read from.
     in_force: [u8; 32],
+    program: Program,
     service: Service,
     /// Until it is started.
     forwarding: Option<Forwarding>,
@@ -104,28 +104,29 @@ impl Job {
             .into());
         }
         let targets = Target::of(settings)?;
-        let folder = Context::folder(settings);
         let catalogue = Catalogue::load(&settings.catalogues)?;
-        let means = Means::of(settings, folder.clone(), catalogue, resolved.try_out);
+        let means = Means::of(settings, Context::folder(settings), catalogue, resolved.try_out);
         let forwarding = match settings.flush.mode {
             FlushMode::Manual => None,
             FlushMode::Auto => {
-                let (endpoint, shape) = Context::endpoint(settings)?;
+                let (endpoint, shape) = Context::destination(settings)?;
+                // Nobody connects here, but what cannot be used is to be told now.
+                Endpoint::new(&endpoint)?;
                 Some(Forwarding {
-                    folder: folder.clone(),
-                    endpoint: Arc::new(endpoint),
+                    means: means.clone(),
+                    endpoint,
                     shape,
                     limits: limits(settings),
                     every: settings.flush.every,
-                    collector: Context::collector(settings)?,
                     targets: targets.clone(),
                 })
             }
         };
         let program = Program::this(context.logging.clone()).context("cannot find the program that runs")?;
         let watch = settings.watch.clone();
-        let service = Service::new(program, means, watch, (source, in_force), targets, sender.clone());
-        Ok(Job { resolved, in_force, service, forwarding, forwarder: None })
+        let service =
+            Service::new(program.clone(), means, watch, (source, in_force), targets, sender.clone());
+        Ok(Job { resolved, in_force, program, service, forwarding, forwarder: None })
     }
 
     /// Settings with a spool that cannot be used are no good.
@@ -140,7 +141,7 @@ impl Job {
     }
 
     fn start(&mut self) -> Result<()> {
-        let start = |forwarding| Forwarder::start(forwarding, Stop::default());
+        let start = |forwarding| Forwarder::start(self.program.clone(), forwarding);
         self.forwarder = self.forwarding.take().map(start).transpose()?;
         Ok(())
     }

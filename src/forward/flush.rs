@@ -19,7 +19,6 @@ use super::verdict::{Outcome, Why};
 use super::wire::Shape;
 use crate::clock;
 use crate::spool::{FlushTurn, LineMemory, Queued, Settled, Spool, SpoolError, SpoolFolder};
-use crate::stop::Stop;
 
 /// Where the records come from, where they go, and in which shape.
 pub struct Line<'a> {
@@ -71,17 +70,16 @@ pub trait Caller {
     fn progress(&mut self, sent: u64);
 }
 
-/// Sends what waits, until the queue is empty, the planner gives up, or `stop` is set.
-pub fn run(line: &Line<'_>, caller: &mut dyn Caller, stop: &Stop) -> Result<Report, SpoolError> {
+/// Sends what waits, until the queue is empty or the planner gives up. Whoever wants to stop before ends the process: that is what the mark on a
+/// batch that is under way is for.
+pub fn run(line: &Line<'_>, caller: &mut dyn Caller) -> Result<Report, SpoolError> {
     let mut run = Run::begin(line, caller)?;
     let ending = loop {
         match run.planner.next(run.began.elapsed()) {
             Step::Done(ending) => break ending,
             Step::Wait(time) => {
                 run.give_up_turn()?;
-                if stop.wait(time) {
-                    break Ending::stopped();
-                }
+                std::thread::sleep(time);
                 run.take_turn()?;
             }
             Step::Send { max_events, silence } => {
@@ -89,10 +87,7 @@ pub fn run(line: &Line<'_>, caller: &mut dyn Caller, stop: &Stop) -> Result<Repo
                     run.give_up_turn()?;
                     run.take_turn()?;
                 }
-                run.send(max_events, silence, stop)?;
-                if stop.is_set() {
-                    break Ending::stopped();
-                }
+                run.send(max_events, silence)?;
             }
         }
     };
@@ -105,8 +100,6 @@ struct Run<'a, 'c> {
     caller: &'c mut dyn Caller,
     began: Instant,
     planner: Planner,
-    /// What the planner knew of the line before a stop ended a request, which says nothing of it.
-    line_takes: Option<u64>,
     /// `None` while others may have it.
     turn: Option<FlushTurn>,
     /// The last batch, until it is acknowledged; not one that may have arrived without our being told.
@@ -123,7 +116,6 @@ impl<'a, 'c> Run<'a, 'c> {
             caller,
             began: Instant::now(),
             planner: Planner::new(line.limits, line_takes),
-            line_takes,
             turn,
             answered: None,
             report: Report::default(),
@@ -144,7 +136,7 @@ impl<'a, 'c> Run<'a, 'c> {
     }
 
     /// Sends one batch and learns from the answer.
-    fn send(&mut self, max_events: usize, silence: Option<Duration>, stop: &Stop) -> Result<(), SpoolError> {
+    fn send(&mut self, max_events: usize, silence: Option<Duration>) -> Result<(), SpoolError> {
         self.report.held = self.caller.held()?;
         let mut spool = self.settle()?;
         let (batch, body) = next_request(self.line, &mut spool, max_events, &self.report.held)?;
@@ -155,9 +147,6 @@ impl<'a, 'c> Run<'a, 'c> {
         }
         let posted = self.line.endpoint.post(&body, silence);
         let fate = self.planner.learn(&posted.answer, batch.len(), self.began.elapsed(), random());
-        if !stop.is_set() {
-            self.line_takes = self.planner.line_takes();
-        }
         self.report.batches += 1;
         self.report.wire_bytes += posted.wire_bytes;
         match &fate {
@@ -203,7 +192,7 @@ impl<'a, 'c> Run<'a, 'c> {
         }
         let mut spool = self.settle()?;
         let why = self.report.why.as_ref().map(|why| why.text.clone());
-        spool.put_line_memory(&LineMemory { batch_events: self.line_takes, why })?;
+        spool.put_line_memory(&LineMemory { batch_events: self.planner.line_takes(), why })?;
         conclude(&mut spool, &mut self.report)?;
         spool.close()?;
         Ok(self.report)

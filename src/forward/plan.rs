@@ -29,6 +29,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     answer::Answer,
     backoff,
@@ -43,7 +45,7 @@ const MAX_REFUSED_IN_A_ROW: u32 = 100;
 const PASSES_BEFORE_GROWTH: u32 = 8;
 
 /// What a run may do.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Limits {
     /// The most events in a batch (`flush.batchEvents`).
     pub batch_events: usize,
@@ -79,17 +81,6 @@ pub struct Ending {
     pub why: Option<Why>,
     /// The wait that the server asked for; [`backoff::delay`] takes it.
     pub asked_wait: Option<Duration>,
-}
-
-impl Ending {
-    /// Somebody ended the run from outside.
-    pub fn stopped() -> Ending {
-        Ending {
-            outcome: Outcome::Unreachable,
-            why: Some("stopped before an answer came; the batch is sent again".to_owned().into()),
-            asked_wait: None,
-        }
-    }
 }
 
 /// What becomes of the records of the batch that was answered.

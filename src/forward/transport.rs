@@ -12,11 +12,6 @@
 //! Only this module and those below it name ureq and rustls. The proxy is `posthog.proxy`, else `ALL_PROXY`,
 //! `HTTPS_PROXY` or `HTTP_PROXY` with `NO_PROXY`, as ureq reads them; the environment's proxy is not used for
 //! this machine itself. Connections are kept alive between the batches of one [`Endpoint`].
-//!
-//! **Stopping in mid-request.** [`Endpoint::post`] blocks. To stop within two seconds, run it on a thread of
-//! its own, call [`Endpoint::abort`] from another, and leave that thread behind if it has not come back: a
-//! request in flight ends at once, but a name lookup or a TCP connect is not interruptible and ends by its
-//! own limit. The records of a request so ended are kept, so nothing is lost.
 
 use std::{
     io::{self, Read},
@@ -149,11 +144,6 @@ impl Endpoint {
     /// Who issued the certificate that was shown last, such as `CN=Example CA,O=Example`.
     pub fn issuer(&self) -> Option<String> {
         self.shown.issuer()
-    }
-
-    /// Ends the request in flight, if there is one, and makes all later ones fail. For stopping the program.
-    pub fn abort(&self) {
-        self.agent.clone().shutdown();
     }
 }
 

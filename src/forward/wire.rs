@@ -8,6 +8,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::record::Record;
@@ -18,7 +19,7 @@ use crate::spool::Queued;
 const EVENT: &str = "telemetry sent";
 
 /// What a request depends on besides its records.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, serde::Serialize)]
 pub struct Shape {
     /// The project's key, or what is shown in its place.
     pub api_key: String,

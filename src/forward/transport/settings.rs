@@ -3,10 +3,11 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use ureq::{Proxy, http::Uri};
 
 /// Where and how to connect: the settings below `posthog` and `flush.timeout`.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct EndpointSettings {
     /// `posthog.host`: an http or https address without credentials, with or without a path.
     pub host: String,
