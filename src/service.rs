@@ -193,12 +193,13 @@ impl Service {
                 Ok(Wake::Reload) => asked = true,
                 Ok(Wake::Due) | Err(_) => {}
             }
-            if self.stirs(number, is_pass) {
+            let bytes = self.read(number);
+            if self.stirs(number, is_pass, bytes) {
                 continue;
             }
             match self.targets.get(number) {
-                Some(_) => looks.extend(self.look_needed(number, screen)),
-                None => changed = self.settings_changed(number),
+                Some(_) => looks.extend(self.look_needed(number, bytes, screen)),
+                None => changed = self.settings_changed(number, bytes),
             }
         }
         if is_pass {
@@ -238,21 +239,30 @@ impl Service {
         }
     }
 
+    /// The digest of what a target's files hold, once the way to them is watched.
+    fn read(&mut self, number: usize) -> [u8; 32] {
+        match self.targets.get(number) {
+            Some(Target { subject, .. }) => {
+                let places: Vec<Place> = sources::places(subject).into_iter().map(Place::File).collect();
+                self.events.follow(number, &places);
+                Sources::read(subject).digest
+            }
+            None => {
+                self.events.follow(number, &self.source.places());
+                self.source.digest()
+            }
+        }
+    }
+
     /// Whether a poll found something that may not be all of it yet. Then it is looked at again after a while, as if it had been touched.
-    fn stirs(&mut self, number: usize, is_pass: bool) -> bool {
+    fn stirs(&mut self, number: usize, is_pass: bool, bytes: [u8; 32]) -> bool {
         let rest = &mut self.troubles[number].rest;
         if !is_pass && rest.is_calm() {
             return false;
         }
-        let (bytes, is_news) = match self.targets.get(number) {
-            Some(target) => {
-                let bytes = Sources::read(&target.subject).digest;
-                (bytes, target.is_other_than(&bytes))
-            }
-            None => {
-                let bytes = self.source.digest();
-                (bytes, bytes != self.in_force)
-            }
+        let is_news = match self.targets.get(number) {
+            Some(target) => target.is_other_than(&bytes),
+            None => bytes != self.in_force,
         };
         let stirs = rest.stirs(bytes, is_news);
         if stirs {
@@ -261,9 +271,8 @@ impl Service {
         stirs
     }
 
-    fn settings_changed(&mut self, number: usize) -> bool {
-        self.events.follow(number, &self.source.places());
-        let changed = self.source.digest() != self.in_force;
+    fn settings_changed(&mut self, number: usize, bytes: [u8; 32]) -> bool {
+        let changed = bytes != self.in_force;
         if !changed && self.troubles[number].file.healed() {
             tracing::info!("the settings file is again as it is applied");
         }
@@ -271,11 +280,8 @@ impl Service {
     }
 
     /// The look that a target needs; none if its files hold the bytes of the last one, and all that followed from them still holds.
-    fn look_needed(&mut self, number: usize, screen: &mut dyn Screen) -> Option<Look> {
-        let places = sources::places(&self.targets[number].subject).into_iter().map(Place::File);
-        self.events.follow(number, &places.collect::<Vec<_>>());
+    fn look_needed(&mut self, number: usize, bytes: [u8; 32], screen: &mut dyn Screen) -> Option<Look> {
         let (target, troubles) = (&mut self.targets[number], &self.troubles[number]);
-        let bytes = Sources::read(&target.subject).digest;
         let lasts = troubles.file.is_at_its_end();
         let as_held = troubles.held.as_ref().filter(|held| held.bytes == bytes && (held.noted || !lasts));
         if let Some(held) = as_held.cloned() {
