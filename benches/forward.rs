@@ -22,7 +22,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use salver::clock::now_ms;
 use salver::forward::flush::{self, Caller, Line};
-use salver::forward::plan::Limits;
+use salver::forward::plan::FlushLimits;
 use salver::forward::transport::{Endpoint, EndpointSettings};
 use salver::forward::wire::{self, Shape};
 use salver::spool::{Queued, SpoolError, SpoolFolder};
@@ -103,7 +103,7 @@ fn drain(folder: &SpoolFolder, bound: f64) {
         timeout: Duration::from_secs(30),
     })
     .expect("the address is one");
-    let limits = Limits { batch_events: BATCH, patience: Duration::from_secs(10), records: None };
+    let limits = FlushLimits { batch_events: BATCH, patience: Duration::from_secs(10), records: None };
     let from_here = Line { folder, endpoint: &endpoint, shape: shape(), limits };
     let started = Instant::now();
     let report = flush::run(&from_here, &mut Nobody).expect("the spool is drained");

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::collect::Collector;
 use crate::forward::backoff;
 use crate::forward::flush::{self, Caller, Line, random};
-use crate::forward::plan::Limits;
+use crate::forward::plan::FlushLimits;
 use crate::forward::transport::{Endpoint, EndpointSettings};
 use crate::forward::verdict::Outcome;
 use crate::forward::wire::Shape;
@@ -47,7 +47,7 @@ pub struct Forwarding {
     /// The shape of a request.
     pub shape: Shape,
     /// Sizes; without patience, since the next run is never far.
-    pub limits: Limits,
+    pub limits: FlushLimits,
     /// How often to try.
     pub every: Duration,
     /// The instances.

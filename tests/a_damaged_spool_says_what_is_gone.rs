@@ -5,8 +5,9 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs;
 
+use salver::record::BatchOutcome;
 use salver::record::Reason;
-use salver::spool::{Settled, SpoolFolder};
+use salver::spool::SpoolFolder;
 use support::dice::Dice;
 use support::drafts::draft;
 use support::folders::{NOW, copy, files, spool_folder, uuids_in};
@@ -23,7 +24,7 @@ fn filled(folder: &SpoolFolder) -> (Vec<String>, Vec<String>) {
             .collect();
     let batch = spool.next_batch(10, &BTreeSet::new()).unwrap();
     spool.begin(&batch).unwrap();
-    spool.settle(&batch.into_iter().map(|it| (it, Settled::Delivered)).collect::<Vec<_>>()).unwrap();
+    spool.acknowledge(&batch, &BatchOutcome::Delivered).unwrap();
     spool.close().unwrap();
     (uuids[..10].to_vec(), uuids[10..].to_vec())
 }
@@ -131,7 +132,7 @@ fn ids_outlive_the_records_that_carried_them_and_the_summary() {
     let id = spool.record("a", draft(1), Reason::Started).unwrap().draft.id;
     let batch = spool.next_batch(10, &BTreeSet::new()).unwrap();
     spool.begin(&batch).unwrap();
-    spool.settle(&batch.into_iter().map(|it| (it, Settled::Delivered)).collect::<Vec<_>>()).unwrap();
+    spool.acknowledge(&batch, &BatchOutcome::Delivered).unwrap();
     spool.close().unwrap();
 
     for lost in [["state", "absent"], ["state", "witness"]] {
@@ -156,8 +157,8 @@ fn dead_letters_outlive_the_summary_and_are_not_sent_again() {
     let mut spool = folder.open(NOW).unwrap();
     let batch = spool.next_batch(3, &BTreeSet::new()).unwrap();
     spool.begin(&batch).unwrap();
-    let no = Settled::Dead("400 no".into());
-    spool.settle(&batch.into_iter().map(|it| (it, no.clone())).collect::<Vec<_>>()).unwrap();
+    let no = BatchOutcome::DeadLettered { words: "400 no".into() };
+    spool.acknowledge(&batch, &no).unwrap();
     spool.close().unwrap();
     fs::remove_dir_all(folder.path.join("state")).unwrap();
     for opening in ["first", "second"] {
@@ -184,9 +185,7 @@ fn a_dead_letter_that_is_lost_with_its_segment_is_counted_no_more() {
     let mut spool = folder.open(NOW).unwrap();
     let batch = spool.next_batch(1, &BTreeSet::new()).unwrap();
     spool.begin(&batch).unwrap();
-    spool
-        .settle(&batch.into_iter().map(|it| (it, Settled::Dead("400 no".into()))).collect::<Vec<_>>())
-        .unwrap();
+    spool.acknowledge(&batch, &BatchOutcome::DeadLettered { words: "400 no".into() }).unwrap();
     spool.close().unwrap();
     fs::remove_dir_all(folder.path.join("seg-00000001")).unwrap();
     let mut spool = folder.open(NOW).unwrap();

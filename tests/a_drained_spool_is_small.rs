@@ -11,8 +11,9 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use salver::record::BatchOutcome;
 use salver::record::Reason;
-use salver::spool::{Fate, Selector, Settled, SpoolFolder};
+use salver::spool::{LedgerReason, Selector, SpoolFolder};
 use support::drafts::draft;
 use support::folders::{NOW, files, spool_folder};
 use support::scratch::{how_many, in_memory};
@@ -37,7 +38,7 @@ fn fill(folder: &SpoolFolder, records: usize) {
 }
 
 /// Sends batches until nothing waits; tells how many that took.
-fn drain(folder: &SpoolFolder, most: usize, fate: &Settled) -> usize {
+fn drain(folder: &SpoolFolder, most: usize, fate: &BatchOutcome) -> usize {
     for batches in 0.. {
         let mut spool = folder.open(NOW).unwrap();
         let batch = spool.next_batch(most, &BTreeSet::new()).unwrap();
@@ -46,7 +47,7 @@ fn drain(folder: &SpoolFolder, most: usize, fate: &Settled) -> usize {
             return batches;
         }
         spool.begin(&batch).unwrap();
-        spool.settle(&batch.into_iter().map(|it| (it, fate.clone())).collect::<Vec<_>>()).unwrap();
+        spool.acknowledge(&batch, fate).unwrap();
         spool.close().unwrap();
     }
     unreachable!()
@@ -60,7 +61,7 @@ fn a_large_backlog_leaves_little_when_it_is_delivered() {
     fill(&folder, records);
     let full = bytes_on_disk(&folder);
     let began = Instant::now();
-    let batches = drain(&folder, BATCH, &Settled::Delivered);
+    let batches = drain(&folder, BATCH, &BatchOutcome::Delivered);
     let bytes = bytes_on_disk(&folder);
     println!(
         "{records} records: {full} bytes, drained in {batches} batches and {:?}, {bytes} bytes",
@@ -77,7 +78,7 @@ fn thousands_of_dead_letters_leave_little_when_they_go() {
         let folder = spool_folder(&place.path().join("spool"));
         fill(&folder, 6_000);
         // A server has much to say.
-        drain(&folder, 500, &Settled::Dead("400 no, ".repeat(60)));
+        drain(&folder, 500, &BatchOutcome::DeadLettered { words: "400 no, ".repeat(60) });
         let mut spool = folder.open(NOW).unwrap();
         if purged {
             spool.purge(&Selector { dead: true, ..Selector::default() }).unwrap();
@@ -85,7 +86,7 @@ fn thousands_of_dead_letters_leave_little_when_they_go() {
         } else {
             assert_eq!(spool.revive_dead().unwrap(), 6_000);
             spool.close().unwrap();
-            drain(&folder, BATCH, &Settled::Delivered);
+            drain(&folder, BATCH, &BatchOutcome::Delivered);
         }
         let bytes = bytes_on_disk(&folder);
         assert!(bytes < SMALL, "{bytes}, purged: {purged}");
@@ -106,16 +107,20 @@ fn of_years_of_small_deliveries_the_ledger_keeps_the_newest_and_the_sums_of_the_
         if step % 250 == 0 {
             spool.purge(&Selector::of_instance("a")).unwrap();
         } else {
-            spool.settle(&[(batch[0].clone(), Settled::Delivered)]).unwrap();
+            spool.acknowledge(&batch[..1], &BatchOutcome::Delivered).unwrap();
         }
     }
     spool.close().unwrap();
     let mut spool = folder.open(NOW).unwrap();
     let ledger = spool.ledger().unwrap();
-    let left = |fate: Fate| -> u64 {
+    let left = |fate: LedgerReason| -> u64 {
         ledger.iter().filter(|entry| entry.fate == fate).map(|entry| entry.records).sum()
     };
-    assert_eq!((left(Fate::Delivered), left(Fate::Erased)), (STEPS - 10, 10), "nothing is forgotten");
+    assert_eq!(
+        (left(LedgerReason::Delivered), left(LedgerReason::Erased)),
+        (STEPS - 10, 10),
+        "nothing is forgotten"
+    );
     let (sums, steps): (Vec<_>, Vec<_>) = ledger.iter().partition(|entry| entry.steps > 1);
     assert_eq!((sums.len(), steps.len()), (2, 1_000));
     assert_eq!(&ledger[..2], sums.into_iter().cloned().collect::<Vec<_>>(), "the sums come first");

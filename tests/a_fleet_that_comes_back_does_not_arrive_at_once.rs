@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use salver::forward::answer::{Answer, Body, Failure};
 use salver::forward::backoff;
-use salver::forward::plan::{Fate, Limits, Planner, Step};
+use salver::forward::plan::{FlushLimits, FlushStep, Planner};
 use salver::forward::verdict::Outcome;
+use salver::record::BatchOutcome;
 
 const SERVERS: usize = 1000;
 const MOST_A_SECOND: usize = 25;
@@ -23,7 +24,7 @@ const HOUR: u64 = 3600;
 const REQUEST: Duration = Duration::from_millis(200);
 
 /// The service, without a patience of its own.
-const LIMITS: Limits = Limits { batch_events: 2000, patience: Duration::ZERO, records: None };
+const LIMITS: FlushLimits = FlushLimits { batch_events: 2000, patience: Duration::ZERO, records: None };
 
 #[derive(Clone)]
 struct Server {
@@ -84,10 +85,10 @@ fn run(
     let (mut now, mut first) = (began, true);
     loop {
         match planner.next(now) {
-            Step::Done(ending) => return (now, ending.outcome, ending.asked_wait),
-            Step::Wait(wait) => now += wait,
-            Step::Send { .. } if server.waiting == 0 => planner.ran_dry(),
-            Step::Send { max_events, .. } => {
+            FlushStep::Done(ending) => return (now, ending.outcome, ending.asked_wait),
+            FlushStep::Wait(wait) => now += wait,
+            FlushStep::Send { .. } if server.waiting == 0 => planner.ran_dry(),
+            FlushStep::Send { max_events, .. } => {
                 let batch = max_events.min(server.waiting);
                 let answer = answer(now);
                 if !matches!(answer, Answer::Unreachable(_)) {
@@ -96,7 +97,7 @@ fn run(
                     now += REQUEST;
                 }
                 first = false;
-                if planner.learn(&answer, batch, now, random) == Fate::Delivered {
+                if planner.learn(&answer, batch, now, random) == BatchOutcome::Delivered {
                     server.waiting -= batch;
                 }
             }

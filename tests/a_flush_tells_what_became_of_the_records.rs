@@ -8,8 +8,8 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use salver::clock;
+use salver::record::BatchOutcome;
 use salver::record::Reason;
-use salver::spool::Settled;
 use serde_json::{Value as Json, json};
 use support::drafts::draft;
 use support::folders::{files_with, spool_folder};
@@ -96,7 +96,7 @@ fn what_is_held_stamped_in_the_future_or_set_apart_is_named_apart() {
     record(&site, "one", 1, 2 * DAY);
     let mut spool = spool_folder(&site.spool()).open(clock::now_ms()).unwrap();
     let first = spool.next_batch(1, &["sos".to_owned()].into()).unwrap().remove(0);
-    spool.settle(&[(first, Settled::Dead("400: because".into()))]).unwrap();
+    spool.acknowledge(&[first], &BatchOutcome::DeadLettered { words: "400: because".into() }).unwrap();
     spool.close().unwrap();
     site.write("config/sos.yaml", "");
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use salver::clock;
 use salver::forward::flush::{self, Caller, Line, Report};
-use salver::forward::plan::Limits;
+use salver::forward::plan::FlushLimits;
 use salver::forward::transport::{Endpoint, EndpointSettings};
 use salver::forward::verdict::Outcome;
 use salver::forward::wire::Shape;
@@ -74,7 +74,7 @@ impl Impatient {
             historical_after: Duration::from_secs(48 * 3600),
             geoip: false,
         };
-        let limits = Limits { batch_events: BATCH, patience: Duration::ZERO, records: None };
+        let limits = FlushLimits { batch_events: BATCH, patience: Duration::ZERO, records: None };
         let line = Line { folder: &self.folder, endpoint: &self.endpoint, shape, limits };
         flush::run(&line, &mut Anybody).unwrap()
     }
@@ -82,7 +82,7 @@ impl Impatient {
     /// What the spool knows of the line.
     fn learned(&self) -> Option<u64> {
         let spool = self.folder.open(clock::now_ms()).unwrap();
-        let learned = spool.line_memory().unwrap().batch_events;
+        let learned = spool.link_state().unwrap().batch_events;
         spool.close().unwrap();
         learned
     }

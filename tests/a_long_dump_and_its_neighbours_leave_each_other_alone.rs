@@ -8,8 +8,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use salver::record::BatchOutcome;
 use salver::record::{Draft, Reason};
-use salver::spool::{Limits, Selector, Settled, SpoolFolder};
+use salver::spool::{Selector, SpoolFolder, SpoolLimits};
 use serde_json::Value as Json;
 use support::drafts::draft;
 use support::folders::NOW;
@@ -24,7 +25,7 @@ struct Neighbour {
 
 impl Neighbour {
     fn of(place: &tempfile::TempDir, wait: Duration) -> Neighbour {
-        let limits = Limits {
+        let limits = SpoolLimits {
             max_bytes: 1 << 40,
             max_records: 10_000_000,
             retention: Duration::from_secs(1_000_000_000),
@@ -48,7 +49,7 @@ impl Neighbour {
         let mut spool = self.folder.open(NOW).unwrap();
         let batch = spool.next_batch(records, &BTreeSet::new()).unwrap();
         self.gone.extend(batch.iter().map(|queued| queued.record.uuid.clone()));
-        spool.settle(&batch.into_iter().map(|it| (it, Settled::Delivered)).collect::<Vec<_>>()).unwrap();
+        spool.acknowledge(&batch, &BatchOutcome::Delivered).unwrap();
         spool.close().unwrap();
     }
 

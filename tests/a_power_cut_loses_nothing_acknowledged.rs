@@ -231,7 +231,7 @@ fn wrong_with(path: &Path, said: &Said) -> Option<String> {
         return Some(format!("something purged is back in {}", file.display()));
     }
     let mut spool = folder.open(NOW).unwrap();
-    if let Some(uuid) = said.for_good().find(|uuid| !spool.has_left(&uuid.parse().unwrap()).unwrap()) {
+    if let Some(uuid) = said.for_good().find(|uuid| !spool.is_in_dedup(&uuid.parse().unwrap()).unwrap()) {
         return Some(format!("{uuid} has left and is not known again"));
     }
     spool.close().unwrap();

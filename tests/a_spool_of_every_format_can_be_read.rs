@@ -14,8 +14,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use salver::record::BatchOutcome;
 use salver::record::{Draft, Reason, Value};
-use salver::spool::{FORMAT, Instance, Settled, Spool, SpoolFolder};
+use salver::spool::{FORMAT, Instance, Spool, SpoolFolder};
 use serde_json::{Value as Json, json};
 use support::drafts::draft;
 use support::folders::{copy, spool_folder};
@@ -52,12 +53,10 @@ fn write(folder: &SpoolFolder) -> Vec<String> {
     let mut spool = folder.open(WRITTEN + 1000).unwrap();
     let sent = spool.next_batch(6, &BTreeSet::new()).unwrap();
     spool.begin(&sent).unwrap();
-    let refused = Settled::Dead("400 an event that nobody likes".into());
     let delivered = sent[..4].iter().map(|it| it.record.uuid.clone()).collect();
-    let fates = sent.into_iter().enumerate();
-    let fates: Vec<_> =
-        fates.map(|(n, it)| (it, if n < 4 { Settled::Delivered } else { refused.clone() })).collect();
-    spool.settle(&fates).unwrap();
+    spool.acknowledge(&sent[..4], &BatchOutcome::Delivered).unwrap();
+    let words = "400 an event that nobody likes".into();
+    spool.acknowledge(&sent[4..], &BatchOutcome::DeadLettered { words }).unwrap();
     spool.flush_memory().last_outcome = Some("refused".into());
     spool.purge(&salver::spool::Selector::of_instance("erased")).unwrap();
     let paused = Instance { paused: true, ..spool.instance("stopped").unwrap().unwrap() };
@@ -77,7 +76,7 @@ fn write(folder: &SpoolFolder) -> Vec<String> {
 
 /// Whether a spool knows all of these again.
 fn know_again(spool: &mut Spool, delivered: &[String]) -> bool {
-    !delivered.is_empty() && delivered.iter().all(|uuid| spool.has_left(&uuid.parse().unwrap()).unwrap())
+    !delivered.is_empty() && delivered.iter().all(|uuid| spool.is_in_dedup(&uuid.parse().unwrap()).unwrap())
 }
 
 /// All that is in a spool besides the queue.

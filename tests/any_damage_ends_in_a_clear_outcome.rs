@@ -17,8 +17,9 @@ use std::thread;
 use std::time::Duration;
 
 use aho_corasick::AhoCorasick;
+use salver::record::BatchOutcome;
 use salver::record::Reason;
-use salver::spool::{Selector, Settled, SpoolFolder};
+use salver::spool::{Selector, SpoolFolder};
 use support::dice::Dice;
 use support::drafts::draft;
 use support::folders::{NOW, copy, files, spool_folder, uuids_in};
@@ -65,15 +66,9 @@ fn filled(path: &Path) -> Healthy {
     spool.purge(&Selector::of_instance("purged")).unwrap();
     let batch = spool.next_batch(12, &BTreeSet::new()).unwrap();
     spool.begin(&batch).unwrap();
-    let fates = batch.into_iter().enumerate().map(|(number, queued)| {
-        let refused = number >= 10;
-        if !refused {
-            gone.insert(queued.record.uuid.clone());
-        }
-        (queued, if refused { Settled::Dead("400 no".into()) } else { Settled::Delivered })
-    });
-    let fates: Vec<_> = fates.collect();
-    spool.settle(&fates).unwrap();
+    gone.extend(batch[..10].iter().map(|queued| queued.record.uuid.clone()));
+    spool.acknowledge(&batch[..10], &BatchOutcome::Delivered).unwrap();
+    spool.acknowledge(&batch[10..], &BatchOutcome::DeadLettered { words: "400 no".into() }).unwrap();
     spool.close().unwrap();
     for n in 0..5 {
         let mut spool = folder.open(NOW).unwrap();

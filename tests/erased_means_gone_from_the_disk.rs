@@ -4,8 +4,9 @@ mod support;
 
 use std::collections::BTreeSet;
 
+use salver::record::BatchOutcome;
 use salver::record::{Reason, Record};
-use salver::spool::{Selector, Settled, SpoolFolder};
+use salver::spool::{Selector, SpoolFolder};
 use support::drafts::draft;
 use support::folders::{NOW, copy, files_with, spool_folder, waiting_in};
 
@@ -59,7 +60,7 @@ fn records_that_were_delivered_before_are_erased_from_the_files_as_well() {
     let skip: BTreeSet<String> = ["others".to_owned()].into();
     let batch = spool.next_batch(100, &skip).unwrap();
     spool.begin(&batch).unwrap();
-    spool.settle(&batch.into_iter().map(|it| (it, Settled::Delivered)).collect::<Vec<_>>()).unwrap();
+    spool.acknowledge(&batch, &BatchOutcome::Delivered).unwrap();
     spool.close().unwrap();
     assert!(
         !files_with(&folder.path, mine[0].uuid.as_bytes()).is_empty(),
@@ -83,8 +84,8 @@ fn the_servers_words_about_an_erased_record_go_with_it() {
     for _ in 0..2 {
         let batch = spool.next_batch(1, &BTreeSet::from(["others".to_owned()])).unwrap();
         spool.begin(&batch).unwrap();
-        let dead = batch.into_iter().map(|it| (it.clone(), Settled::Dead(words(&it.record.uuid))));
-        spool.settle(&dead.collect::<Vec<_>>()).unwrap();
+        let words = words(&batch[0].record.uuid);
+        spool.acknowledge(&batch, &BatchOutcome::DeadLettered { words }).unwrap();
     }
     spool.close().unwrap();
     // One of them is no longer a dead letter when it is erased.
@@ -93,7 +94,7 @@ fn the_servers_words_about_an_erased_record_go_with_it() {
     let batch = spool.next_batch(1, &BTreeSet::from(["others".to_owned()])).unwrap();
     spool.begin(&batch).unwrap();
     let uuid = batch[0].record.uuid.clone();
-    spool.settle(&[(batch[0].clone(), Settled::Dead(words(&uuid)))]).unwrap();
+    spool.acknowledge(&batch[..1], &BatchOutcome::DeadLettered { words: words(&uuid) }).unwrap();
     spool.close().unwrap();
     assert!(!files_with(&folder.path, words(&uuid).as_bytes()).is_empty());
 

@@ -8,8 +8,9 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use salver::record::BatchOutcome;
 use salver::record::Reason;
-use salver::spool::{Fate, Settled, SpoolFolder};
+use salver::spool::{LedgerReason, SpoolFolder};
 use support::drafts::draft;
 use support::folders::{NOW, files, spool_folder, waiting_in};
 use support::posthog::PostHog;
@@ -43,7 +44,7 @@ fn waiting(folder: &SpoolFolder) -> Vec<(String, u64)> {
 }
 
 /// What the ledger says has left, by fate.
-fn left(folder: &SpoolFolder, fate: Fate) -> u64 {
+fn left(folder: &SpoolFolder, fate: LedgerReason) -> u64 {
     let spool = folder.open(NOW).unwrap();
     let left =
         spool.ledger().unwrap().iter().filter(|entry| entry.fate == fate).map(|entry| entry.records).sum();
@@ -68,7 +69,7 @@ fn beyond_the_limit_on_records_the_oldest_leave_and_the_newest_of_an_instance_st
     assert_eq!(left_over[0], ("quiet".to_owned(), 3), "the last word of an instance outlives what is newer");
     let busy: Vec<u64> = left_over[1..].iter().map(|(_, seq)| *seq).collect();
     assert_eq!(busy, (55..=73).collect::<Vec<_>>(), "of the others the newest stay");
-    assert_eq!(left(&folder, Fate::Evicted), 73 - 20, "each of the others is in the ledger");
+    assert_eq!(left(&folder, LedgerReason::Evicted), 73 - 20, "each of the others is in the ledger");
 }
 
 #[test]
@@ -101,7 +102,7 @@ fn beyond_the_limit_on_bytes_the_folder_shrinks_and_the_newest_of_an_instance_st
         busy.windows(2).all(|pair| pair[0] + 1 == pair[1]) && *busy.last().unwrap() == 30_002,
         "the newest stay"
     );
-    assert_eq!(left(&folder, Fate::Evicted) + left_over.len() as u64, 30_002);
+    assert_eq!(left(&folder, LedgerReason::Evicted) + left_over.len() as u64, 30_002);
 }
 
 #[test]
@@ -116,7 +117,7 @@ fn the_narrowest_limit_on_bytes_that_may_be_set_is_kept() {
         let mut spool = folder.open(NOW).unwrap();
         let batch = spool.next_batch(1_000, &BTreeSet::new()).unwrap();
         spool.begin(&batch).unwrap();
-        spool.settle(&batch.into_iter().map(|it| (it, Settled::Delivered)).collect::<Vec<_>>()).unwrap();
+        spool.acknowledge(&batch, &BatchOutcome::Delivered).unwrap();
         spool.close().unwrap();
     }
     for round in 0..20 {
@@ -130,8 +131,12 @@ fn the_narrowest_limit_on_bytes_that_may_be_set_is_kept() {
         "{}",
         left_over.len()
     );
-    assert_eq!(left(&folder, Fate::Evicted) + left_over.len() as u64, 10_000);
-    assert_eq!(left(&folder, Fate::Delivered), DELIVERED, "what was delivered in time was not evicted");
+    assert_eq!(left(&folder, LedgerReason::Evicted) + left_over.len() as u64, 10_000);
+    assert_eq!(
+        left(&folder, LedgerReason::Delivered),
+        DELIVERED,
+        "what was delivered in time was not evicted"
+    );
 }
 
 #[test]
@@ -144,7 +149,7 @@ fn what_is_older_than_the_retention_expires_but_not_across_a_jump_of_the_clock()
     let far = NOW + 20_000 * DAY;
     for now_ms in [far, far + HOUR, far + 23 * HOUR] {
         record(&folder, now_ms, "b", 0..1);
-        assert_eq!(left(&folder, Fate::Expired), 0, "{now_ms}");
+        assert_eq!(left(&folder, LedgerReason::Expired), 0, "{now_ms}");
     }
     let mut spool = folder.open(far + 23 * HOUR).unwrap();
     let problems: Vec<String> = spool.problems().iter().map(|problem| problem.text.clone()).collect();
@@ -162,7 +167,7 @@ fn what_is_older_than_the_retention_expires_but_not_across_a_jump_of_the_clock()
         assert_eq!(of_a(), 5, "day {days}");
     }
     record(&folder, NOW + 101 * DAY, "c", 0..1);
-    assert_eq!((of_a(), left(&folder, Fate::Expired)), (0, 6), "they, and the first of the others");
+    assert_eq!((of_a(), left(&folder, LedgerReason::Expired)), (0, 6), "they, and the first of the others");
 }
 
 #[test]
@@ -174,7 +179,7 @@ fn whole_segments_expire_when_the_clock_went_on_to_their_end() {
     for days in (20..=120).step_by(20) {
         record(&folder, NOW + days * DAY, "b", 0..1);
     }
-    let expired = left(&folder, Fate::Expired);
+    let expired = left(&folder, LedgerReason::Expired);
     assert!(expired >= 4096, "{expired}");
     assert_eq!(expired + waiting(&folder).len() as u64, 5006);
 }
@@ -192,7 +197,7 @@ fn what_was_stamped_far_in_the_future_is_held_until_its_time_and_never_restamped
     let (ahead, first_ms) = spool.ahead().unwrap();
     assert_eq!((ahead, first_ms), (2, Some(NOW + 10 * DAY - 23 * HOUR)));
     spool.begin(&batch).unwrap();
-    spool.settle(&batch.into_iter().map(|it| (it, Settled::Delivered)).collect::<Vec<_>>()).unwrap();
+    spool.acknowledge(&batch, &BatchOutcome::Delivered).unwrap();
     assert_eq!(spool.next_batch(10, &nobody).unwrap(), []);
     spool.close().unwrap();
 

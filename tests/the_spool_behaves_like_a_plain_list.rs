@@ -10,8 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use salver::record::BatchOutcome;
 use salver::record::{Draft, Reason};
-use salver::spool::{Fate, Queued, Selector, Settled, Spool, SpoolFolder};
+use salver::spool::{LedgerReason, Queued, Selector, Spool, SpoolFolder};
 use support::dice::Dice;
 use support::drafts::draft;
 use support::folders::{NOW, spool_folder};
@@ -211,10 +212,12 @@ impl Pair {
         match dice.roll(6) {
             // It may have arrived.
             0 => answered.clear(),
-            1 => self.spool().give_up_batch(&batch),
+            1 => self.spool().acknowledge(&batch, &BatchOutcome::Kept).unwrap(),
             2 => {
                 let (first, uuid) = (batch[0].clone(), batch[0].record.uuid.clone());
-                self.spool().settle(&[(first, Settled::Dead("400 no".into()))]).unwrap();
+                self.spool()
+                    .acknowledge(&[first], &BatchOutcome::DeadLettered { words: "400 no".into() })
+                    .unwrap();
                 self.list.records.iter_mut().filter(|it| it.uuid == uuid).for_each(|it| it.dead = true);
                 self.list.left[1] += 1;
                 answered.truncate(1);
@@ -223,8 +226,7 @@ impl Pair {
                 self.sent.extend(gone.clone());
                 let now_ms = self.now_ms;
                 self.list.gone.extend(gone.iter().map(|uuid| (uuid.clone(), now_ms)));
-                let settled: Vec<_> = batch.into_iter().map(|it| (it, Settled::Delivered)).collect();
-                self.spool().settle(&settled).unwrap();
+                self.spool().acknowledge(&batch, &BatchOutcome::Delivered).unwrap();
                 self.list.left[0] += gone.len() as u64;
                 self.list.records.retain(|it| !gone.contains(&it.uuid));
             }
@@ -269,9 +271,9 @@ impl Pair {
         i64::try_from(self.folder.limits.retention.as_millis()).unwrap()
     }
 
-    fn has_left(&mut self, uuid: &str) -> bool {
+    fn is_in_dedup(&mut self, uuid: &str) -> bool {
         let uuid = uuid.parse().unwrap();
-        self.spool().has_left(&uuid).unwrap()
+        self.spool().is_in_dedup(&uuid).unwrap()
     }
 
     fn compare(&mut self, at: &str) {
@@ -287,21 +289,27 @@ impl Pair {
         let dead = found.iter().filter(|it| it.dead).count() as u64;
         assert_eq!((counts.queued, counts.dead), (found.len() as u64 - dead, dead), "{at}");
         let ledger = self.spool().ledger().unwrap();
-        let left = |fate: Fate| -> u64 {
+        let left = |fate: LedgerReason| -> u64 {
             ledger.iter().filter(|entry| entry.fate == fate).map(|entry| entry.records).sum()
         };
-        let left =
-            [Fate::Delivered, Fate::DeadLettered, Fate::Erased, Fate::Evicted, Fate::Expired].map(left);
+        let left = [
+            LedgerReason::Delivered,
+            LedgerReason::DeadLettered,
+            LedgerReason::Erased,
+            LedgerReason::Evicted,
+            LedgerReason::Expired,
+        ]
+        .map(left);
         assert_eq!(left, self.list.left, "{at}: the ledger");
         for known in
             found.iter().filter(|known| !self.sent.contains(&known.uuid)).cloned().collect::<Vec<_>>()
         {
-            assert!(!self.has_left(&known.uuid), "{at}: {known:?} waits");
+            assert!(!self.is_in_dedup(&known.uuid), "{at}: {known:?} waits");
         }
         // They are forgotten when they are as old as what expires, by the latest time that the clock ever showed.
         let forgotten_ms = self.latest_ms - self.retention_ms();
         for (uuid, at_ms) in self.list.gone.clone() {
-            assert!(at_ms < forgotten_ms || self.has_left(&uuid), "{at}: {uuid} was delivered or erased");
+            assert!(at_ms < forgotten_ms || self.is_in_dedup(&uuid), "{at}: {uuid} was delivered or erased");
         }
         for (name, instance) in self.spool().instances().unwrap() {
             assert_eq!(instance.paused, self.paused.contains(name.as_str()), "{at}: {name}");
@@ -408,7 +416,7 @@ fn a_queue_of_several_segments_is_read_delivered_and_deleted_in_order() {
         }
         delivered.extend(batch.iter().map(|it| it.record.uuid.clone()));
         spool.begin(&batch).unwrap();
-        spool.settle(&batch.into_iter().map(|it| (it, Settled::Delivered)).collect::<Vec<_>>()).unwrap();
+        spool.acknowledge(&batch, &BatchOutcome::Delivered).unwrap();
         spool.close().unwrap();
     }
     assert_eq!(delivered, uuids);

@@ -10,8 +10,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use salver::record::BatchOutcome;
 use salver::record::Reason;
-use salver::spool::{Selector, Settled, Spool, SpoolFolder};
+use salver::spool::{Selector, Spool, SpoolFolder};
 use support::drafts::draft;
 use support::folders::{NOW, copy, files_with, spool_folder};
 use support::scratch::in_memory;
@@ -28,7 +29,7 @@ fn record(spool: &mut Spool, instance: &str, count: u64) -> Vec<Uuid> {
 fn deliver(spool: &mut Spool, most: usize) {
     let batch = spool.next_batch(most, &BTreeSet::new()).unwrap();
     spool.begin(&batch).unwrap();
-    spool.settle(&batch.into_iter().map(|it| (it, Settled::Delivered)).collect::<Vec<_>>()).unwrap();
+    spool.acknowledge(&batch, &BatchOutcome::Delivered).unwrap();
 }
 
 /// Records and delivers so many, in a step of their own.
@@ -43,7 +44,7 @@ fn delivered(folder: &SpoolFolder, now_ms: i64, count: u64) -> Vec<Uuid> {
 /// How many of these have left, as far as the spool knows.
 fn known(folder: &SpoolFolder, uuids: &[Uuid]) -> usize {
     let mut spool = folder.open(NOW).unwrap();
-    let known = uuids.iter().filter(|uuid| spool.has_left(uuid).unwrap()).count();
+    let known = uuids.iter().filter(|uuid| spool.is_in_dedup(uuid).unwrap()).count();
     spool.close().unwrap();
     known
 }
@@ -70,8 +71,8 @@ fn what_was_delivered_or_erased_is_known_again_and_nothing_else_is() {
     let waiting = record(&mut spool, "a", 5);
     let batch = spool.next_batch(1, &BTreeSet::new()).unwrap();
     spool.begin(&batch).unwrap();
-    spool.settle(&[(batch[0].clone(), Settled::Dead("400 no".into()))]).unwrap();
-    assert_eq!(sent.iter().filter(|uuid| spool.has_left(uuid).unwrap()).count(), 10, "at once");
+    spool.acknowledge(&batch[..1], &BatchOutcome::DeadLettered { words: "400 no".into() }).unwrap();
+    assert_eq!(sent.iter().filter(|uuid| spool.is_in_dedup(uuid).unwrap()).count(), 10, "at once");
     spool.close().unwrap();
 
     assert_eq!((known(&folder, &sent), known(&folder, &erased)), (10, 10));

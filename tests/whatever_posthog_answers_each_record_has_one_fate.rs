@@ -14,9 +14,10 @@ use std::time::Duration;
 use fastrand::Rng;
 use salver::forward::answer::{Answer, Body, Failure};
 use salver::forward::backoff::{self, RETRY_AFTER_CAP};
-use salver::forward::plan::{Ending, Fate, Limits, Planner, Step};
+use salver::forward::plan::{Ending, FlushLimits, FlushStep, Planner};
 use salver::forward::verdict::Outcome;
 use salver::forward::wire::{self, Shape};
+use salver::record::BatchOutcome;
 use salver::record::{Reason, Record};
 use salver::spool::Queued;
 use support::drafts::draft;
@@ -35,7 +36,7 @@ struct World {
     delivered: Vec<u64>,
     dead: Vec<u64>,
     /// What the runs so far learned of the line.
-    line_takes: Option<u64>,
+    link_takes: Option<u64>,
 }
 
 /// What a run did.
@@ -71,7 +72,7 @@ impl World {
     /// Plays one run; `answer` says what a batch gets, and how long it takes.
     fn run(
         &mut self,
-        limits: Limits,
+        limits: FlushLimits,
         random: &mut Rng,
         mut answer: impl FnMut(&mut Rng, &[u64]) -> (Answer, Duration),
     ) -> Run {
@@ -81,7 +82,7 @@ impl World {
             historical_after: Duration::from_millis(HISTORY as u64),
             geoip: false,
         };
-        let mut planner = Planner::new(limits, self.line_takes);
+        let mut planner = Planner::new(limits, self.link_takes);
         let (mut now, mut waited, mut answers) = (Duration::ZERO, Duration::ZERO, 0);
         let left_before = self.left();
         // A record is sent once for each halving on the way down to it, and every failure takes some of the patience.
@@ -89,17 +90,17 @@ impl World {
         loop {
             assert!(answers <= most, "{answers} answers, and {} records still wait", self.queue.len());
             match planner.next(now) {
-                Step::Done(ending) => {
-                    assert_eq!(planner.next(now), Step::Done(ending.clone()), "an end is an end");
+                FlushStep::Done(ending) => {
+                    assert_eq!(planner.next(now), FlushStep::Done(ending.clone()), "an end is an end");
                     assert!(limits.records.is_none_or(|most| (self.left() - left_before) as u64 <= most));
-                    self.line_takes = planner.line_takes();
+                    self.link_takes = planner.link_takes();
                     return Run { ending, waited };
                 }
-                Step::Wait(wait) => {
+                FlushStep::Wait(wait) => {
                     waited += wait;
                     now += wait;
                 }
-                Step::Send { max_events, .. } => {
+                FlushStep::Send { max_events, .. } => {
                     assert!((1..=limits.batch_events).contains(&max_events));
                     let head = &self.queue[..max_events.min(self.queue.len())];
                     if head.is_empty() {
@@ -123,14 +124,16 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, fate: &Fate, events: usize) {
+    fn carry_out(&mut self, fate: &BatchOutcome, events: usize) {
         match fate {
-            Fate::Delivered => self.delivered.extend(self.queue.drain(..events).map(|queued| queued.seq)),
-            Fate::DeadLetter { .. } => {
+            BatchOutcome::Delivered => {
+                self.delivered.extend(self.queue.drain(..events).map(|queued| queued.seq))
+            }
+            BatchOutcome::DeadLettered { .. } => {
                 assert_eq!(events, 1, "one that stands alone");
                 self.dead.push(self.queue.remove(0).seq);
             }
-            Fate::Kept => {}
+            BatchOutcome::Kept | BatchOutcome::Uncertain => {}
         }
     }
 
@@ -189,8 +192,8 @@ fn any_answer(random: &mut Rng) -> Answer {
     }
 }
 
-fn any_limits(random: &mut Rng) -> Limits {
-    Limits {
+fn any_limits(random: &mut Rng) -> FlushLimits {
+    FlushLimits {
         batch_events: random.usize(1..120),
         patience: Duration::from_millis(random.choice([0, 1, 1_000, 10_000]).unwrap()),
         records: random.bool().then(|| random.u64(..150)),
@@ -234,7 +237,7 @@ fn each_record_that_posthog_never_takes_is_found_and_no_other() {
         let mut world = World::of(records, random);
         let mut runs = 0;
         while !world.queue.is_empty() {
-            let limits = Limits { records: None, ..any_limits(random) };
+            let limits = FlushLimits { records: None, ..any_limits(random) };
             // A line that often fails, and where it is narrow always at some size.
             world.run(limits, random, |random, batch| {
                 let answer = match random.u8(..5) {

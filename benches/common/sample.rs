@@ -10,7 +10,7 @@ use salver::record::catalogue::Catalogue;
 use salver::record::host::System;
 use salver::record::observe::{State, Subject, observe};
 use salver::record::{Draft, Layout, Place, Reason, Value};
-use salver::spool::{Limits, SpoolFolder};
+use salver::spool::{SpoolFolder, SpoolLimits};
 
 /// The present of every spool here.
 pub const NOW: i64 = 1_800_000_000_000;
@@ -114,6 +114,7 @@ pub fn filled_at(now_ms: i64, path: &Path, one: &Draft, records: usize) -> Spool
 
 /// A spool with ample limits.
 pub fn folder(path: &Path) -> SpoolFolder {
-    let limits = Limits { max_bytes: 1 << 40, max_records: 1 << 40, retention: Duration::from_secs(1 << 30) };
+    let limits =
+        SpoolLimits { max_bytes: 1 << 40, max_records: 1 << 40, retention: Duration::from_secs(1 << 30) };
     SpoolFolder { path: path.to_owned(), limits, wait: Duration::from_secs(10) }
 }

@@ -12,7 +12,7 @@ use crate::forward::transport::{Endpoint, EndpointSettings};
 use crate::forward::wire::Shape;
 use crate::record::catalogue::Catalogue;
 use crate::settings::{self, FlushMode, Instance, Overrides, Resolved, Settings};
-use crate::spool::{Limits, SpoolFolder, SpoolView};
+use crate::spool::{SpoolFolder, SpoolLimits, SpoolView};
 use crate::target::Target;
 
 /// The arguments that all commands share.
@@ -71,7 +71,7 @@ impl Context {
         let spool = &settings.spool;
         SpoolFolder {
             path: spool.directory.clone(),
-            limits: Limits {
+            limits: SpoolLimits {
                 max_bytes: spool.max_bytes,
                 max_records: spool.max_records,
                 retention: spool.retention,

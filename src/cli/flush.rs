@@ -8,7 +8,7 @@ use super::output::Format;
 use crate::clock;
 use crate::collect::DO_NOT_TRACK;
 use crate::forward::flush::{self, Line};
-use crate::forward::plan::Limits;
+use crate::forward::plan::FlushLimits;
 use crate::forward::verdict::Outcome;
 use crate::forwarder::Consent;
 use crate::settings::Settings;
@@ -44,9 +44,9 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    fn limits(&self, settings: &Settings) -> Limits {
+    fn limits(&self, settings: &Settings) -> FlushLimits {
         let flush = &settings.flush;
-        Limits { batch_events: flush.batch_events, patience: flush.patience, records: self.limit }
+        FlushLimits { batch_events: flush.batch_events, patience: flush.patience, records: self.limit }
     }
 }
 

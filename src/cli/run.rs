@@ -13,7 +13,7 @@ use super::output::say;
 use super::record::assumption;
 use super::signals;
 use crate::collect::Introduction;
-use crate::forward::plan::Limits;
+use crate::forward::plan::FlushLimits;
 use crate::forward::transport::Endpoint;
 use crate::forwarder::{Forwarder, Forwarding};
 use crate::look::{Came, Fault, FaultKind, Held, Means};
@@ -154,8 +154,12 @@ impl Job {
     }
 }
 
-fn limits(settings: &Settings) -> Limits {
-    Limits { batch_events: settings.flush.batch_events, patience: std::time::Duration::ZERO, records: None }
+fn limits(settings: &Settings) -> FlushLimits {
+    FlushLimits {
+        batch_events: settings.flush.batch_events,
+        patience: std::time::Duration::ZERO,
+        records: None,
+    }
 }
 
 /// Prints the id of an instance, as the tools do at their start.

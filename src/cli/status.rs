@@ -8,7 +8,8 @@ use super::output::{self, Format};
 use crate::clock;
 use crate::settings::{FlushMode, Settings};
 use crate::spool::{
-    Counts, FlushMemory, Instance, LedgerEntry, LineMemory, Problem, SpoolError, SpoolFolder, SpoolView, Step,
+    Counts, FlushMemory, Instance, LedgerEntry, LinkState, Problem, RetentionStep, SpoolError, SpoolFolder,
+    SpoolView,
 };
 
 mod show;
@@ -38,14 +39,14 @@ struct Status {
     counts: Counts,
     instances: Vec<(String, Instance)>,
     memory: FlushMemory,
-    line: LineMemory,
+    line: LinkState,
     /// How many records are on the wire, or were when their flush died.
     on_the_wire: usize,
     problems: Vec<Problem>,
     /// How many records were stamped too far in the future to be sent now, and when the first of them may be.
     ahead: (u64, Option<i64>),
     /// What the limits will take with the next record.
-    plan: Vec<Step>,
+    plan: Vec<RetentionStep>,
     /// Why records left the queue lately, oldest first.
     left: Vec<LedgerEntry>,
     /// The spool cannot be written to, so only its witness was asked.
@@ -73,7 +74,7 @@ fn read(context: &Context, settings: &Settings, acknowledge: bool) -> Result<Sta
         counts: Counts::default(),
         instances: Vec::new(),
         memory: FlushMemory::default(),
-        line: LineMemory::default(),
+        line: LinkState::default(),
         on_the_wire: 0,
         problems: Vec::new(),
         ahead: (0, None),
@@ -107,7 +108,7 @@ impl Status {
         self.counts = spool.counts()?;
         self.instances = spool.instances()?;
         self.memory = spool.flush_memory().clone();
-        self.line = spool.line_memory()?;
+        self.line = spool.link_state()?;
         self.on_the_wire = spool.on_the_wire().len();
         self.problems = spool.problems().to_vec();
         self.ahead = spool.ahead()?;

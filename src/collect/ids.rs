@@ -141,7 +141,7 @@ mod tests {
 
     use super::*;
     use crate::record::identity::Origin;
-    use crate::spool::Limits;
+    use crate::spool::SpoolLimits;
 
     fn identity(id: &str, network: bool, system: Origin) -> Identity {
         let readable = Readable { source: SystemIdSource::Auto, network, ipv4: network, system };
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn a_copied_spool_drops_its_pins_and_says_so_once() {
         let place = tempfile::tempdir().unwrap();
-        let limits = Limits { max_bytes: u64::MAX, max_records: u64::MAX, retention: Duration::MAX };
+        let limits = SpoolLimits { max_bytes: u64::MAX, max_records: u64::MAX, retention: Duration::MAX };
         let folder = SpoolFolder { path: place.path().join("spool"), limits, wait: Duration::from_secs(10) };
         let visit = |now: &Fingerprint| {
             let mut spool = folder.open(1).unwrap();

@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 
 use super::backoff;
 use super::packed::Packed;
-use super::plan::{Ending, Fate, Limits, Planner, Step};
+use super::plan::{Ending, FlushLimits, FlushStep, Planner};
 use super::transport::Endpoint;
 use super::verdict::{Outcome, Why};
 use super::wire::Shape;
 use crate::clock;
-use crate::spool::{FlushTurn, LineMemory, Queued, Settled, Spool, SpoolError, SpoolFolder};
+use crate::record::BatchOutcome;
+use crate::spool::{FlushTurn, LinkState, Queued, Spool, SpoolError, SpoolFolder};
 
 /// Where the records come from, where they go, and in which shape.
 pub struct Line<'a> {
@@ -29,7 +30,7 @@ pub struct Line<'a> {
     /// The shape of a request.
     pub shape: Shape,
     /// Sizes and patience.
-    pub limits: Limits,
+    pub limits: FlushLimits,
 }
 
 /// What a run did.
@@ -76,13 +77,13 @@ pub fn run(line: &Line<'_>, caller: &mut dyn Caller) -> Result<Report, SpoolErro
     let mut run = Run::begin(line, caller)?;
     let ending = loop {
         match run.planner.next(run.began.elapsed()) {
-            Step::Done(ending) => break ending,
-            Step::Wait(time) => {
+            FlushStep::Done(ending) => break ending,
+            FlushStep::Wait(time) => {
                 run.give_up_turn()?;
                 std::thread::sleep(time);
                 run.take_turn()?;
             }
-            Step::Send { max_events, silence } => {
+            FlushStep::Send { max_events, silence } => {
                 if run.turn.as_ref().is_some_and(FlushTurn::is_wanted) {
                     run.give_up_turn()?;
                     run.take_turn()?;
@@ -102,20 +103,20 @@ struct Run<'a, 'c> {
     planner: Planner,
     /// `None` while others may have it.
     turn: Option<FlushTurn>,
-    /// The last batch, until it is acknowledged; not one that may have arrived without our being told.
-    answered: Option<(Vec<Queued>, Fate)>,
+    /// The last batch, until it is acknowledged.
+    answered: Option<(Vec<Queued>, BatchOutcome)>,
     report: Report,
 }
 
 impl<'a, 'c> Run<'a, 'c> {
     fn begin(line: &'a Line<'a>, caller: &'c mut dyn Caller) -> Result<Self, SpoolError> {
         let turn = Some(line.folder.flush_turn(Duration::ZERO)?);
-        let line_takes = line_memory(line)?.batch_events;
+        let link_takes = link_state(line)?.batch_events;
         Ok(Run {
             line,
             caller,
             began: Instant::now(),
-            planner: Planner::new(line.limits, line_takes),
+            planner: Planner::new(line.limits, link_takes),
             turn,
             answered: None,
             report: Report::default(),
@@ -124,7 +125,7 @@ impl<'a, 'c> Run<'a, 'c> {
 
     /// Acknowledges the last batch and lets others have the turn.
     fn give_up_turn(&mut self) -> Result<(), SpoolError> {
-        self.settle()?.close()?;
+        self.acknowledge()?.close()?;
         self.turn = None;
         Ok(())
     }
@@ -138,7 +139,7 @@ impl<'a, 'c> Run<'a, 'c> {
     /// Sends one batch and learns from the answer.
     fn send(&mut self, max_events: usize, silence: Option<Duration>) -> Result<(), SpoolError> {
         self.report.held = self.caller.held()?;
-        let mut spool = self.settle()?;
+        let mut spool = self.acknowledge()?;
         let (batch, body) = next_request(self.line, &mut spool, max_events, &self.report.held)?;
         spool.close()?;
         if batch.is_empty() {
@@ -146,38 +147,25 @@ impl<'a, 'c> Run<'a, 'c> {
             return Ok(());
         }
         let posted = self.line.endpoint.post(&body, silence);
-        let fate = self.planner.learn(&posted.answer, batch.len(), self.began.elapsed(), random());
+        let outcome = self.planner.learn(&posted.answer, batch.len(), self.began.elapsed(), random());
         self.report.batches += 1;
         self.report.wire_bytes += posted.wire_bytes;
-        match &fate {
-            Fate::Delivered => self.report.sent += batch.len() as u64,
-            Fate::DeadLetter { .. } => self.report.dead_lettered += 1,
-            Fate::Kept => {}
+        match &outcome {
+            BatchOutcome::Delivered => self.report.sent += batch.len() as u64,
+            BatchOutcome::DeadLettered { .. } => self.report.dead_lettered += 1,
+            BatchOutcome::Kept | BatchOutcome::Uncertain => {}
         }
         self.caller.progress(self.report.sent);
-        // Where it may have arrived it stays noted as under way: the same uuids go out again together.
-        if fate != Fate::Kept || !posted.answer.leaves_open() {
-            self.answered = Some((batch, fate));
-        }
+        self.answered = Some((batch, outcome));
         Ok(())
     }
 
     /// Opens the spool and acknowledges what was answered.
-    fn settle(&mut self) -> Result<Spool, SpoolError> {
+    fn acknowledge(&mut self) -> Result<Spool, SpoolError> {
         let mut spool = self.line.folder.open_to_release(clock::now_ms())?;
-        let Some((batch, fate)) = self.answered.take() else {
-            return Ok(spool);
-        };
-        let fate = match fate {
-            Fate::Delivered => Settled::Delivered,
-            Fate::DeadLetter { words } => Settled::Dead(words),
-            Fate::Kept => {
-                spool.give_up_batch(&batch);
-                return Ok(spool);
-            }
-        };
-        let settled: Vec<_> = batch.into_iter().map(|queued| (queued, fate.clone())).collect();
-        spool.settle(&settled)?;
+        if let Some((batch, outcome)) = self.answered.take() {
+            spool.acknowledge(&batch, &outcome)?;
+        }
         Ok(spool)
     }
 
@@ -190,9 +178,9 @@ impl<'a, 'c> Run<'a, 'c> {
         if self.report.outcome == Outcome::Limit {
             self.report.held = self.caller.held()?;
         }
-        let mut spool = self.settle()?;
+        let mut spool = self.acknowledge()?;
         let why = self.report.why.as_ref().map(|why| why.text.clone());
-        spool.put_line_memory(&LineMemory { batch_events: self.planner.line_takes(), why })?;
+        spool.put_link_state(&LinkState { batch_events: self.planner.link_takes(), why })?;
         conclude(&mut spool, &mut self.report)?;
         spool.close()?;
         Ok(self.report)
@@ -200,9 +188,9 @@ impl<'a, 'c> Run<'a, 'c> {
 }
 
 /// What earlier runs learned of the line.
-fn line_memory(line: &Line<'_>) -> Result<LineMemory, SpoolError> {
+fn link_state(line: &Line<'_>) -> Result<LinkState, SpoolError> {
     let spool = line.folder.open_to_release(clock::now_ms())?;
-    let memory = spool.line_memory()?;
+    let memory = spool.link_state()?;
     spool.close()?;
     Ok(memory)
 }

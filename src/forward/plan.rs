@@ -1,12 +1,12 @@
 //! What to send next, and when to stop: the forwarder's decisions, without its I/O.
 //!
-//! A run asks the planner for a [`Step`], carries it out and reports the answer back; the planner never sees
+//! A run asks the planner for a [`FlushStep`], carries it out and reports the answer back; the planner never sees
 //! a socket, a clock or the spool. So every outage can be played through in a test, and the code that does
 //! I/O has nothing left to decide. (The model is Mozilla's Glean, whose uploader is told Upload, Wait or
 //! Done.)
 //!
 //! ```text
-//! loop: next ----Send----> read the head of the queue, post it ----answer----> learn ---> Fate of the batch
+//! loop: next ----Send----> read the head of the queue, post it ----answer----> learn ---> BatchOutcome of the batch
 //!        |                       (queue empty: ran_dry)
 //!        |-------Wait----> sleep, or be cancelled
 //!        '-------Done----> tell the outcome
@@ -25,7 +25,7 @@
 //!   goes at full size;
 //! - **a limit on size** (413): half is the new ceiling for the rest of the run, since the limit won't move;
 //! - **a weak line** (timeout, broken off): half, and double again once some have passed. What is learned so outlives the run
-//!   ([`Planner::line_takes`]): a run that ends at its first failure would otherwise begin with the same full batch for ever.
+//!   ([`Planner::link_takes`]): a run that ends at its first failure would otherwise begin with the same full batch for ever.
 
 use std::time::Duration;
 
@@ -36,6 +36,7 @@ use super::{
     backoff,
     verdict::{Kept, Outcome, Verdict, Why, judge},
 };
+use crate::record::BatchOutcome;
 
 /// After so many records refused alone, with none delivered in between, the fault is hardly theirs.
 const MAX_REFUSED_IN_A_ROW: u32 = 100;
@@ -46,7 +47,7 @@ const PASSES_BEFORE_GROWTH: u32 = 8;
 
 /// What a run may do.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub struct Limits {
+pub struct FlushLimits {
     /// The most events in a batch (`flush.batchEvents`).
     pub batch_events: usize,
     /// How much time waits and failed attempts may take in all (`flush.patience`). Zero, for the service,
@@ -58,7 +59,7 @@ pub struct Limits {
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum FlushStep {
     /// Send the head of the queue, at least one record and at most so many.
     Send {
         /// The most events to put in the batch.
@@ -83,24 +84,10 @@ pub struct Ending {
     pub asked_wait: Option<Duration>,
 }
 
-/// What becomes of the records of the batch that was answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
-    /// Acknowledge them.
-    Delivered,
-    /// Set the batch's only record aside, with the server's words.
-    DeadLetter {
-        /// The status and the server's words.
-        words: String,
-    },
-    /// Leave them at the head of the queue.
-    Kept,
-}
-
 /// The state of one run. Times are counted from any fixed moment, such as the start of the run.
 #[derive(Debug)]
 pub struct Planner {
-    limits: Limits,
+    limits: FlushLimits,
     /// The size of the next batch, as far as the line goes.
     size: usize,
     /// What `size` may grow to.
@@ -115,15 +102,15 @@ pub struct Planner {
     patience_used: Duration,
     attempt_began: Duration,
     /// A wait or an end that is already decided.
-    decided: Option<Step>,
+    decided: Option<FlushStep>,
 }
 
 impl Planner {
-    /// A planner for one run. `line_takes` is what the planner of the run before said of the line.
-    pub fn new(limits: Limits, line_takes: Option<u64>) -> Self {
+    /// A planner for one run. `link_takes` is what the planner of the run before said of the line.
+    pub fn new(limits: FlushLimits, link_takes: Option<u64>) -> Self {
         let ceiling = limits.batch_events.max(1);
         let known =
-            line_takes.and_then(|events| usize::try_from(events).ok()).filter(|known| *known < ceiling);
+            link_takes.and_then(|events| usize::try_from(events).ok()).filter(|known| *known < ceiling);
         Self {
             limits,
             size: known.map_or(ceiling, |known| known.max(1)),
@@ -139,11 +126,11 @@ impl Planner {
         }
     }
 
-    /// What to do now. After [`Step::Done`] every further call says the same.
-    pub fn next(&mut self, now: Duration) -> Step {
+    /// What to do now. After [`FlushStep::Done`] every further call says the same.
+    pub fn next(&mut self, now: Duration) -> FlushStep {
         if let Some(step) = self.decided.take() {
             match step {
-                Step::Wait(wait) => self.patience_used += wait,
+                FlushStep::Wait(wait) => self.patience_used += wait,
                 _ => self.decided = Some(step.clone()),
             }
             return step;
@@ -157,11 +144,11 @@ impl Planner {
         // Without patience, as the service is, a slow answer costs nothing but time.
         let patience = Some(self.limits.patience).filter(|patience| !patience.is_zero());
         let silence = patience.map(|patience| patience.saturating_sub(self.patience_used));
-        Step::Send { max_events, silence }
+        FlushStep::Send { max_events, silence }
     }
 
     /// The most events to send at once on this line, where that is fewer than the settings allow: for the next run.
-    pub fn line_takes(&self) -> Option<u64> {
+    pub fn link_takes(&self) -> Option<u64> {
         (self.size < self.limits.batch_events).then_some(self.size as u64)
     }
 
@@ -174,17 +161,17 @@ impl Planner {
     /// Reports the answer to a batch of so many `events` (at least one), and says what becomes of them.
     ///
     /// `random` is any evenly spread number; it decides the length of a wait.
-    pub fn learn(&mut self, answer: &Answer, events: usize, now: Duration, random: u64) -> Fate {
+    pub fn learn(&mut self, answer: &Answer, events: usize, now: Duration, random: u64) -> BatchOutcome {
         match judge(answer, events) {
             Verdict::Delivered => self.delivered(events),
             Verdict::Isolate => {
                 self.suspects = events;
-                Fate::Kept
+                BatchOutcome::Kept
             }
             Verdict::Shrink => {
                 self.ceiling = (events / 2).max(1);
                 self.size = self.size.min(self.ceiling);
-                Fate::Kept
+                BatchOutcome::Kept
             }
             Verdict::DeadLetter { words } => self.dead_letter(words),
             Verdict::Kept(kept) => {
@@ -192,7 +179,8 @@ impl Planner {
                     self.size = (events / 2).max(1);
                     self.passes_to_growth = PASSES_BEFORE_GROWTH;
                 }
-                self.kept(kept, now, random)
+                self.kept(kept, now, random);
+                if answer.leaves_open() { BatchOutcome::Uncertain } else { BatchOutcome::Kept }
             }
         }
     }
@@ -204,7 +192,7 @@ impl Planner {
         }
     }
 
-    fn delivered(&mut self, events: usize) -> Fate {
+    fn delivered(&mut self, events: usize) -> BatchOutcome {
         self.left_queue += events as u64;
         self.suspects = self.suspects.saturating_sub(events);
         self.passes_to_growth = self.passes_to_growth.saturating_sub(1);
@@ -214,10 +202,10 @@ impl Planner {
         }
         self.failures_in_a_row = 0;
         self.refused_in_a_row = 0;
-        Fate::Delivered
+        BatchOutcome::Delivered
     }
 
-    fn dead_letter(&mut self, words: String) -> Fate {
+    fn dead_letter(&mut self, words: String) -> BatchOutcome {
         self.left_queue += 1;
         self.suspects = 0;
         self.refused_in_a_row += 1;
@@ -229,24 +217,23 @@ impl Planner {
             );
             self.end(Outcome::Refused, Some(why.into()), None);
         }
-        Fate::DeadLetter { words }
+        BatchOutcome::DeadLettered { words }
     }
 
-    fn kept(&mut self, kept: Kept, now: Duration, random: u64) -> Fate {
+    fn kept(&mut self, kept: Kept, now: Duration, random: u64) {
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         self.patience_used += now.saturating_sub(self.attempt_began);
         let wait = backoff::delay(self.failures_in_a_row, kept.asked_wait, random);
         let in_time = self.patience_used.saturating_add(wait) <= self.limits.patience;
         if in_time && kept.outcome != Outcome::Refused {
-            self.decided = Some(Step::Wait(wait));
+            self.decided = Some(FlushStep::Wait(wait));
         } else {
             self.end(kept.outcome, Some(kept.why), kept.asked_wait);
         }
-        Fate::Kept
     }
 
-    fn end(&mut self, outcome: Outcome, why: Option<Why>, asked_wait: Option<Duration>) -> Step {
-        let done = Step::Done(Ending { outcome, why, asked_wait });
+    fn end(&mut self, outcome: Outcome, why: Option<Why>, asked_wait: Option<Duration>) -> FlushStep {
+        let done = FlushStep::Done(Ending { outcome, why, asked_wait });
         self.decided = Some(done.clone());
         done
     }

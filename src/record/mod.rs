@@ -22,6 +22,7 @@ pub mod identity;
 pub mod message;
 pub mod network;
 pub mod observe;
+pub mod outcome;
 pub mod sources;
 pub mod version;
 
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use host::System;
+pub use outcome::BatchOutcome;
 
 /// One value of a record, as a rule of the catalogue read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

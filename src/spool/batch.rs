@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use super::error::SpoolError;
-use super::ledger::Fate;
+use super::ledger::LedgerReason;
 use super::queue::{Queued, Span, Spool};
 use super::state::DeadLetter;
+use crate::record::BatchOutcome;
 
 /// PostHog moves an event that is more than 23 hours ahead of its clock to its own now, which would be another time than the one
 /// recorded. So records stamped further ahead, by a clock that was wrong, are held until their time comes, and never restamped.
@@ -19,15 +20,6 @@ pub(super) const MOST_AHEAD_MS: i64 = 23 * 3600 * 1000;
 /// Whether a record was stamped too far in the future to be sent now; both times in milliseconds since 1970.
 pub fn is_ahead(timestamp_ms: i64, now_ms: i64) -> bool {
     timestamp_ms > now_ms.saturating_add(MOST_AHEAD_MS)
-}
-
-/// What became of a record that was sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Settled {
-    /// PostHog took it.
-    Delivered,
-    /// Refused alone, with the server's words.
-    Dead(String),
 }
 
 impl Spool {
@@ -83,49 +75,46 @@ impl Spool {
         self.state.commit()
     }
 
-    /// Takes note of what became of a batch. Records that were purged meanwhile are passed over; what is not named stays queued.
-    pub fn settle(&mut self, settled: &[(Queued, Settled)]) -> Result<(), SpoolError> {
-        let (mut delivered, mut dead) = (Span::default(), Span::default());
-        let mut used = BTreeSet::new();
-        self.note_left(&self.delivered_uuids(settled))?;
-        for (queued, fate) in settled {
-            let Some(at) = self.place_of(queued.seq) else {
-                continue;
-            };
-            match fate {
-                Settled::Delivered => {
-                    self.mark_done(at, queued.seq);
-                    used.insert((&queued.record.instance, &queued.record.draft.id));
-                    delivered.add(queued.record.timestamp_ms);
-                }
-                Settled::Dead(words) => {
-                    let attempts = self.state.meta.attempts.get(&queued.seq).copied().unwrap_or(1);
-                    let letter =
-                        DeadLetter { at_ms: Some(self.now_ms), words: Some(words.clone()), attempts };
-                    self.state.meta.in_flight.remove(queued.seq);
-                    self.state.put_dead(queued.seq, &letter);
-                    self.witness.segments[at].dead.insert(queued.seq);
-                    dead.add(queued.record.timestamp_ms);
-                }
+    /// Notes what became of a batch. Records that were purged meanwhile are passed over.
+    pub fn acknowledge(&mut self, batch: &[Queued], outcome: &BatchOutcome) -> Result<(), SpoolError> {
+        match outcome {
+            BatchOutcome::Delivered => self.delivered(batch),
+            BatchOutcome::DeadLettered { words } => self.dead_lettered(batch, words),
+            BatchOutcome::Kept => {
+                batch.iter().for_each(|queued| _ = self.state.meta.in_flight.remove(queued.seq));
+                Ok(())
             }
+            BatchOutcome::Uncertain => Ok(()),
+        }
+    }
+
+    fn delivered(&mut self, batch: &[Queued]) -> Result<(), SpoolError> {
+        let present: Vec<&Queued> = batch.iter().filter(|it| self.place_of(it.seq).is_some()).collect();
+        let uuids: Vec<&str> = present.iter().map(|it| it.record.uuid.as_str()).collect();
+        self.note_left(&uuids)?;
+        let (mut used, mut span) = (BTreeSet::new(), Span::default());
+        for queued in present {
+            let Some(at) = self.place_of(queued.seq) else { continue };
+            self.mark_done(at, queued.seq);
+            used.insert((&queued.record.instance, &queued.record.draft.id));
+            span.add(queued.record.timestamp_ms);
         }
         used.into_iter().try_for_each(|(instance, id)| self.delivered_with(instance, id))?;
-        self.enter(Fate::Delivered, delivered)?;
-        self.enter(Fate::DeadLettered, dead)
+        self.enter(LedgerReason::Delivered, span)
     }
 
-    /// The uuids of those that were delivered and not purged meanwhile.
-    fn delivered_uuids<'a>(&self, settled: &'a [(Queued, Settled)]) -> Vec<&'a str> {
-        let delivered = settled.iter().filter(|(_, fate)| *fate == Settled::Delivered);
-        let there = delivered.filter(|(queued, _)| self.place_of(queued.seq).is_some());
-        there.map(|(queued, _)| queued.record.uuid.as_str()).collect()
-    }
-
-    /// Takes note that a batch did not arrive. Without this it counts as one that may have.
-    pub fn give_up_batch(&mut self, batch: &[Queued]) {
+    fn dead_lettered(&mut self, batch: &[Queued], words: &str) -> Result<(), SpoolError> {
+        let mut span = Span::default();
         for queued in batch {
+            let Some(at) = self.place_of(queued.seq) else { continue };
+            let attempts = self.state.meta.attempts.get(&queued.seq).copied().unwrap_or(1);
+            let letter = DeadLetter { at_ms: Some(self.now_ms), words: Some(words.to_owned()), attempts };
             self.state.meta.in_flight.remove(queued.seq);
+            self.state.put_dead(queued.seq, &letter);
+            self.witness.segments[at].dead.insert(queued.seq);
+            span.add(queued.record.timestamp_ms);
         }
+        self.enter(LedgerReason::DeadLettered, span)
     }
 
     /// Puts all dead letters back into the queue; tells how many.

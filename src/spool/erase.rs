@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::check;
 use super::error::{Doing, SpoolError};
-use super::ledger::Fate;
+use super::ledger::LedgerReason;
 use super::queue::{Span, Spool};
 use super::selector::Selector;
 use super::state::{self, Intent, State};
@@ -135,7 +135,7 @@ impl Spool {
             here.add(record.timestamp_ms);
             self.mark_done(at, *seq);
         }
-        self.enter(Fate::Erased, here)?;
+        self.enter(LedgerReason::Erased, here)?;
         keep.retain(|(seq, _)| old.is_live(*seq));
         self.replace_segment(at, &keep)
     }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{Doing, SpoolError};
 use super::lock::Lock;
 use super::queue::Spool;
-use super::retention::Limits;
+use super::retention::SpoolLimits;
 use super::witness::{self, Witness};
 use super::{FORMAT, reconcile, reserve, state, store};
 use crate::rights;
@@ -32,7 +32,7 @@ pub struct SpoolFolder {
     /// The folder.
     pub path: PathBuf,
     /// Its limits.
-    pub limits: Limits,
+    pub limits: SpoolLimits,
     /// How long an opener waits for others.
     pub wait: Duration,
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// How records left the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Fate {
+pub enum LedgerReason {
     /// PostHog took them.
     Delivered,
     /// Purged, by an admin or because consent was withdrawn.
@@ -24,15 +24,15 @@ pub enum Fate {
     DeadLettered,
 }
 
-impl Fate {
+impl LedgerReason {
     /// The word used in `status`.
     pub fn as_str(self) -> &'static str {
         match self {
-            Fate::Delivered => "delivered",
-            Fate::Erased => "erased",
-            Fate::Expired => "expired",
-            Fate::Evicted => "evicted",
-            Fate::DeadLettered => "deadLettered",
+            LedgerReason::Delivered => "delivered",
+            LedgerReason::Erased => "erased",
+            LedgerReason::Expired => "expired",
+            LedgerReason::Evicted => "evicted",
+            LedgerReason::DeadLettered => "deadLettered",
         }
     }
 }
@@ -44,7 +44,7 @@ pub struct LedgerEntry {
     /// When, in milliseconds since 1970; of a sum the last time.
     pub at_ms: i64,
     /// How.
-    pub fate: Fate,
+    pub fate: LedgerReason,
     /// How many records.
     pub records: u64,
     /// Time of the oldest of them.

@@ -43,7 +43,7 @@ const GRACE_MS: i64 = 24 * 3600 * 1000;
 impl Spool {
     /// Whether a record was delivered or erased here: if so, an import leaves it out. Known of the newest 65,536 that left,
     /// and no longer than records are kept waiting (the retention); fewer where the limit on bytes is narrow.
-    pub fn has_left(&mut self, uuid: &Uuid) -> Result<bool, SpoolError> {
+    pub fn is_in_dedup(&mut self, uuid: &Uuid) -> Result<bool, SpoolError> {
         self.left.contains(uuid)
     }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::error::SpoolError;
-use super::ledger::Fate;
+use super::ledger::LedgerReason;
 use super::queue::{Span, Spool};
 use super::reserve;
-use super::retention::{self, Part, Step};
+use super::retention::{self, Part, RetentionStep};
 use super::store::{Go, LOG_PIECE};
 use super::witness::Entry;
 
@@ -30,19 +30,19 @@ impl Spool {
         let mut complete = true;
         for step in self.planned(&newest)? {
             match step {
-                Step::Drop { number, fate } => self.let_go(number, u64::MAX, fate, |_| true)?,
-                Step::Expire { number, before_ms } => {
+                RetentionStep::Drop { number, fate } => self.let_go(number, u64::MAX, fate, |_| true)?,
+                RetentionStep::Expire { number, before_ms } => {
                     self.expire(number, before_ms)?;
                     complete = false;
                 }
-                Step::Trim { number, records } => {
-                    self.let_go(number, records, Fate::Evicted, |seq| !newest.contains(&seq))?;
+                RetentionStep::Trim { number, records } => {
+                    self.let_go(number, records, LedgerReason::Evicted, |seq| !newest.contains(&seq))?;
                 }
-                Step::TrimNewest { number, records } => {
-                    self.let_go(number, records, Fate::Evicted, |_| true)?;
+                RetentionStep::TrimNewest { number, records } => {
+                    self.let_go(number, records, LedgerReason::Evicted, |_| true)?;
                 }
-                Step::Shrink { number } => {
-                    self.let_go(number, u64::MAX, Fate::Evicted, |seq| !newest.contains(&seq))?;
+                RetentionStep::Shrink { number } => {
+                    self.let_go(number, u64::MAX, LedgerReason::Evicted, |seq| !newest.contains(&seq))?;
                     self.shrink(number)?;
                 }
             }
@@ -51,7 +51,7 @@ impl Spool {
     }
 
     /// What would leave if the limits were kept now, oldest first.
-    pub fn plan(&mut self) -> Result<Vec<Step>, SpoolError> {
+    pub fn plan(&mut self) -> Result<Vec<RetentionStep>, SpoolError> {
         let newest = self.newest_of_instances()?;
         self.planned(&newest)
     }
@@ -77,7 +77,7 @@ impl Spool {
             && age <= self.limits.retention.as_millis()
     }
 
-    fn planned(&mut self, newest: &BTreeSet<u64>) -> Result<Vec<Step>, SpoolError> {
+    fn planned(&mut self, newest: &BTreeSet<u64>) -> Result<Vec<RetentionStep>, SpoolError> {
         let part = |entry: &Entry| Part {
             number: entry.number,
             live: entry.live(),
@@ -107,7 +107,7 @@ impl Spool {
         &mut self,
         number: u64,
         most: u64,
-        fate: Fate,
+        fate: LedgerReason,
         may_go: impl Fn(u64) -> bool,
     ) -> Result<(), SpoolError> {
         let Some(at) = self.place_of_segment(number) else { return Ok(()) };
@@ -138,7 +138,7 @@ impl Spool {
             }
             Ok(Go::On)
         })?;
-        self.let_go(number, u64::MAX, Fate::Expired, |seq| expired.contains(&seq))?;
+        self.let_go(number, u64::MAX, LedgerReason::Expired, |seq| expired.contains(&seq))?;
         self.witness.segments[at].oldest_ms = oldest_ms.max(before_ms);
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::batch::{MOST_AHEAD_MS, is_ahead};
 use super::error::SpoolError;
 use super::ledger::LedgerEntry;
 use super::queue::Spool;
-use super::state::{FlushMemory, IdHistory, Instance, LineMemory, Problem};
+use super::state::{FlushMemory, IdHistory, Instance, LinkState, Problem};
 use super::witness::Entry;
 use crate::record::identity::Fingerprint;
 
@@ -67,12 +67,12 @@ impl Spool {
     }
 
     /// What the forwarder remembers of the line.
-    pub fn line_memory(&self) -> Result<LineMemory, SpoolError> {
+    pub fn link_state(&self) -> Result<LinkState, SpoolError> {
         self.state.line()
     }
 
     /// Remembers the line.
-    pub fn put_line_memory(&mut self, line: &LineMemory) -> Result<(), SpoolError> {
+    pub fn put_link_state(&mut self, line: &LinkState) -> Result<(), SpoolError> {
         self.state.put_line(line)
     }
 

@@ -76,16 +76,16 @@ mod store;
 mod view;
 mod witness;
 
-pub use batch::{Settled, is_ahead};
+pub use batch::is_ahead;
 pub use erase::{Delivered, Receipt};
 pub use error::SpoolError;
 pub use folder::{FlushTurn, SpoolFolder};
-pub use ledger::{Fate, LedgerEntry};
+pub use ledger::{LedgerEntry, LedgerReason};
 pub use memory::Counts;
 pub use queue::{Queued, Spool};
-pub use retention::{Limits, Step};
+pub use retention::{RetentionStep, SpoolLimits};
 pub use selector::Selector;
-pub use state::{DeadLetter, FlushMemory, IdHistory, Instance, LineMemory, Pin, Problem};
+pub use state::{DeadLetter, FlushMemory, IdHistory, Instance, LinkState, Pin, Problem};
 pub use view::SpoolView;
 
 /// The format of the spool folder that this version writes.

@@ -10,10 +10,10 @@ use uuid::{NoContext, Timestamp, Uuid};
 use super::check::Check;
 use super::error::SpoolError;
 use super::frame::Header;
-use super::ledger::{Fate, LedgerEntry};
+use super::ledger::{LedgerEntry, LedgerReason};
 use super::left::Left;
 use super::lock::Lock;
-use super::retention::Limits;
+use super::retention::SpoolLimits;
 use super::segment::{self, Segment};
 use super::state::{DeadLetter, State};
 use super::store::{self, Go};
@@ -36,7 +36,7 @@ pub struct Spool {
     /// The witness as it is on disk.
     pub(super) written: Option<Witness>,
     pub(super) open: Option<Segment>,
-    pub(super) limits: Limits,
+    pub(super) limits: SpoolLimits,
     pub(super) now_ms: i64,
     pub(super) doomed: Vec<u64>,
     /// Bytes of the reserve that were given up to open it.
@@ -80,7 +80,7 @@ impl Spool {
     /// A spool whose parts were found sound and in agreement.
     pub(super) fn opened(
         folder: &Path,
-        limits: Limits,
+        limits: SpoolLimits,
         lock: Lock,
         state: State,
         witness: Witness,
@@ -242,7 +242,7 @@ impl Spool {
     }
 
     /// Enters a step in the ledger, unless it concerns no record.
-    pub(super) fn enter(&mut self, fate: Fate, span: Span) -> Result<(), SpoolError> {
+    pub(super) fn enter(&mut self, fate: LedgerReason, span: Span) -> Result<(), SpoolError> {
         let Span { records, oldest_ms, newest_ms } = span;
         if records == 0 {
             return Ok(());

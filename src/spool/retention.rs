@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ledger::Fate;
+use super::ledger::LedgerReason;
 
 /// The limits of a spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
+pub struct SpoolLimits {
     /// Bytes of the folder's files.
     pub max_bytes: u64,
     /// Records in the queue, dead ones included.
@@ -22,7 +22,7 @@ pub struct Limits {
     pub retention: Duration,
 }
 
-impl Limits {
+impl SpoolLimits {
     /// The time before which records have expired now.
     pub(super) fn expired_before(&self, now_ms: i64) -> i64 {
         now_ms.saturating_sub(i64::try_from(self.retention.as_millis()).unwrap_or(i64::MAX))
@@ -48,13 +48,13 @@ pub struct Part {
 
 /// One step of a plan. The records that leave are the oldest of the segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum RetentionStep {
     /// All that is left of the segment leaves.
     Drop {
         /// The segment.
         number: u64,
         /// Why.
-        fate: Fate,
+        fate: LedgerReason,
     },
     /// Those from before this time leave. How many they are shows only then, so the plan ends here, and another follows.
     Expire {
@@ -84,15 +84,19 @@ pub enum Step {
     },
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for RetentionStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::Drop { number, fate } => write!(f, "all of segment {number} leaves ({})", fate.as_str()),
-            Step::Expire { number, .. } => write!(f, "what is too old in segment {number} leaves (expired)"),
-            Step::Trim { number, records } | Step::TrimNewest { number, records } => {
+            RetentionStep::Drop { number, fate } => {
+                write!(f, "all of segment {number} leaves ({})", fate.as_str())
+            }
+            RetentionStep::Expire { number, .. } => {
+                write!(f, "what is too old in segment {number} leaves (expired)")
+            }
+            RetentionStep::Trim { number, records } | RetentionStep::TrimNewest { number, records } => {
                 write!(f, "the {records} oldest records of segment {number} leave (evicted)")
             }
-            Step::Shrink { number } => {
+            RetentionStep::Shrink { number } => {
                 write!(f, "segment {number} leaves (evicted), but for the newest record of each instance")
             }
         }
@@ -104,7 +108,13 @@ const SMALL: u64 = 640 * 1024;
 
 /// What has to leave so that the limits hold. `other_bytes` are the folder's bytes outside of segments; `expire` is false
 /// while the clock is in doubt.
-pub fn plan(parts: &[Part], other_bytes: u64, limits: &Limits, now_ms: i64, expire: bool) -> Vec<Step> {
+pub fn plan(
+    parts: &[Part],
+    other_bytes: u64,
+    limits: &SpoolLimits,
+    now_ms: i64,
+    expire: bool,
+) -> Vec<RetentionStep> {
     let mut plan = Plan { parts: parts.to_vec(), other_bytes, steps: Vec::new() };
     if expire && plan.expire(limits.expired_before(now_ms)) {
         return plan.steps;
@@ -118,7 +128,7 @@ struct Plan {
     /// What is left after the steps so far, oldest first.
     parts: Vec<Part>,
     other_bytes: u64,
-    steps: Vec<Step>,
+    steps: Vec<RetentionStep>,
 }
 
 impl Plan {
@@ -126,10 +136,10 @@ impl Plan {
     fn expire(&mut self, before_ms: i64) -> bool {
         let expired = self.parts.iter().take_while(|part| part.newest_ms < before_ms).count();
         for part in self.parts.drain(..expired) {
-            self.steps.push(Step::Drop { number: part.number, fate: Fate::Expired });
+            self.steps.push(RetentionStep::Drop { number: part.number, fate: LedgerReason::Expired });
         }
         let partly = self.parts.first().filter(|part| part.oldest_ms < before_ms).map(|part| part.number);
-        self.steps.extend(partly.map(|number| Step::Expire { number, before_ms }));
+        self.steps.extend(partly.map(|number| RetentionStep::Expire { number, before_ms }));
         partly.is_some()
     }
 
@@ -138,7 +148,7 @@ impl Plan {
         for part in &mut self.parts {
             let records = excess.min(part.live - part.newest_of_instance);
             if records > 0 {
-                self.steps.push(Step::Trim { number: part.number, records });
+                self.steps.push(RetentionStep::Trim { number: part.number, records });
                 part.live -= records;
                 excess -= records;
             }
@@ -146,7 +156,7 @@ impl Plan {
         for part in &mut self.parts {
             let records = excess.min(part.live);
             if records > 0 {
-                self.steps.push(Step::TrimNewest { number: part.number, records });
+                self.steps.push(RetentionStep::TrimNewest { number: part.number, records });
                 part.live -= records;
                 part.newest_of_instance = part.live.min(part.newest_of_instance);
                 excess -= records;
@@ -165,11 +175,11 @@ impl Plan {
                 return;
             }
             if part.newest_of_instance == 0 {
-                self.steps.push(Step::Drop { number: part.number, fate: Fate::Evicted });
+                self.steps.push(RetentionStep::Drop { number: part.number, fate: LedgerReason::Evicted });
                 excess = excess.saturating_sub(part.bytes);
                 (part.live, part.bytes) = (0, 0);
             } else if part.bytes > SMALL && part.live > part.newest_of_instance {
-                self.steps.push(Step::Shrink { number: part.number });
+                self.steps.push(RetentionStep::Shrink { number: part.number });
                 excess = excess.saturating_sub(part.bytes - SMALL);
                 (part.live, part.bytes) = (part.newest_of_instance, SMALL);
             }
@@ -178,7 +188,7 @@ impl Plan {
             if excess == 0 {
                 return;
             }
-            self.steps.push(Step::Drop { number: part.number, fate: Fate::Evicted });
+            self.steps.push(RetentionStep::Drop { number: part.number, fate: LedgerReason::Evicted });
             excess = excess.saturating_sub(part.bytes);
         }
     }
@@ -191,8 +201,8 @@ mod tests {
     const DAY: i64 = 24 * 3600 * 1000;
     const MIB: u64 = 1024 * 1024;
 
-    fn limits(max_records: u64, max_bytes: u64) -> Limits {
-        Limits { max_bytes, max_records, retention: Duration::from_secs(10 * 24 * 3600) }
+    fn limits(max_records: u64, max_bytes: u64) -> SpoolLimits {
+        SpoolLimits { max_bytes, max_records, retention: Duration::from_secs(10 * 24 * 3600) }
     }
 
     /// Segments of 4 MiB with so many records, of which so many are the newest of their instances.
@@ -208,12 +218,12 @@ mod tests {
         sizes.iter().copied().enumerate().map(part).collect()
     }
 
-    fn planned(sizes: &[(u64, u64)], limits: &Limits) -> Vec<Step> {
+    fn planned(sizes: &[(u64, u64)], limits: &SpoolLimits) -> Vec<RetentionStep> {
         plan(&parts(sizes), 0, limits, 91 * DAY, true)
     }
 
-    fn evicted(number: u64) -> Step {
-        Step::Drop { number, fate: Fate::Evicted }
+    fn evicted(number: u64) -> RetentionStep {
+        RetentionStep::Drop { number, fate: LedgerReason::Evicted }
     }
 
     #[test]
@@ -223,7 +233,7 @@ mod tests {
 
     #[test]
     fn the_oldest_leave_first_and_no_more_than_needed() {
-        let trim = |number, records| Step::Trim { number, records };
+        let trim = |number, records| RetentionStep::Trim { number, records };
         assert_eq!(planned(&[(10, 0), (10, 0), (5, 1)], &limits(12, u64::MAX)), [trim(1, 10), trim(2, 3)]);
         assert_eq!(planned(&[(10, 0), (10, 0), (5, 1)], &limits(100, 8 * MIB)), [evicted(1)]);
         assert_eq!(planned(&[(10, 1)], &limits(100, 50)), [], "the last one stays for bytes");
@@ -232,24 +242,27 @@ mod tests {
     #[test]
     fn the_newest_record_of_each_instance_leaves_last() {
         let steps = planned(&[(10, 2), (10, 1)], &limits(5, u64::MAX));
-        assert_eq!(steps, [Step::Trim { number: 1, records: 8 }, Step::Trim { number: 2, records: 7 }]);
+        assert_eq!(
+            steps,
+            [RetentionStep::Trim { number: 1, records: 8 }, RetentionStep::Trim { number: 2, records: 7 }]
+        );
         let steps = planned(&[(2, 2), (1, 1)], &limits(1, u64::MAX));
-        assert_eq!(steps, [Step::TrimNewest { number: 1, records: 2 }], "when nothing else is left");
+        assert_eq!(steps, [RetentionStep::TrimNewest { number: 1, records: 2 }], "when nothing else is left");
         let steps = planned(&[(10, 1), (10, 0), (10, 1)], &limits(100, 5 * MIB));
-        assert_eq!(steps, [Step::Shrink { number: 1 }, evicted(2)], "bytes as well");
+        assert_eq!(steps, [RetentionStep::Shrink { number: 1 }, evicted(2)], "bytes as well");
         let steps = planned(&[(10, 1), (10, 1), (10, 1)], &limits(100, 5 * MIB));
-        let shrink = |number| Step::Shrink { number };
+        let shrink = |number| RetentionStep::Shrink { number };
         assert_eq!(steps, [shrink(1), shrink(2), evicted(1)], "when nothing else is left");
     }
 
     #[test]
     fn what_is_older_than_the_retention_expires_unless_the_clock_is_in_doubt() {
-        let expired = |number| Step::Drop { number, fate: Fate::Expired };
+        let expired = |number| RetentionStep::Drop { number, fate: LedgerReason::Expired };
         let limits = limits(9, u64::MAX);
         let old = parts(&[(1, 0), (1, 1)]);
         assert_eq!(plan(&old, 0, &limits, 101 * DAY, true), [expired(1), expired(2)]);
         assert_eq!(plan(&old, 0, &limits, 101 * DAY, false), []);
-        let front = Step::Expire { number: 1, before_ms: 90 * DAY };
+        let front = RetentionStep::Expire { number: 1, before_ms: 90 * DAY };
         assert_eq!(
             plan(&old, 0, &limits, 100 * DAY, true),
             [front],
@@ -269,7 +282,9 @@ mod tests {
             let most = number % 23;
             let left: u64 =
                 planned(&sizes, &limits(most, u64::MAX)).iter().fold(all, |left, step| match step {
-                    Step::Trim { records, .. } | Step::TrimNewest { records, .. } => left - records,
+                    RetentionStep::Trim { records, .. } | RetentionStep::TrimNewest { records, .. } => {
+                        left - records
+                    }
                     other => panic!("{other:?}"),
                 });
             assert_eq!(left, all.min(most), "{sizes:?}");

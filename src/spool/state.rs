@@ -6,7 +6,7 @@
 //!
 //! Changes collect in memory and become durable together in [`State::commit`].
 //!
-//! Keys: `m` the [`Meta`], `c` the clock's [`Era`], `h` the host's [`Fingerprint`], `f` the [`LineMemory`], `i` + name an [`Instance`], `d` + hex id an
+//! Keys: `m` the [`Meta`], `c` the clock's [`Era`], `h` the host's [`Fingerprint`], `f` the [`LinkState`], `i` + name an [`Instance`], `d` + hex id an
 //! [`IdHistory`], `x` + sequence number a [`DeadLetter`], `l` + number a [`LedgerEntry`], `e` + fate
 //! the sum of earlier ones.
 
@@ -31,7 +31,7 @@ use crate::record::{Draft, Record};
 pub(super) use rebuild::restore;
 use table::Table;
 
-pub use values::{DeadLetter, FlushMemory, IdHistory, Instance, LineMemory, Pin, Problem};
+pub use values::{DeadLetter, FlushMemory, IdHistory, Instance, LinkState, Pin, Problem};
 pub(super) use values::{Intent, Meta};
 
 const VERSION: u8 = 1;
@@ -53,7 +53,7 @@ pub(super) struct State {
     /// The sums of its earlier entries, by fate.
     earlier: Table<LedgerEntry>,
     clock: Table<Era>,
-    line: Table<LineMemory>,
+    line: Table<LinkState>,
     /// The last draft of each instance whose digest is not in its entry yet: a digest takes longer than all else that the summary
     /// does for a record, and only the last one counts.
     undigested: BTreeMap<String, Draft>,
@@ -184,11 +184,11 @@ impl State {
 
     // The line -------------------------------------------------------------------------------------------------------
 
-    pub(super) fn line(&self) -> Result<LineMemory, SpoolError> {
+    pub(super) fn line(&self) -> Result<LinkState, SpoolError> {
         Ok(self.line.get(&self.store, b"")?.unwrap_or_default())
     }
 
-    pub(super) fn put_line(&mut self, line: &LineMemory) -> Result<(), SpoolError> {
+    pub(super) fn put_line(&mut self, line: &LinkState) -> Result<(), SpoolError> {
         if self.line()? != *line {
             self.line.put(b"", line.clone());
         }

@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 
+use salver::record::BatchOutcome;
 use salver::record::{Draft, Reason, Record};
-use salver::spool::{Selector, Settled, SpoolFolder};
+use salver::spool::{Selector, SpoolFolder};
 
 use super::dice::Dice;
 use super::drafts::draft;
@@ -86,7 +87,7 @@ fn deliver(folder: &SpoolFolder, dice: &mut Dice) {
     spool.begin(&batch).unwrap();
     let named = uuids(batch.iter().map(|it| &it.record));
     say(&format!("delivering {named}"));
-    spool.settle(&batch.into_iter().map(|it| (it, Settled::Delivered)).collect::<Vec<_>>()).unwrap();
+    spool.acknowledge(&batch, &BatchOutcome::Delivered).unwrap();
     spool.close().unwrap();
     say(&format!("delivered {named}"));
 }
@@ -97,8 +98,7 @@ fn refuse(folder: &SpoolFolder) {
     let batch = spool.next_batch(1, &BTreeSet::new()).unwrap();
     spool.begin(&batch).unwrap();
     let named = uuids(batch.iter().map(|it| &it.record));
-    let refused = |it| (it, Settled::Dead("400 Bad Request".into()));
-    spool.settle(&batch.into_iter().map(refused).collect::<Vec<_>>()).unwrap();
+    spool.acknowledge(&batch, &BatchOutcome::DeadLettered { words: "400 Bad Request".into() }).unwrap();
     spool.close().unwrap();
     say(&format!("refused {named}"));
 }

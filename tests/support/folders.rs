@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use salver::spool::{Limits, Queued, Spool, SpoolError, SpoolFolder};
+use salver::spool::{Queued, Spool, SpoolError, SpoolFolder, SpoolLimits};
 
 /// The present, for tests that do not care.
 pub const NOW: i64 = 1_800_000_000_000;
@@ -12,7 +12,7 @@ pub const NOW: i64 = 1_800_000_000_000;
 pub fn spool_folder(path: &Path) -> SpoolFolder {
     SpoolFolder {
         path: path.to_owned(),
-        limits: Limits {
+        limits: SpoolLimits {
             max_bytes: 1 << 30,
             max_records: 1 << 20,
             retention: Duration::from_secs(3600 * 24 * 365),

@@ -13,7 +13,7 @@ use crate::cli::output;
 use crate::clock;
 use crate::collect::Collector;
 use crate::forward::answer::{Answer, Body};
-use crate::forward::plan::{Planner, Step};
+use crate::forward::plan::{FlushStep, Planner};
 use crate::forward::wire;
 use crate::settings::Settings;
 use crate::spool::{Queued, SpoolFolder, is_ahead};
@@ -34,14 +34,14 @@ pub(super) fn run(
     let held: BTreeSet<String> = collector.held(folder, targets)?.into_iter().collect();
     let shape = context::shape(settings, &context::shown_key(settings, arguments.reveal));
     let spool = folder.open_existing(clock::now_ms())?;
-    let mut planner = Planner::new(arguments.limits(settings), spool.line_memory()?.batch_events);
+    let mut planner = Planner::new(arguments.limits(settings), spool.link_state()?.batch_events);
     // What may have arrived already is sent once more, before all else.
     let mut again = spool.on_the_wire();
     let mut sent_again = BTreeSet::new();
     spool.close()?;
     let mut from = 0;
     let mut out = output::stdout();
-    while let Step::Send { max_events, .. } = planner.next(Duration::ZERO) {
+    while let FlushStep::Send { max_events, .. } = planner.next(Duration::ZERO) {
         let now_ms = clock::now_ms();
         let mut spool = folder.open_existing(now_ms)?;
         let mut batch: Vec<Queued> = Vec::new();

@@ -3,7 +3,8 @@
 use super::*;
 use crate::forward::answer::{Body, Failure};
 
-const LIMITS: Limits = Limits { batch_events: 2000, patience: Duration::from_secs(10), records: None };
+const LIMITS: FlushLimits =
+    FlushLimits { batch_events: 2000, patience: Duration::from_secs(10), records: None };
 const BROKEN_OFF: Answer = Answer::Unreachable(Failure::BrokenOff);
 
 fn http(status: u16) -> Answer {
@@ -26,31 +27,31 @@ struct Run {
 }
 
 /// Plays a run on the queue 0..records. The clock stands still, the worst case for termination.
-fn play(limits: Limits, records: u32, answer: impl FnMut(&[u32]) -> Answer) -> Run {
+fn play(limits: FlushLimits, records: u32, answer: impl FnMut(&[u32]) -> Answer) -> Run {
     play_on(limits, &mut None, 0..records, answer)
 }
 
 /// Plays a run on any queue, with what the run before learned of the line.
 fn play_on(
-    limits: Limits,
-    line_takes: &mut Option<u64>,
+    limits: FlushLimits,
+    link_takes: &mut Option<u64>,
     records: impl IntoIterator<Item = u32>,
     mut answer: impl FnMut(&[u32]) -> Answer,
 ) -> Run {
-    let mut planner = Planner::new(limits, *line_takes);
+    let mut planner = Planner::new(limits, *link_takes);
     let mut run = Run { left: records.into_iter().collect(), ..Run::default() };
     for turn in 0..1_000_000 {
         match planner.next(Duration::ZERO) {
-            Step::Wait(wait) => {
+            FlushStep::Wait(wait) => {
                 assert!(wait <= backoff::RETRY_AFTER_CAP);
                 run.waited += wait;
             }
-            Step::Done(ending) => {
+            FlushStep::Done(ending) => {
                 run.outcome = Some(ending.outcome);
-                *line_takes = planner.line_takes();
+                *link_takes = planner.link_takes();
                 return run;
             }
-            Step::Send { max_events, .. } => {
+            FlushStep::Send { max_events, .. } => {
                 assert!((1..=limits.batch_events).contains(&max_events));
                 let batch = &run.left[..max_events.min(run.left.len())];
                 if batch.is_empty() {
@@ -59,14 +60,14 @@ fn play_on(
                 }
                 run.batches.push(batch.len());
                 match planner.learn(&answer(batch), batch.len(), Duration::ZERO, turn * 7919) {
-                    Fate::Delivered => {
+                    BatchOutcome::Delivered => {
                         run.delivered.extend(run.left.drain(..run.batches[run.batches.len() - 1]))
                     }
-                    Fate::DeadLetter { .. } => {
+                    BatchOutcome::DeadLettered { .. } => {
                         assert_eq!(batch.len(), 1);
                         run.dead.push(run.left.remove(0));
                     }
-                    Fate::Kept => {}
+                    BatchOutcome::Kept | BatchOutcome::Uncertain => {}
                 }
             }
         }
@@ -109,14 +110,14 @@ fn a_weak_line_shrinks_batches_and_a_good_one_grows_them_again() {
 
 #[test]
 fn a_line_that_takes_few_events_at_a_time_is_drained_by_runs_that_end_at_the_first_failure() {
-    let service = Limits { patience: Duration::ZERO, ..LIMITS };
+    let service = FlushLimits { patience: Duration::ZERO, ..LIMITS };
     for takes in [1, 7, 300, 1999] {
-        let mut line_takes = None;
+        let mut link_takes = None;
         let mut queue: Vec<u32> = (0..10_000).collect();
         let mut delivered = Vec::new();
         let (mut runs, mut requests) = (0, 0);
         while !queue.is_empty() {
-            let run = play_on(service, &mut line_takes, queue, |batch| {
+            let run = play_on(service, &mut link_takes, queue, |batch| {
                 if batch.len() > takes { BROKEN_OFF } else { accepted() }
             });
             delivered.extend(run.delivered);
@@ -133,20 +134,20 @@ fn a_line_that_takes_few_events_at_a_time_is_drained_by_runs_that_end_at_the_fir
 
 #[test]
 fn what_was_learned_of_a_line_is_forgotten_when_a_full_batch_passes() {
-    let service = Limits { patience: Duration::ZERO, ..LIMITS };
-    let mut line_takes = None;
+    let service = FlushLimits { patience: Duration::ZERO, ..LIMITS };
+    let mut link_takes = None;
     for half in [1000, 500, 250] {
-        play_on(service, &mut line_takes, 0..5_000, |_| BROKEN_OFF);
-        assert_eq!(line_takes, Some(half));
+        play_on(service, &mut link_takes, 0..5_000, |_| BROKEN_OFF);
+        assert_eq!(link_takes, Some(half));
     }
     // Neither an outage of another kind nor an empty queue says anything of it.
-    play_on(service, &mut line_takes, 0..5_000, |_| http(503));
-    play_on(service, &mut line_takes, 0..0, |_| accepted());
-    assert_eq!(line_takes, Some(250));
-    let run = play_on(service, &mut line_takes, 0..20_000, |_| accepted());
-    assert_eq!((run.batches[0], line_takes), (250, None));
+    play_on(service, &mut link_takes, 0..5_000, |_| http(503));
+    play_on(service, &mut link_takes, 0..0, |_| accepted());
+    assert_eq!(link_takes, Some(250));
+    let run = play_on(service, &mut link_takes, 0..20_000, |_| accepted());
+    assert_eq!((run.batches[0], link_takes), (250, None));
     // Settings that allow no more than that hold from the start.
-    let fewer = Limits { batch_events: 100, ..service };
+    let fewer = FlushLimits { batch_events: 100, ..service };
     let run = play_on(fewer, &mut Some(250), 0..300, |_| accepted());
     assert_eq!(run.batches, [100, 100, 100]);
 }
@@ -157,14 +158,14 @@ fn patience_bounds_the_waiting_in_all() {
     assert_eq!((run.outcome, run.left.len()), (Some(Outcome::Unreachable), 10));
     assert!(run.waited <= LIMITS.patience && run.batches.len() > 1, "{:?}", run.batches);
 
-    let service = Limits { patience: Duration::ZERO, ..LIMITS };
+    let service = FlushLimits { patience: Duration::ZERO, ..LIMITS };
     let run = play(service, 10, |_| http(503));
     assert_eq!((run.batches.len(), run.waited), (1, Duration::ZERO));
 
     let mut planner = Planner::new(LIMITS, None);
     planner.next(Duration::ZERO);
     planner.learn(&BROKEN_OFF, 10, Duration::from_secs(30), 0);
-    assert!(matches!(planner.next(Duration::from_secs(30)), Step::Done(_)), "the attempt took it all");
+    assert!(matches!(planner.next(Duration::from_secs(30)), FlushStep::Done(_)), "the attempt took it all");
 }
 
 #[test]
@@ -176,16 +177,16 @@ fn a_long_pause_or_a_wrong_setting_ends_the_run_at_once() {
     {
         let mut planner = Planner::new(LIMITS, None);
         planner.next(Duration::ZERO);
-        assert_eq!(planner.learn(&answer, 10, Duration::ZERO, 0), Fate::Kept);
-        let Step::Done(ending) = planner.next(Duration::ZERO) else { panic!("{answer:?}") };
+        assert_eq!(planner.learn(&answer, 10, Duration::ZERO, 0), BatchOutcome::Kept);
+        let FlushStep::Done(ending) = planner.next(Duration::ZERO) else { panic!("{answer:?}") };
         assert_eq!((ending.outcome, ending.asked_wait), (outcome, asked_wait));
-        assert_eq!(planner.next(Duration::ZERO), Step::Done(ending));
+        assert_eq!(planner.next(Duration::ZERO), FlushStep::Done(ending));
     }
 }
 
 #[test]
 fn limits_and_empty_queues_end_the_run() {
-    let run = play(Limits { records: Some(2500), ..LIMITS }, 10_000, |_| accepted());
+    let run = play(FlushLimits { records: Some(2500), ..LIMITS }, 10_000, |_| accepted());
     assert_eq!((run.batches, run.outcome), (vec![2000, 500], Some(Outcome::Limit)));
     assert_eq!(play(LIMITS, 0, |_| accepted()).outcome, Some(Outcome::Empty));
     assert_eq!(play(LIMITS, 1, |_| accepted()).outcome, Some(Outcome::Drained));

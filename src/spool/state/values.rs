@@ -87,7 +87,7 @@ pub struct FlushMemory {
 /// What the forwarder remembers of the line. An entry of its own: the shape of [`FlushMemory`] is fixed with format 1, and a
 /// salver that does not know this one passes over it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct LineMemory {
+pub struct LinkState {
     /// The most events that got through at once, where that is fewer than a full batch.
     pub batch_events: Option<u64>,
     /// Why the last run kept records, with the next step; nothing of what a server said, which could quote a record.
