@@ -231,9 +231,7 @@ impl Forwarding {
     /// How long the spool says to wait, if it does.
     fn not_before(&self) -> Result<Option<Duration>, SpoolError> {
         let now_ms = clock::now_ms();
-        let mut spool = self.means.folder.open_to_release(now_ms)?;
-        let next = spool.flush_memory().next_attempt_ms;
-        spool.close()?;
+        let next = self.means.folder.read(now_ms)?.flush_memory().next_attempt_ms;
         let left = next.and_then(|next| u64::try_from(next.saturating_sub(now_ms)).ok());
         Ok(left.filter(|left| *left > 0).map(Duration::from_millis))
     }

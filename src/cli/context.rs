@@ -12,7 +12,7 @@ use crate::forward::transport::{Endpoint, EndpointSettings};
 use crate::forward::wire::Shape;
 use crate::record::catalogue::Catalogue;
 use crate::settings::{self, FlushMode, Instance, Overrides, Resolved, Settings};
-use crate::spool::{SpoolFolder, SpoolLimits, SpoolView};
+use crate::spool::{SpoolFolder, SpoolLimits};
 use crate::target::Target;
 
 /// The arguments that all commands share.
@@ -80,14 +80,6 @@ impl Context {
         }
     }
 
-    /// Says that a spool is shown which cannot be written to, and what is not known of it.
-    pub fn say_read_only(&self, settings: &Settings, view: &SpoolView) {
-        if !self.quiet {
-            let folder = Context::folder(settings);
-            eprintln!("salver: {}: {}", folder.path.display(), read_only(&folder, view));
-        }
-    }
-
     /// Looks and records.
     pub fn collector(settings: &Settings) -> Result<Collector> {
         let catalogue = Catalogue::load(&settings.catalogues)?;
@@ -134,18 +126,6 @@ pub fn shape(settings: &Settings, api_key: &str) -> Shape {
 pub fn shown_key(settings: &Settings, reveal: bool) -> String {
     let key = settings.posthog.api_key.as_ref().filter(|_| reveal);
     key.map_or("***", |key| key.expose()).to_owned()
-}
-
-/// What is to be known of a spool that cannot be written to, before anything is read from it.
-pub fn read_only(folder: &SpoolFolder, view: &SpoolView) -> String {
-    let why = match view.is_full() {
-        true => disk_full(folder),
-        false => format!("the spool is read-only ({})", view.cause()),
-    };
-    format!(
-        "{why}; it is shown as its witness knows it: how often each record was sent, why it was refused \
-         and how the last flush ended is not known"
-    )
 }
 
 /// What is to be known of a spool whose disk is full.

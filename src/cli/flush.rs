@@ -65,7 +65,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     }
     let mut spool = folder.open_to_release(clock::now_ms())?;
     if arguments.retry_dead {
-        let revived = spool.revive_dead()?;
+        let revived = spool.revive_dead();
         if !context.quiet {
             eprintln!("{revived} dead letters are back in the queue.");
         }

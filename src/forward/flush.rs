@@ -180,7 +180,7 @@ impl<'a, 'c> Run<'a, 'c> {
         }
         let mut spool = self.acknowledge()?;
         let why = self.report.why.as_ref().map(|why| why.text.clone());
-        spool.put_link_state(&LinkState { batch_events: self.planner.link_takes(), why })?;
+        spool.put_link_state(LinkState { batch_events: self.planner.link_takes(), why });
         conclude(&mut spool, &mut self.report)?;
         spool.close()?;
         Ok(self.report)
@@ -189,10 +189,7 @@ impl<'a, 'c> Run<'a, 'c> {
 
 /// What earlier runs learned of the line.
 fn link_state(line: &Line<'_>) -> Result<LinkState, SpoolError> {
-    let spool = line.folder.open_to_release(clock::now_ms())?;
-    let memory = spool.link_state()?;
-    spool.close()?;
-    Ok(memory)
+    Ok(line.folder.read(clock::now_ms())?.link_state().clone())
 }
 
 /// Takes the next records and writes their request; what it carries is noted as under way.
@@ -221,7 +218,7 @@ fn conclude(spool: &mut Spool, report: &mut Report) -> Result<(), SpoolError> {
     (report.remaining, report.dead) = (counts.queued, counts.dead);
     report.ahead = spool.ahead()?;
     let now_ms = clock::now_ms();
-    let memory = spool.flush_memory();
+    let memory = spool.flush_memory_mut();
     let failed = matches!(report.outcome, Outcome::Unreachable | Outcome::Refused | Outcome::Throttled);
     memory.last_attempt_ms = Some(now_ms);
     memory.last_outcome = Some(report.outcome.to_string());

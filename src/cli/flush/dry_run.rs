@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -33,19 +34,17 @@ pub(super) fn run(
 ) -> Result<Ended> {
     let held: BTreeSet<String> = collector.held(folder, targets)?.into_iter().collect();
     let shape = context::shape(settings, &context::shown_key(settings, arguments.reveal));
-    let spool = folder.open_existing(clock::now_ms())?;
-    let mut planner = Planner::new(arguments.limits(settings), spool.link_state()?.batch_events);
+    let mut spool = folder.read(clock::now_ms())?;
+    let mut planner = Planner::new(arguments.limits(settings), spool.link_state().batch_events);
     // What may have arrived already is sent once more, before all else.
     let mut again = spool.on_the_wire();
     let mut sent_again = BTreeSet::new();
-    spool.close()?;
     let mut from = 0;
     let mut out = output::stdout();
     while let FlushStep::Send { max_events, .. } = planner.next(Duration::ZERO) {
         let now_ms = clock::now_ms();
-        let mut spool = folder.open_existing(now_ms)?;
         let mut batch: Vec<Queued> = Vec::new();
-        spool.each(from, |queued| {
+        let _ = spool.each(from, max_events as u64, |queued| {
             let ahead = is_ahead(queued.record.timestamp_ms, now_ms);
             let sendable = !ahead && (queued.dead.is_none() || arguments.retry_dead);
             let in_turn = match again.is_empty() {
@@ -55,9 +54,8 @@ pub(super) fn run(
             if sendable && in_turn && !held.contains(&queued.record.instance) {
                 batch.push(queued);
             }
-            batch.len() < max_events
+            if batch.len() < max_events { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        spool.close()?;
         if batch.is_empty() && again.is_empty() {
             break;
         }

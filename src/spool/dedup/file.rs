@@ -1,4 +1,4 @@
-//! The file `left`: digests in chunks that can be appended, behind a header with the key.
+//! The file `dedup`: digests in chunks that can be appended, behind a header with the key.
 //!
 //! ```text
 //! offset  size  content (little endian)
@@ -17,23 +17,24 @@
 //! 24+8*n     4  CRC-32 of everything from offset 4
 //! ```
 //!
-//! Why a plain file: sled takes 2.3 bytes for each byte and writes it again and again; here a step costs one append and one
-//! sync. A chunk that a crash cut off is nothing: whoever appends next finds it and replaces the file.
+//! Why a plain file: sled takes 2.3 bytes for each byte and writes it again and again; here a step
+//! costs one append and one sync. A chunk that a crash cut off is found by the next step, which
+//! replaces the file.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use crate::spool::error::{Doing, SpoolError};
-use crate::spool::sealed;
+use crate::spool::files;
 
 /// The file's name.
-pub(super) const NAME: &str = "left";
+pub(in crate::spool) const NAME: &str = "dedup";
 
 /// Bytes of a digest.
 pub(super) const DIGEST: usize = 8;
 
-/// As long as a block of SHA-256, so that it is used as it is.
+/// As long as a block of SHA-256, so that HMAC uses the key unchanged.
 pub(super) type Key = [u8; 64];
 
 const MAGIC: [u8; 6] = *b"\x89SLVD\n";
@@ -46,7 +47,7 @@ const CHUNK_MAGIC: [u8; 4] = *b"\x89DG\n";
 const CHUNK_HEAD: usize = 24;
 const CHECKSUM: usize = 4;
 
-/// The file as it was read.
+/// The file's content.
 pub(super) struct Content {
     pub key: Key,
     /// Running number of the first digest.
@@ -56,11 +57,11 @@ pub(super) struct Content {
     pub bytes: u64,
     /// Whether there is a file with this key.
     pub is_on_disk: bool,
-    /// Whether some of it is no chunk.
+    /// Whether some bytes are no chunk.
     pub is_torn: bool,
 }
 
-/// What left in one step.
+/// The digests of one step.
 pub(super) struct Chunk {
     pub at_ms: i64,
     /// Running number of the first digest.
@@ -69,7 +70,7 @@ pub(super) struct Chunk {
 }
 
 impl Content {
-    /// Reads what is whole; nothing and a new key where not even the key is.
+    /// Reads the whole chunks; none and a new key if not even the key is whole.
     pub(super) fn read(spool: &Path) -> Result<Content, SpoolError> {
         let path = spool.join(NAME);
         let bytes = match std::fs::read(&path) {
@@ -116,14 +117,14 @@ impl Content {
         self.chunks.last().map_or(self.first, Chunk::next)
     }
 
-    /// Whether digests are missing of those from the first one on, given the number that the next one should have.
+    /// Whether digests are missing between the first one and the one that should be next.
     pub(super) fn lacks_any_before(&self, next: u64) -> bool {
-        let there: u64 = self.chunks.iter().map(|chunk| chunk.digests.len() as u64).sum();
-        self.first + there < self.next().max(next)
+        let present: u64 = self.chunks.iter().map(|chunk| chunk.digests.len() as u64).sum();
+        self.first.saturating_add(present) < self.next().max(next)
     }
 
-    /// Replaces the file by this; tells its length. Durable when it returns, and the old one is whole before.
-    pub(super) fn replace(&self, spool: &Path) -> Result<u64, SpoolError> {
+    /// Replaces the file, durably. Until then the old one is whole.
+    pub(super) fn replace(&self, spool: &Path) -> Result<(), SpoolError> {
         let mut bytes = MAGIC.to_vec();
         bytes.push(VERSION);
         bytes.extend(self.key);
@@ -131,12 +132,11 @@ impl Content {
         let checksum = crc32fast::hash(&bytes[MAGIC.len()..]);
         bytes.extend(checksum.to_le_bytes());
         self.chunks.iter().for_each(|chunk| chunk.put(&mut bytes));
-        sealed::replace(spool, NAME, &bytes)?;
-        Ok(bytes.len() as u64)
+        files::replace(spool, NAME, &bytes)
     }
 }
 
-/// Version, key and first running number, if the header is whole.
+/// Version, key and first running number; `None` if the header is not whole.
 fn header(bytes: &[u8]) -> Option<(u8, Key, u64)> {
     let (body, checksum) = bytes.get(..HEADER)?.split_at(HEADER - CHECKSUM);
     if !body.starts_with(&MAGIC) || crc32fast::hash(&body[MAGIC.len()..]).to_le_bytes() != checksum {
@@ -149,18 +149,16 @@ fn header(bytes: &[u8]) -> Option<(u8, Key, u64)> {
 impl Chunk {
     /// The running number after the last digest.
     pub(super) fn next(&self) -> u64 {
-        self.first + self.digests.len() as u64
+        self.first.saturating_add(self.digests.len() as u64)
     }
 
-    /// Adds it to a spool's file; tells its length. Durable when it returns.
-    pub(super) fn append(&self, spool: &Path) -> Result<u64, SpoolError> {
+    /// Appends to the file, durably.
+    pub(super) fn append(&self, spool: &Path) -> Result<(), SpoolError> {
         let path = spool.join(NAME);
         let mut bytes = Vec::new();
         self.put(&mut bytes);
         let file = File::options().append(true).open(&path);
-        file.and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_data()))
-            .doing("write", &path)?;
-        Ok(bytes.len() as u64)
+        file.and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_data())).doing("write", &path)
     }
 
     fn put(&self, bytes: &mut Vec<u8>) {
@@ -174,7 +172,7 @@ impl Chunk {
         bytes.extend(checksum.to_le_bytes());
     }
 
-    /// The chunk that these bytes begin with, and its length.
+    /// The chunk at the start of these bytes, and its length.
     fn decode(bytes: &[u8]) -> Option<(Chunk, usize)> {
         let head = bytes.get(..CHUNK_HEAD).filter(|head| head.starts_with(&CHUNK_MAGIC))?;
         let count = u32::from_le_bytes(head[4..8].try_into().ok()?) as usize;

@@ -1,23 +1,21 @@
-//! What the summary keeps, each with its units.
+//! What the manifest keeps for the other stages, each with its units.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use crate::record::identity::Readable;
-use crate::spool::ranges::Ranges;
-use crate::spool::selector::Selector;
+use crate::spool::times::UsedTimes;
 
 /// What the spool remembers of an instance between two looks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Instance {
-    /// The service, as last seen.
+    /// As last seen.
     pub service: String,
-    /// Its release, as last seen.
+    /// The release, as last seen.
     pub service_version: String,
-    /// The config files, as last looked at.
-    pub config_files: Vec<PathBuf>,
+    /// The config files, as last looked at. A path that is not UTF-8 has replacement characters.
+    pub config_files: Vec<String>,
     /// Whether the last look collected.
     pub collecting: bool,
     /// Why it does or does not collect, for `status`.
@@ -39,9 +37,10 @@ pub struct Instance {
 pub struct Pin {
     /// 64 lower-case hex digits.
     pub id: String,
-    /// Which inputs were readable when it was made; unknown after the summary was lost.
+    /// Which inputs were readable when it was made; unknown where it was taken from a record.
     pub readable: Option<Readable>,
-    /// A record with it has left the building, or an admin adopted it: it stays, whatever becomes readable.
+    /// A record with it has left the building, or an admin adopted it: it stays, whatever becomes
+    /// readable.
     pub fixed: bool,
 }
 
@@ -50,22 +49,24 @@ pub struct Pin {
 pub struct IdHistory {
     /// The instances whose records carried it.
     pub instances: BTreeSet<String>,
-    /// The first and the last record with it, in milliseconds since 1970. The last one also keeps times from repeating.
+    /// The first and the last record with it, in milliseconds since 1970; 0 if there was none.
     pub first_ms: i64,
     /// See `first_ms`.
     pub last_ms: i64,
     /// When a record with it was last delivered.
     pub delivered_ms: Option<i64>,
+    /// Keeps times from repeating.
+    pub(in crate::spool) used: UsedTimes,
 }
 
-/// Why a record was set apart. Where `state/` was lost or cannot be read, only the witness tells that it was.
+/// Why a record is a dead letter.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetter {
-    /// When, in milliseconds since 1970, if that is known.
+    /// Since when, in milliseconds since 1970, if that is known.
     pub at_ms: Option<i64>,
     /// The server's words, if they are known.
     pub words: Option<String>,
-    /// How often it was sent.
+    /// How often the record was sent.
     pub attempts: u32,
 }
 
@@ -84,13 +85,13 @@ pub struct FlushMemory {
     pub failures: u32,
 }
 
-/// What the forwarder remembers of the line. An entry of its own: the shape of [`FlushMemory`] is fixed with format 1, and a
-/// salver that does not know this one passes over it.
+/// What the forwarder remembers of the link to the host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LinkState {
     /// The most events that got through at once, where that is fewer than a full batch.
     pub batch_events: Option<u64>,
-    /// Why the last run kept records, with the next step; nothing of what a server said, which could quote a record.
+    /// Why the last run kept records, with the next step; nothing of what a server said, which could
+    /// quote a record.
     pub why: Option<String>,
 }
 
@@ -101,35 +102,4 @@ pub struct Problem {
     pub at_ms: i64,
     /// What happened and what to do.
     pub text: String,
-}
-
-/// A purge that has begun: it is finished at the next opening if it was interrupted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(in crate::spool) struct Intent {
-    pub selector: Selector,
-    /// It applies to records below this sequence number: what is recorded after it began is not its business.
-    pub below: u64,
-}
-
-/// All that is one of a kind.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(in crate::spool) struct Meta {
-    /// How often the summary was committed: less than the witness knew of means that something was lost.
-    pub commits: u64,
-    /// Records below this sequence number are in the summary.
-    pub applied: u64,
-    pub next_seq: u64,
-    pub next_segment: u64,
-    pub next_ledger: u64,
-    /// The running number of the next digest in `left`.
-    pub left: u64,
-    /// Done records of each segment that still exists.
-    pub done: BTreeMap<u64, Ranges>,
-    /// The batch that is on the wire, or was when its sender died.
-    pub in_flight: Ranges,
-    /// How often records still in the queue were sent.
-    pub attempts: BTreeMap<u64, u32>,
-    pub flush: FlushMemory,
-    pub problems: Vec<Problem>,
-    pub intent: Option<Intent>,
 }
