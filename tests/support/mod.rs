@@ -24,6 +24,7 @@ pub mod proxy;
 pub mod read_only;
 pub mod reported;
 pub mod rest;
+pub mod role;
 pub mod said;
 pub mod scratch;
 pub mod service;
@@ -58,6 +59,13 @@ pub fn salver() -> Command {
         command.env_remove(variable);
     }
     command
+}
+
+/// Copies the program to another place. By another process: while a file is open for writing here, a child that another test
+/// starts at that moment has it open too, and Linux runs no file that is open for writing (ETXTBSY).
+#[cfg(unix)]
+pub fn copy_program_to(path: &Path) {
+    expect(Command::new("cp").arg(env!("CARGO_BIN_EXE_salver")).arg(path), 0);
 }
 
 /// The program with a spool folder.
