@@ -382,13 +382,9 @@ fn where_there_is_no_spool_yet_reading_says_how_one_comes_to_be_and_makes_none()
 /// Rights are checked on Unix only: on Windows the folder's access list decides, which is another matter.
 #[cfg(unix)]
 mod rights {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
-
-    fn chmod(path: &Path, mode: u32) {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    }
+    use crate::support::modes::chmod;
+    use crate::support::needs::{Need, skip};
 
     #[test]
     fn a_spool_that_others_may_enter_is_refused_with_the_command_that_mends_it() {
@@ -413,10 +409,7 @@ mod rights {
         fs::create_dir(&locked).unwrap();
         chmod(&locked, 0o500);
         if fs::write(locked.join("probe"), "").is_ok() {
-            eprintln!(
-                "SKIPPED: this user may write everywhere, so no folder can be one that cannot be written"
-            );
-            return;
+            return skip(Need::NotRoot);
         }
         // Where the spool would have to be made, and where one is that lost its rights.
         let missing = locked.join("spool");

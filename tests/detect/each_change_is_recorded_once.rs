@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::support::service::{Service, said, until};
 use crate::support::site::{BUTLER, SOS, SWITCHES, Site, features, flip, is_on, reports};
-use crate::support::{corpus, dump, expect, salver, salver_in};
+use crate::support::{dump, expect, salver, salver_in};
 
 /// Settings of one instance that leave a file little time to settle, so that a test is quick, and so much time between two polls
 /// that what is seen is seen because of events.
@@ -20,17 +20,9 @@ fn run(site: &Site) -> Service {
     Service::start(site.salver().args(["-v", "run"]))
 }
 
-/// The real template where there is one, and ours where not.
-fn template() -> String {
-    match corpus() {
-        Some(corpus) => fs::read_to_string(corpus.join("butler-sos/15.0.0/template.yaml")).unwrap(),
-        None => SOS.to_owned(),
-    }
-}
-
 #[test]
 fn ten_edits_in_place_and_by_rename_give_ten_further_records_in_order() {
-    let mut config = template();
+    let mut config = SOS.to_owned();
     let site = Site::of_sos(&config);
     site.settings(ONE);
     let mut states = vec![config.clone()];

@@ -8,6 +8,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
+use crate::support::needs::{Need, skip};
 use crate::support::service::{Service, until};
 use crate::support::site::{SOS, SWITCHES, Site, flip, reports};
 
@@ -77,7 +78,7 @@ fn by(site: &Site, text: &str, program: &str, arguments: &[&str]) -> bool {
     let done = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
     let done = done.is_ok_and(|status| status.success()) && fs::read_to_string(site.sos()).unwrap() == text;
     if !done {
-        eprintln!("SKIPPED: {program} is not here, or of another kind");
+        skip(Need::Editors);
     }
     done
 }

@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use crate::support::needs::{Need, skip};
 use crate::support::posthog::{PostHog, Scripted};
 use crate::support::processes::{arguments_of, children_of, is_alive, open_files_of, signal, threads_of};
 use crate::support::service::{Service, said, until};
@@ -222,8 +223,7 @@ fn a_child_that_cannot_be_started_is_said_once_and_tried_again() {
     let open: HashSet<u64> = open_files_of(service.id()).into_iter().map(|(number, _)| number).collect();
     let third_free = (0..).filter(|number| !open.contains(number)).nth(2).unwrap();
     if !limit(third_free) {
-        eprintln!("SKIPPED: no `prlimit` of util-linux to limit the files of a process");
-        return;
+        return skip(Need::FileLimits);
     }
     service.wait_for_words_after("cannot be started", || {
         site.replace("config/sos.yaml", &flip(SOS, "heartbeat"))

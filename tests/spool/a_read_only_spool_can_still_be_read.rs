@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::folders::copy;
+use crate::support::modes::chmod;
 use crate::support::posthog::{PostHog, Scripted};
-use crate::support::read_only::{Way, allow, contents, rights, ways};
+use crate::support::read_only::{Way, allow, contents, ways};
 use crate::support::site::Site;
 use crate::support::two::{flushed, of, record, recorded, site, site_of};
 use crate::support::{err, expect, out};
@@ -25,11 +26,11 @@ impl Kept {
     fn of(spool: &Path, way: Way) -> Kept {
         let site = Site::new();
         copy(spool, &site.spool());
-        rights(&site.spool(), 0o700);
+        chmod(&site.spool(), 0o700);
         fs::create_dir(site.path("tmp")).unwrap();
         // So that another account can come this far.
-        rights(&site.path("."), 0o755);
-        rights(&site.path("tmp"), 0o777);
+        chmod(&site.path("."), 0o755);
+        chmod(&site.path("tmp"), 0o777);
         Kept { site, way }
     }
 

@@ -7,21 +7,19 @@
 #![allow(clippy::unwrap_used, reason = "a file that cannot be written should fail its test")]
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::folders::files;
+use crate::support::modes::{chmod, is_root};
+use crate::support::needs::{Need, skip};
 use crate::support::posthog::PostHog;
 use crate::support::site::{SOS, SWITCHES, Site, flip};
 use crate::support::{copy_program_to, dump, err, expect, salver_in};
 
 const NOBODY: u32 = 65534;
-
-fn chmod(path: &Path, mode: u32) {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-}
 
 fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().mode() & 0o7777
@@ -86,12 +84,12 @@ fn follow(said: &str) {
     expect(Command::new("sh").args(["-ec", remedy]), 0);
 }
 
-fn is_root() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        eprintln!("SKIPPED: only root can give a file to another user");
+/// Whether files can be given to another user, which only root may do.
+fn can_give() -> bool {
+    if !is_root() {
+        skip(Need::Root);
     }
-    root
+    is_root()
 }
 
 #[test]
@@ -163,7 +161,7 @@ fn a_folder_that_others_may_enter_is_refused_until_it_is_shut_as_the_error_says(
 
 #[test]
 fn a_spool_of_another_user_is_refused_by_root_and_used_as_that_user_or_taken_over() {
-    if !is_root() {
+    if !can_give() {
         return;
     }
     let site = site();
@@ -220,7 +218,7 @@ fn a_folder_above_in_which_others_may_rename_is_refused_until_it_is_shut_as_the_
 
 #[test]
 fn a_group_may_write_above_where_root_decided_that_or_where_it_is_the_users_own() {
-    if !is_root() {
+    if !can_give() {
         return;
     }
     let site = site();
@@ -252,7 +250,7 @@ fn an_empty_folder_becomes_a_spool_only_for_its_owner() {
     let site = Site::of_sos(SOS);
     fs::create_dir(site.spool()).unwrap();
     chmod(&site.spool(), 0o777);
-    if is_root() {
+    if can_give() {
         chown(site.spool(), Some(NOBODY), None).unwrap();
         let said = err(&expect(salver_in(&site.spool()).arg("record").arg(site.sos()), 1));
         assert!(said.contains("another user"), "{said}");
@@ -262,7 +260,7 @@ fn an_empty_folder_becomes_a_spool_only_for_its_owner() {
     expect(salver_in(&site.spool()).arg("record").arg(site.sos()), 0);
     assert_eq!((mode(&site.spool()), dump(&site.spool()).len()), (0o700, 1));
     // Nobody is told to take over what is no spool.
-    if is_root() {
+    if can_give() {
         let config = site.path("config");
         chown(&config, Some(NOBODY), None).unwrap();
         let said = err(&expect(salver_in(&config).arg("record").arg(site.sos()), 6));

@@ -16,6 +16,7 @@ use std::process::{Child, Command, Stdio};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use super::needs::{Need, skip};
 use super::service::until;
 use super::{err, expect};
 
@@ -63,14 +64,13 @@ pub struct Host {
 }
 
 impl Host {
-    /// A fresh one, or the reason why there can be none, said aloud.
+    /// A fresh one, or none where that cannot be.
     pub fn new() -> Option<Host> {
         match Host::born() {
             Ok(host) => Some(host),
             Err(why) => {
-                eprintln!(
-                    "SKIPPED: no host of its own for a test, which takes root, iproute2 and util-linux: {why}"
-                );
+                eprintln!("no host of its own: {why}");
+                skip(Need::Host);
                 None
             }
         }
@@ -126,11 +126,11 @@ impl Host {
         self.sh(&format!("ip link del {name}"));
     }
 
-    /// Whether the kernel has IPv6; says so where it has not.
+    /// Whether the kernel has IPv6.
     pub fn has_ipv6(&self) -> bool {
         let has = self.holds("test -d /proc/sys/net/ipv6");
         if !has {
-            eprintln!("SKIPPED: this kernel has no IPv6");
+            skip(Need::Ipv6);
         }
         has
     }

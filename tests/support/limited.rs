@@ -5,10 +5,11 @@
 
 use std::process::Command;
 
+use super::needs::{Need, skip};
 use super::service::Service;
 use super::site::Site;
 
-/// Starts the service with these limits of inotify, in a user namespace of its own. None, said aloud, where that cannot be.
+/// Starts the service with these limits of inotify, in a user namespace of its own. None where that cannot be.
 pub fn run_with(site: &Site, instances: u32, watches: u32) -> Option<Service> {
     const LIMIT: &str = "echo $0 > /proc/sys/user/max_inotify_instances && echo $1 > /proc/sys/user/max_inotify_watches && shift && exec \"$@\"";
     let limited = |program: &[&str]| {
@@ -18,9 +19,7 @@ pub fn run_with(site: &Site, instances: u32, watches: u32) -> Option<Service> {
         command
     };
     if !limited(&["true"]).status().is_ok_and(|status| status.success()) {
-        eprintln!(
-            "SKIPPED: no limits of inotify of its own for a test, which takes user namespaces and util-linux"
-        );
+        skip(Need::InotifyLimits);
         return None;
     }
     let salver = site.salver();

@@ -7,11 +7,11 @@
 
 use std::cmp::Ordering;
 use std::fs;
-use std::path::Path;
 
 use semver::Version;
 use serde_json::{Map, Value as Json, json};
 
+use super::needs::{Need, path_in};
 use super::reported::flattened;
 use super::rest::{self, Rest};
 
@@ -79,13 +79,9 @@ pub struct Foretold {
 }
 
 impl Generations {
-    /// Reads the map. It is no part of this repository; where it is absent the caller skips, and this says so.
+    /// Reads the map. It is not part of this repository.
     pub fn read() -> Option<Self> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/facts/derivation-map.json");
-        let Ok(text) = fs::read_to_string(&path) else {
-            eprintln!("SKIPPED: {} is not there, so the generations are not tested", path.display());
-            return None;
-        };
+        let text = fs::read_to_string(path_in("SALVER_TEST_MAP", Need::DerivationMap)?).unwrap();
         let maps: Vec<Json> = serde_json::from_str(&text).unwrap();
         assert_eq!(maps.len(), 27);
         let endpoints = rest::names(&maps);

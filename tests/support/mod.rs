@@ -15,6 +15,8 @@ pub mod limited;
 pub mod listening;
 pub mod map;
 pub mod mend;
+pub mod modes;
+pub mod needs;
 pub mod posthog;
 #[cfg(target_os = "linux")]
 pub mod powercut;
@@ -38,6 +40,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value as Json;
+
+use needs::{Need, path_in};
 
 /// The program, with nothing of this machine's settings reaching it.
 pub fn salver() -> Command {
@@ -108,13 +112,7 @@ pub fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
 }
 
-/// The real config files with the bodies that the real tools give for them. They are not part of this repository; where they
-/// are absent the caller says that it skips, and so does this.
+/// The real config files with the bodies that the real tools give for them. They are not part of this repository.
 pub fn corpus() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
-    if path.join("index.json").is_file() {
-        return Some(path);
-    }
-    eprintln!("SKIPPED: {} is not there, so real config files are not tested", path.display());
-    None
+    path_in("SALVER_TEST_CORPUS", Need::Corpus)
 }

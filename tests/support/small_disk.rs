@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use super::err;
+use super::needs::{Need, skip};
 use super::posthog::PostHog;
 use super::site::{SOS, Site};
 
@@ -24,7 +25,7 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// One of this size, in the words of `mount`; or none, which is said aloud.
+    /// One of this size, in the words of `mount`; or none where that cannot be.
     pub fn new(size: &str) -> Option<SmallDisk> {
         let mut unshare = Command::new("unshare");
         unshare.args(["--mount", "sh", "-c", BIRTH, size]);
@@ -37,7 +38,7 @@ impl SmallDisk {
                 return Some(disk);
             }
         }
-        eprintln!("SKIPPED: no disk of its own for a test, which takes root and util-linux");
+        skip(Need::SmallDisk);
         None
     }
 

@@ -16,6 +16,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::err;
 use super::listening::{Listening, is_only_quiet};
+use super::needs::{Need, skip};
 use super::site::Site;
 
 /// How long one side is listened to before the other has its turn.
@@ -32,8 +33,8 @@ pub enum Certificate {
     OfAnother,
 }
 
-/// Whether the system under the test can trust an authority that a settings file names; said aloud where it cannot. Windows can, wine
-/// cannot.
+/// Whether the system under the test can trust an authority that a settings file names.
+/// Windows can, wine cannot.
 pub fn can_trust_a_ca_file() -> bool {
     let tls = Tls::before(SocketAddr::from(([127, 0, 0, 1], 9)), Certificate::Good);
     let site = Site::new();
@@ -42,7 +43,7 @@ pub fn can_trust_a_ca_file() -> bool {
     let output = site.salver().arg("flush").output().unwrap();
     let cannot = cfg!(windows) && err(&output).contains("this system cannot verify certificates");
     if cannot {
-        eprintln!("SKIPPED: {}", err(&output));
+        skip(Need::OwnAuthority);
     }
     !cannot
 }
