@@ -2,6 +2,7 @@
 //!
 //! Run one with `cargo test --test promises SENTENCE`; CONTRIBUTING.md lists the long runs and what some tests need.
 
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some of it serves tests of Linux only"))]
 mod support;
 
 mod detect {

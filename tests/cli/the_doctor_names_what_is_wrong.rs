@@ -1,14 +1,12 @@
 //! Promise: whatever keeps records from arriving, `salver doctor` names it with the next step, stores nothing anywhere, and says
 //! nothing that it should not.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::fs;
-use std::net::TcpListener;
 use std::process::Command;
 
 use serde_json::Value as Json;
 
+use crate::support::listening::UNREACHABLE;
 use crate::support::posthog::{PostHog, Scripted};
 use crate::support::site::{SOS, Site};
 use crate::support::tls::{Certificate, Tls, can_trust_a_ca_file};
@@ -124,8 +122,7 @@ fn a_key_of_another_form_is_a_warning() {
 
 #[test]
 fn a_line_that_leads_nowhere_is_named_where_it_ends() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let found = findings(&mut site(&format!("host: 'http://{free}', apiKey: {KEY}")).salver(), 1);
+    let found = findings(&mut site(&format!("host: '{UNREACHABLE}', apiKey: {KEY}")).salver(), 1);
     assert!(bad(&found, "tcp").contains("refused") && bad(&found, "tcp").contains("firewall"), "{found:#?}");
     let found = findings(&mut site(&format!("host: 'https://posthog.invalid', apiKey: {KEY}")).salver(), 1);
     assert!(bad(&found, "name").contains("DNS"), "{found:#?}");

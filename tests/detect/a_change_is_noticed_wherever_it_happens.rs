@@ -2,8 +2,6 @@
 //! or when the service beside it becomes another release. Each of these is noticed at once, by an event and not by a poll, and
 //! nothing that happens beside the way is.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::fs;
 
 use crate::support::service::{Service, said};

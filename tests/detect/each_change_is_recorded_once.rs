@@ -2,8 +2,6 @@
 //! however a file is changed, and whoever was asleep meanwhile, each change of what is reported gives one record, and
 //! nothing else gives any.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::fs;
 use std::thread;
 use std::time::Duration;

@@ -2,7 +2,6 @@
 //! was asleep, the records are the same. What is missing is named once, with the remedy, and so is its end.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
 use std::fs;
 use std::process::Command;

@@ -1,8 +1,6 @@
 //! However a program saves a file, each state in which it comes to rest gives one record, in order, and nothing else gives any: neither the steps of
 //! a save, nor what looks like a change and is none.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::process::{Command, Stdio};

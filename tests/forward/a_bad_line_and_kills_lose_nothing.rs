@@ -1,8 +1,6 @@
 //! Promise 4, for a long time: records are written, the line fails in every way at random, and the flusher is killed again and again.
 //! In the end PostHog has exactly what was acknowledged. `SALVER_TEST_SECONDS` is how long it goes on (default 8).
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::collections::BTreeSet;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +15,7 @@ use crate::support::drafts::draft;
 use crate::support::faulty::{Fault, Faulty};
 use crate::support::folders::spool_folder;
 use crate::support::posthog::PostHog;
+use crate::support::scratch::how_many;
 use crate::support::site::{SOS, Site};
 
 /// Each of the ways, with places of its own.
@@ -66,7 +65,7 @@ fn ended_within(flusher: &mut Child, time: Duration) -> bool {
 
 #[test]
 fn what_was_acknowledged_is_what_arrived() {
-    let seconds = std::env::var("SALVER_TEST_SECONDS").map_or(8, |seconds| seconds.parse().unwrap());
+    let seconds = how_many("SALVER_TEST_SECONDS", 8) as u64;
     let posthog = PostHog::start();
     let line = Faulty::to(posthog.address(), &[]);
     let site = Site::of_sos(SOS);

@@ -3,8 +3,6 @@
 //!
 //! The decisions are the program's own, the time is made up.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;

@@ -1,12 +1,10 @@
 //! Promise: `flush` and `status` say what was delivered, what is left and why, and when it is tried again.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
-use std::net::TcpListener;
 use std::sync::Arc;
 
 use crate::support::drafts::draft;
 use crate::support::folders::{files_with, spool_folder};
+use crate::support::listening::UNREACHABLE;
 use crate::support::posthog::{PostHog, Scripted};
 use crate::support::service::{Service, until};
 use crate::support::site::{SOS, Site};
@@ -46,14 +44,9 @@ fn told(site: &Site, code: i32) -> [String; 3] {
     [out(&flush), err(&flush), out(&expect(site.salver().arg("status"), 0))]
 }
 
-/// A place where nobody listens.
-fn nowhere() -> String {
-    format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap())
-}
-
 #[test]
 fn why_nothing_arrived_and_that_the_next_try_is_by_hand_or_by_the_service_at_a_time() {
-    let site = site(&nowhere(), "patience: 1s");
+    let site = site(UNREACHABLE, "patience: 1s");
     record(&site, "one", 3, 0);
     let [flush, beside, status] = told(&site, 4);
     assert!(flush.starts_with("unreachable: 0 records delivered in "), "{flush}");
@@ -66,7 +59,7 @@ fn why_nothing_arrived_and_that_the_next_try_is_by_hand_or_by_the_service_at_a_t
     assert!(report["why"].as_str().unwrap().contains("refused"), "{report}");
     assert_eq!((&report["nextAttempt"], &site.status()["flush"]["nextAttempt"]), (&Json::Null, &Json::Null));
 
-    lead_to(&site, &nowhere(), "patience: 1s, mode: auto");
+    lead_to(&site, UNREACHABLE, "patience: 1s, mode: auto");
     let report = flushed(&site, 4, &[]);
     let next = report["nextAttempt"].as_str().unwrap();
     assert_eq!(site.status()["flush"]["nextAttempt"], next);

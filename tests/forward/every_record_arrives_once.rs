@@ -1,10 +1,7 @@
 //! Promise 4, at least once on the wire and once in PostHog: whatever the line and the server do, each record arrives, none is
 //! lost and none changes between two attempts.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::collections::{BTreeSet, HashMap};
-use std::net::TcpListener;
 use std::time::Duration;
 
 use salver::clock;
@@ -15,6 +12,7 @@ use serde_json::{Value as Json, json};
 
 use crate::support::drafts::draft;
 use crate::support::folders::spool_folder;
+use crate::support::listening::UNREACHABLE;
 use crate::support::posthog::{PostHog, Scripted};
 use crate::support::service::{Service, until};
 use crate::support::site::{BUTLER, SOS, SWITCHES, Site, flip};
@@ -315,9 +313,7 @@ fn a_host_that_cannot_be_reached_keeps_everything() {
     let site = site(&posthog, "");
     record(&site, 1);
     let written = site.uuids();
-    // A port where nobody listens any more.
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    lead_to(&site, &format!("http://{gone}"), "patience: 1s");
+    lead_to(&site, UNREACHABLE, "patience: 1s");
     let output = expect(site.salver().args(["flush", "--format", "json"]), 4);
     assert_eq!(stdout_json(&output)["outcome"], "unreachable");
     assert!(

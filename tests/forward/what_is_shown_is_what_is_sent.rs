@@ -1,8 +1,6 @@
 //! Promise: `flush --dry-run` and `preview --as request` show the bytes that go out, every one of them, and the project key only to
 //! those who ask for it.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 

@@ -4,8 +4,6 @@
 //! Random rows of answers are played to the program's own decisions, with a queue and a clock that are made up.
 //! `SALVER_TEST_SEEDS` is how many rows (default 200).
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -1,8 +1,6 @@
 //! Promise 4 on every bad line there is: 2,000 records wait, the line fails in one way, then it heals. Every record arrives, none is
 //! missing, and at most one batch arrives twice for each answer that was lost. PostHog tells those by their uuids.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::thread;

@@ -4,7 +4,6 @@
 //! Linux only: nowhere else can a test make up a host. The rule itself is tested in `record/identity/fingerprint.rs`.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -4,8 +4,6 @@
 //! An id outlives its records: they are delivered, or erased as consent is withdrawn, the instance leaves the settings, and the tool's
 //! vendor still has what came under it. Only a purge by hand forgets an id, after its receipt named it.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::collections::BTreeMap;
 
 use crate::support::posthog::PostHog;

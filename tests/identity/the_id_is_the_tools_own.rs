@@ -6,7 +6,6 @@
 //! only: nowhere else can a test make up a host.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
 use std::process::Command;
 

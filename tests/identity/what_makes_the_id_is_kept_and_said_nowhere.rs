@@ -7,13 +7,13 @@
 //! the spool by hand and sees the search find it. Linux only: nowhere else can a test make up a host.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
 use std::fs;
 use std::process::Command;
 
 use crate::support::folders;
-use crate::support::host::{Host, hex, id_of};
+use crate::support::hex;
+use crate::support::host::{Host, id_of};
 use crate::support::posthog::PostHog;
 use crate::support::service::Service;
 use crate::support::site::{BUTLER, SOS, Site};

@@ -2,8 +2,6 @@
 //! those that were put where an admin's own words are repeated, and those that are added to a file or a request by hand; and
 //! it says through which channel which of them went.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
@@ -14,9 +12,10 @@ use crate::support::canary::Canaries;
 use crate::support::canary::aviary::Aviary;
 use crate::support::canary::heard::Heard;
 use crate::support::canary::printed::{PRINTED, observed};
-use crate::support::canary::search::{Form, Search, encoded, hex};
+use crate::support::canary::search::{Form, Search, encoded};
 use crate::support::drafts::draft;
 use crate::support::folders::{NOW, files, spool_folder};
+use crate::support::hex;
 use crate::support::site::SOS;
 use flate2::Compression;
 use flate2::write::GzEncoder;

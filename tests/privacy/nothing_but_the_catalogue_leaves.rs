@@ -2,8 +2,6 @@
 //! made a canary of its own, everything is done that salver can do with the file, and whatever it says, keeps or sends is
 //! searched for each of them. That the search finds what is there is the promise of `a_leak_put_in_by_hand_is_found.rs`.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,6 @@
 //! Promise 8, the half that is easily forgotten: off is a decision, absence is not. Whatever an editor, a full disk or a
 //! broken line leaves of a config file that gave consent, nothing that waits is erased; only a whole file that says no does that.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

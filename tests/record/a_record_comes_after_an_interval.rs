@@ -4,8 +4,6 @@
 //! The shortest interval is a minute; nobody waits for it here. A record is made older by moving the clock with the last record: the
 //! spool is written under a clock of the past.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use crate::support::expect;
 use crate::support::folders::spool_folder;
 use crate::support::service::Service;

@@ -1,8 +1,6 @@
 //! Promise 8: nothing is collected and nothing leaves without consent. It is read again before each batch; withdrawn, it
 //! erases what is unsent before anything else is sent, whoever was running or asleep meanwhile. What cannot be read holds.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::fs;
 
 use serde_json::{Value as Json, json};

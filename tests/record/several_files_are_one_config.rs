@@ -4,8 +4,6 @@
 //! So an edit to any of the files is one change, consent is what the last word on it says, and while one of the files
 //! cannot be read nobody knows what the config is: nothing is collected, sent or erased.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::fs;
 use std::path::PathBuf;
 

@@ -2,7 +2,6 @@
 //! killed whenever one likes, and outlives nobody.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
 use std::collections::HashSet;
 use std::fs;

@@ -5,7 +5,6 @@
 //! is mounted on the machine that runs the tests. That takes Linux, root and util-linux; without them the test says so.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -4,8 +4,6 @@
 //! `SALVER_TEST_DRAINED` sets how many records are drained, before a release 1000000, in batches of the usual size; what is
 //! left does not depend on it from 65,536 on. How long it takes is told, and not judged.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::collections::BTreeSet;
 use std::time::Instant;
 

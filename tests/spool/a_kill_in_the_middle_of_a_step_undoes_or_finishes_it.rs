@@ -5,8 +5,6 @@
 //! (support/said.rs). `SALVER_TEST_KILLS` sets how often it is killed. On Linux the power-cut test looks at the same steps call by
 //! call; this one needs no shim and runs everywhere.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::path::Path;
 use std::thread;
 use std::time::Duration;

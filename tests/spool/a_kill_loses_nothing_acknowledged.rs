@@ -4,8 +4,6 @@
 //! The processes are real and so are the kills: the tests start this test program again in the role of somebody who records,
 //! or `salver` itself, and kill it wherever it is. `SALVER_TEST_KILLS` sets how many kills each test makes.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Write;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::support::drafts::draft;
 use crate::support::folders::NOW;
 use crate::support::salver_in;
+use crate::support::scratch::how_many;
 use salver::record::BatchOutcome;
 use salver::record::{Draft, Reason};
 use salver::spool::{Selector, SpoolFolder, SpoolLimits};
@@ -183,7 +184,7 @@ fn wide(n: u64) -> Draft {
 /// How many records are dumped where memory is measured.
 #[cfg(target_os = "linux")]
 fn many() -> u64 {
-    std::env::var("SALVER_TEST_RECORDS").ok().and_then(|count| count.parse().ok()).unwrap_or(1100)
+    how_many("SALVER_TEST_RECORDS", 1100) as u64
 }
 
 /// Linux tells the most memory that a process ever had; elsewhere nobody does without help.

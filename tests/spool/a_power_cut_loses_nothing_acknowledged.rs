@@ -9,7 +9,6 @@
 //! `SALVER_TEST_CUTS` sets at how many moments the power fails; 0 is at every one.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
 use std::collections::BTreeSet;
 use std::fs;

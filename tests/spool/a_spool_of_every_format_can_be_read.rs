@@ -5,8 +5,6 @@
 //!
 //!     cargo test --test promises -- --ignored write_the_fixture
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;

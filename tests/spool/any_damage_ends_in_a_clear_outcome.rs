@@ -5,8 +5,6 @@
 //! of `src/spool/frame.rs` and `src/spool/frame/record.rs` draw them. `SALVER_TEST_DAMAGES` sets at how many places each file is damaged, and a tenth of it how
 //! often it is cut short; before a release that is 500.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

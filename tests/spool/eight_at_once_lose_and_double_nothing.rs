@@ -5,8 +5,6 @@
 //! `SALVER_TEST_SECONDS` sets for how long; then they wait as long as the settings say by default, and else longer, since a slow and
 //! busy machine is no fault.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;

@@ -1,8 +1,6 @@
 //! Promise 9: the spool is bounded. The oldest records leave first and the newest of each instance last, always with an entry in
 //! the ledger; and no jump of a clock makes any of them leave, or be sent with another time than its own.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -4,7 +4,6 @@
 //! Unix only, since it is about owners, modes and links.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a file that cannot be written should fail its test")]
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown, symlink};

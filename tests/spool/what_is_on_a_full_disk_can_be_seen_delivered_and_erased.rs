@@ -4,7 +4,6 @@
 //! The disk is one of the test's own (support/small_disk.rs).
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -1,8 +1,6 @@
 //! Promise: the spool knows again what was delivered or erased here, so that an export that is imported twice brings nothing back.
 //! It keeps digests for that, from which nobody learns a uuid, within a bound.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;

@@ -3,8 +3,6 @@
 //!
 //! The processes are this test program in another role, since most commands open the spool more than once.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

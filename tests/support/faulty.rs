@@ -1,8 +1,5 @@
 //! A line that fails in a given way, connection by connection, between salver and a server; after the last fault it is a good one.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a broken test server should fail its test")]
-
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -7,9 +7,6 @@
 //!
 //! That takes root, iproute2 and util-linux. Where one of them is missing, [`Host::new`] says why and the caller skips.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a host that cannot be prepared should fail its test")]
-
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
@@ -18,7 +15,7 @@ use sha2::Sha256;
 
 use super::needs::{Need, skip};
 use super::service::until;
-use super::{err, expect};
+use super::{err, expect, hex};
 
 /// The program as it is named on every host: its own place may lie in a folder that other users cannot enter.
 const PROGRAM: &str = "/etc/salver-program";
@@ -51,11 +48,6 @@ pub fn id_of(mac: &str, ipv4: &str, host: &str, system_id: &str) -> String {
     let mut digest = Hmac::<Sha256>::new_from_slice(mac.as_bytes()).unwrap();
     digest.update([mac, ipv4, host, system_id].concat().as_bytes());
     hex(&digest.finalize().into_bytes())
-}
-
-/// Bytes as lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The host; gone when dropped.

@@ -1,8 +1,5 @@
 //! A service to which the operating system tells little or nothing.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a service that cannot be started should fail its test")]
-
 use std::process::Command;
 
 use super::needs::{Need, skip};

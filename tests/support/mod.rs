@@ -1,5 +1,4 @@
 //! What the integration tests share: the program under test, folders of their own, and where the test data is.
-#![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub mod canary;
 pub mod dice;
@@ -105,6 +104,11 @@ pub fn json(output: &Output) -> Json {
 pub fn dump(spool: &Path) -> Vec<Json> {
     let output = expect(salver_in(spool).args(["dump", "--format", "ndjson", "--state", "all"]), 0);
     out(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Bytes as lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A file of this repository's fixtures.

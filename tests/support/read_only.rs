@@ -3,9 +3,6 @@
 //! Each way stands for one that admins meet: a file system that is mounted read-only (a real bind mount, in a mount namespace
 //! of its own, so that nothing of it outlives the command), and an account that may read but not write.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a folder that cannot be prepared should fail its test")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

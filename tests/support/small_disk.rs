@@ -3,9 +3,6 @@
 //! It is a tmpfs that a child process mounted in a mount namespace of its own; it is seen through `/proc/PID/root` and gone with
 //! the child. That takes root and util-linux.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a disk that cannot be used should fail its test")]
-
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::PathBuf;

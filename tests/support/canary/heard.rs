@@ -50,11 +50,6 @@ impl Heard {
         }
     }
 
-    /// Adds all that another heard.
-    pub fn extend(&mut self, other: Heard) {
-        self.0.extend(other.0);
-    }
-
     /// Whether these words went through any channel, exactly so.
     pub fn holds(&self, words: &str) -> bool {
         self.0.iter().any(|(_, bytes)| String::from_utf8_lossy(bytes).contains(words))
