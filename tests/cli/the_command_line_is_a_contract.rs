@@ -9,7 +9,9 @@ use std::process::{Command, Stdio};
 use crate::support::posthog::{PostHog, Scripted};
 use crate::support::service::{Service, until};
 use crate::support::site::{SOS, features, flip};
-use crate::support::two::{dumped, flushed, forward_to, keys, of, recorded, settings, site, site_of};
+use crate::support::two_instances::{
+    dumped, flushed, forward_to, keys, of, recorded, settings, site, site_of,
+};
 use crate::support::{err, expect, json, out, salver, salver_in};
 use serde_json::{Value as Json, json};
 

@@ -6,9 +6,9 @@ use std::process::Command;
 
 use serde_json::Value as Json;
 
-use crate::support::listening::UNREACHABLE;
 use crate::support::posthog::{PostHog, Scripted};
 use crate::support::site::{SOS, Site};
+use crate::support::tcp_server::UNREACHABLE;
 use crate::support::tls::{Certificate, Tls, can_trust_a_ca_file};
 use crate::support::{err, expect, json, out, salver};
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::posthog::PostHog;
-use crate::support::two::{dumped, flushed, keys, of, recorded, site, site_of};
+use crate::support::two_instances::{dumped, flushed, keys, of, recorded, site, site_of};
 use crate::support::{err, expect, json, out, salver_in};
 use serde_json::{Value as Json, json};
 

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use crate::support::posthog::{PostHog, Scripted};
 use crate::support::site::{BUTLER, SOS, flip};
-use crate::support::two::{flushed, of, recorded, site, site_of};
+use crate::support::two_instances::{flushed, of, recorded, site, site_of};
 use crate::support::{err, expect, out};
 use serde_json::{Value as Json, json};
 

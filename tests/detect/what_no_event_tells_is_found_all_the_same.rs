@@ -6,7 +6,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::support::limited::run_with;
+use crate::support::inotify_limits::run_with_limits;
 use crate::support::service::{Service, said};
 use crate::support::site::{SOS, SWITCHES, Site, flip, reports};
 
@@ -33,7 +33,7 @@ fn change(site: &Site, service: &mut Service, config: &mut String, times: usize)
 #[test]
 fn without_any_watcher_the_polls_find_every_change() {
     let site = site("1s");
-    let Some(mut service) = run_with(&site, 0, 1000) else { return };
+    let Some(mut service) = run_with_limits(&site, 0, 1000) else { return };
     service.wait_for_records(1);
     change(&site, &mut service, &mut SOS.to_owned(), 3);
     let ended = service.stop();
@@ -45,7 +45,7 @@ fn without_any_watcher_the_polls_find_every_change() {
 #[test]
 fn without_a_watch_that_is_left_the_polls_find_every_change_until_there_is_one() {
     let site = site("1s");
-    let Some(mut service) = run_with(&site, 10, 1) else { return };
+    let Some(mut service) = run_with_limits(&site, 10, 1) else { return };
     service.wait_for_records(1);
     let mut config = SOS.to_owned();
     change(&site, &mut service, &mut config, 2);

@@ -149,7 +149,7 @@ fn each_way_to_save_gives_one_record_of_its_state() {
 fn where_no_event_comes_the_polls_find_each_state() {
     let site = Site::of_sos(SOS);
     settings(&site, "20ms", "1s");
-    let Some(service) = crate::support::limited::run_with(&site, 0, 0) else { return };
+    let Some(service) = crate::support::inotify_limits::run_with_limits(&site, 0, 0) else { return };
     save_in(&SAVES[..7], &site, service);
 }
 

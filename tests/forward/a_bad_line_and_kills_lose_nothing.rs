@@ -12,7 +12,7 @@ use salver::record::Reason;
 use salver::spool::SpoolFolder;
 
 use crate::support::drafts::draft;
-use crate::support::faulty::{Fault, Faulty};
+use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::folders::spool_folder;
 use crate::support::posthog::PostHog;
 use crate::support::scratch::how_many;
@@ -67,7 +67,7 @@ fn ended_within(flusher: &mut Child, time: Duration) -> bool {
 fn what_was_acknowledged_is_what_arrived() {
     let seconds = how_many("SALVER_TEST_SECONDS", 8) as u64;
     let posthog = PostHog::start();
-    let line = Faulty::to(posthog.address(), &[]);
+    let line = FaultProxy::to(posthog.address(), &[]);
     let site = Site::of_sos(SOS);
     site.settings(&format!(
         "flush: {{batchEvents: 50, timeout: 2s, patience: 1s}}\nposthog: {{host: '{}', apiKey: phc_test}}\n",

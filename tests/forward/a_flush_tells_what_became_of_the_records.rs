@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::support::drafts::draft;
 use crate::support::folders::{files_with, spool_folder};
-use crate::support::listening::UNREACHABLE;
 use crate::support::posthog::{PostHog, Scripted};
 use crate::support::service::{Service, until};
 use crate::support::site::{SOS, Site};
-use crate::support::two::flushed;
+use crate::support::tcp_server::UNREACHABLE;
+use crate::support::two_instances::flushed;
 use crate::support::{err, expect, out};
 use salver::clock;
 use salver::record::BatchOutcome;

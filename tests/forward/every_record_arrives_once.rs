@@ -12,11 +12,11 @@ use serde_json::{Value as Json, json};
 
 use crate::support::drafts::draft;
 use crate::support::folders::spool_folder;
-use crate::support::listening::UNREACHABLE;
 use crate::support::posthog::{PostHog, Scripted};
 use crate::support::service::{Service, until};
 use crate::support::site::{BUTLER, SOS, SWITCHES, Site, flip};
-use crate::support::two::{flushed, record};
+use crate::support::tcp_server::UNREACHABLE;
+use crate::support::two_instances::{flushed, record};
 use crate::support::{err, expect, json as stdout_json, out};
 
 const KEY: &str = "phc_test";

@@ -9,7 +9,7 @@ use crate::support::folders::spool_folder;
 use crate::support::posthog::{PostHog, Scripted};
 use crate::support::service::{Service, until};
 use crate::support::site::{SOS, Site};
-use crate::support::two::flushed;
+use crate::support::two_instances::flushed;
 use crate::support::{err, expect, out};
 use salver::clock;
 use salver::record::Reason;

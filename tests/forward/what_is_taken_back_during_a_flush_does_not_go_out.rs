@@ -140,7 +140,7 @@ fn by_a_config_file_that_is_cut_off_until_it_is_whole_again() {
         assert_eq!(flushing.arrived(&flushing.sos), flushing.sos[..sent], "{answer:?}");
         assert_eq!(flushing.arrived(&flushing.butler), flushing.butler, "{answer:?}");
         flushing.site.write("config/sos.yaml", SOS);
-        crate::support::two::flushed(&flushing.site, 0, &[]);
+        crate::support::two_instances::flushed(&flushing.site, 0, &[]);
         assert_eq!(flushing.arrived(&flushing.sos), flushing.sos, "{answer:?}");
     }
 }

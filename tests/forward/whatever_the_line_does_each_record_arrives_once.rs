@@ -10,7 +10,7 @@ use salver::record::Reason;
 use serde_json::Value as Json;
 
 use crate::support::drafts::draft;
-use crate::support::faulty::{Fault, Faulty};
+use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::folders::spool_folder;
 use crate::support::posthog::{PostHog, Scripted};
 use crate::support::site::{BUTLER, SOS, Site};
@@ -121,7 +121,7 @@ fn fails_in_one_way(fault: Fault, with_tls: bool) {
     let (site, written) = waiting();
     // The first connection and the one after it: one that is kept alive would hide them.
     let server = if with_tls { address(&tls.url()) } else { posthog.address() };
-    let line = Faulty::to(server, &[fault; 2]);
+    let line = FaultProxy::to(server, &[fault; 2]);
     let stalls = matches!(fault, Fault::StallBefore | Fault::StallAfter);
     let host = match with_tls {
         true => format!("host: 'https://localhost:{}', caFile: ca.pem", address(&line.url()).port()),
@@ -240,7 +240,7 @@ fn when_a_batch_has_to_shrink_before_it_passes() {
     let posthog = PostHog::start();
     let (site, written) = waiting();
     // The line takes no request of more than some bytes: each longer one breaks off.
-    let line = Faulty::to(posthog.address(), &[Fault::RequestCut(8_000); 8]);
+    let line = FaultProxy::to(posthog.address(), &[Fault::RequestCut(8_000); 8]);
     lead_to(&site, &format!("host: '{}'", line.url()));
     flush_until_drained(&site);
     assert_arrived(&posthog, &written, 0, "a narrow line");

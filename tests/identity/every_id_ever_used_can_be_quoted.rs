@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::support::posthog::PostHog;
 use crate::support::service::Service;
 use crate::support::site::{BUTLER, SOS, Site, flip};
-use crate::support::two::{flushed, recorded, site, site_of};
+use crate::support::two_instances::{flushed, recorded, site, site_of};
 use crate::support::{err, expect, out};
 
 /// Ids as a tool prints them, in the upper case that somebody may have typed them in.

@@ -9,8 +9,8 @@ use std::net::TcpStream;
 use std::panic::catch_unwind;
 
 use crate::support::canary::Canaries;
-use crate::support::canary::aviary::Aviary;
-use crate::support::canary::heard::Heard;
+use crate::support::canary::captured::Captured;
+use crate::support::canary::fleet::Fleet;
 use crate::support::canary::printed::{PRINTED, observed};
 use crate::support::canary::search::{Form, Search, encoded};
 use crate::support::drafts::draft;
@@ -27,12 +27,12 @@ const VERSION: &str = "2.71.828";
 
 #[test]
 fn a_value_that_may_leave_is_found_in_every_channel_that_carries_values() {
-    let mut aviary = Aviary::new();
-    aviary.canaries.at("the version of InfluxDB");
-    aviary.canaries.declare(VERSION);
-    aviary.add("sos", &[&SOS.replace("version: 2", &format!("version: {VERSION}"))], "");
-    aviary.open();
-    let findings = aviary.tour().search(&Search::new(&aviary.canaries));
+    let mut fleet = Fleet::new();
+    fleet.canaries.at("the version of InfluxDB");
+    fleet.canaries.declare(VERSION);
+    fleet.add("sos", &[&SOS.replace("version: 2", &format!("version: {VERSION}"))], "");
+    fleet.open();
+    let findings = fleet.exercise().search(&Search::new(&fleet.canaries));
     let carry_values = [
         "dump --state all --format csv",
         "dump --state all --format csv --as event",
@@ -58,18 +58,18 @@ fn a_value_that_may_leave_is_found_in_every_channel_that_carries_values() {
 /// No value of a config file passes through these channels, but the names do that the admin gave.
 #[test]
 fn a_canary_that_is_a_name_is_found_in_status_logs_and_error_messages() {
-    let mut aviary = Aviary::new();
-    let (name, folder) = (aviary.canaries.text(), aviary.canaries.text());
-    aviary.add_in(&name, &folder, &[SOS], "");
-    aviary.open();
-    let mut heard = aviary.tour();
-    let file = aviary.instances[0].1[0].clone();
+    let mut fleet = Fleet::new();
+    let (name, folder) = (fleet.canaries.text(), fleet.canaries.text());
+    fleet.add_in(&name, &folder, &[SOS], "");
+    fleet.open();
+    let mut captured = fleet.exercise();
+    let file = fleet.instances[0].1[0].clone();
     fs::write(&file, "'").unwrap();
-    heard.run("record of a broken file", aviary.loud().arg("record"));
-    heard.run("preview of a broken file", aviary.loud().args(["preview", &name]));
-    heard.run("status of a broken file", aviary.loud().arg("status"));
-    observed(&mut heard, &Catalogue::load(&[]).unwrap(), &[file]).unwrap_err();
-    let findings = heard.search(&Search::new(&aviary.canaries));
+    captured.run("record of a broken file", fleet.loud().arg("record"));
+    captured.run("preview of a broken file", fleet.loud().args(["preview", &name]));
+    captured.run("status of a broken file", fleet.loud().arg("status"));
+    observed(&mut captured, &Catalogue::load(&[]).unwrap(), &[file]).unwrap_err();
+    let findings = captured.search(&Search::new(&fleet.canaries));
     let names = findings.channels_with(&name);
     for channel in [
         "dump --state all --format table",
@@ -103,43 +103,43 @@ fn a_canary_that_is_a_name_is_found_in_status_logs_and_error_messages() {
 
 #[test]
 fn a_canary_added_to_a_spool_file_or_a_request_is_found_and_fails_the_test() {
-    let mut aviary = Aviary::new();
-    aviary.add("sos", &[SOS], "");
-    aviary.open();
-    aviary.canaries.at("no config file");
+    let mut fleet = Fleet::new();
+    fleet.add("sos", &[SOS], "");
+    fleet.open();
+    fleet.canaries.at("no config file");
     let (kept, sent, packed) =
-        (aviary.canaries.text(), aviary.canaries.text(), aviary.canaries.number().to_string());
-    let mut heard = aviary.tour();
-    heard.assert_silent(&Search::new(&aviary.canaries));
-    for file in files(&aviary.site.spool()) {
+        (fleet.canaries.text(), fleet.canaries.text(), fleet.canaries.number().to_string());
+    let mut captured = fleet.exercise();
+    captured.assert_silent(&Search::new(&fleet.canaries));
+    for file in files(&fleet.site.spool()) {
         let mut bytes = fs::read(&file).unwrap();
         bytes.extend(kept.to_uppercase().bytes());
         fs::write(&file, bytes).unwrap();
-        let mut heard = Heard::default();
-        heard.keep("with a leak", &aviary.site.spool());
-        let findings = heard.search(&Search::new(&aviary.canaries));
+        let mut captured = Captured::default();
+        captured.add_spool("with a leak", &fleet.site.spool());
+        let findings = captured.search(&Search::new(&fleet.canaries));
         assert_eq!(findings.channels_with(&kept), BTreeSet::from(["spool with a leak"]), "{file:?}");
     }
-    post(&aviary, &format!("X-Leak: {sent}\r\n"), b"{}");
+    post(&fleet, &format!("X-Leak: {sent}\r\n"), b"{}");
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     // So much that gzip has reason to pack it.
     let events = format!("{{\"event\": {packed}}}, ").repeat(100);
     write!(gzip, "{{\"batch\": [{events}], \"batch\": []}}").unwrap();
-    post(&aviary, "", &gzip.finish().unwrap());
-    heard.hear("requests as they came", aviary.relay.raw());
-    aviary.relay.bodies().into_iter().for_each(|body| heard.hear("request bodies", body));
-    let search = Search::new(&aviary.canaries);
-    let findings = heard.search(&search);
+    post(&fleet, "", &gzip.finish().unwrap());
+    captured.add("requests as they came", fleet.relay.raw());
+    fleet.relay.bodies().into_iter().for_each(|body| captured.add("request bodies", body));
+    let search = Search::new(&fleet.canaries);
+    let findings = captured.search(&search);
     assert_eq!(findings.channels_with(&sent), BTreeSet::from(["requests as they came"]));
     assert_eq!(findings.channels_with(&packed), BTreeSet::from(["request bodies"]));
-    let failure = catch_unwind(std::panic::AssertUnwindSafe(|| heard.assert_silent(&search))).unwrap_err();
+    let failure = catch_unwind(std::panic::AssertUnwindSafe(|| captured.assert_silent(&search))).unwrap_err();
     let text = failure.downcast_ref::<String>().unwrap();
     assert!(text.contains("request bodies: 1 leaked") && text.contains(&packed), "{text}");
 }
 
 /// Posts a body through the tapped wire; the answer does not matter.
-fn post(aviary: &Aviary, header: &str, body: &[u8]) {
-    let mut stream = TcpStream::connect(aviary.relay.address()).unwrap();
+fn post(fleet: &Fleet, header: &str, body: &[u8]) {
+    let mut stream = TcpStream::connect(fleet.relay.address()).unwrap();
     let head = format!("POST /batch/ HTTP/1.1\r\n{header}Content-Length: {}\r\n\r\n", body.len());
     stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
     _ = stream.read(&mut [0; 1024]).unwrap();
@@ -154,9 +154,9 @@ fn a_canary_is_found_in_every_form_in_which_it_could_leak() {
     let search = Search::new(&canaries);
     for (text, number) in texts.iter().zip(&numbers).step_by(97) {
         let found = |canary: &str, bytes: &[u8]| {
-            let mut heard = Heard::default();
-            heard.hear("here", [b"before ", bytes, b" after"].concat());
-            let findings = heard.search(&search);
+            let mut captured = Captured::default();
+            captured.add("here", [b"before ", bytes, b" after"].concat());
+            let findings = captured.search(&search);
             assert_eq!(findings.channels_with(canary), BTreeSet::from(["here"]), "{canary}:\n{findings}");
             findings.forms("here", canary)
         };
@@ -200,9 +200,9 @@ fn a_number_is_found_in_the_form_that_the_spool_gives_it() {
         let leak = Draft { values: vec![Value::Int(value)], ..draft(0) };
         spool.record("butler", leak, Reason::Started).unwrap();
         spool.close().unwrap();
-        let mut heard = Heard::default();
-        heard.keep("with a leak", &path);
-        let findings = heard.search(&search);
+        let mut captured = Captured::default();
+        captured.add_spool("with a leak", &path);
+        let findings = captured.search(&search);
         assert_eq!(findings.forms("spool with a leak", &number.to_string()), [Form::Word], "{findings}");
     }
 }
@@ -212,8 +212,8 @@ fn a_canary_that_was_cut_off_is_found_by_what_all_have_in_common() {
     let search_of_none = Canaries::default();
     let search = Search::new(&search_of_none);
     for cut in ["Canary0", "say canary", "Y2FuYXJ5", "xjYW5hcnk"] {
-        let mut heard = Heard::default();
-        heard.hear("a log", cut);
-        assert!(!heard.search(&search).is_empty(), "{cut}");
+        let mut captured = Captured::default();
+        captured.add("a log", cut);
+        assert!(!captured.search(&search).is_empty(), "{cut}");
     }
 }

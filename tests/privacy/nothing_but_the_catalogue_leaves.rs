@@ -5,8 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::canary::aviary::{Aviary, KEY, loud};
-use crate::support::canary::heard::Heard;
+use crate::support::canary::captured::Captured;
+use crate::support::canary::fleet::{Fleet, KEY, loud};
 use crate::support::canary::planter::{Planting, plant};
 use crate::support::canary::printed::{observed, reports};
 use crate::support::canary::search::Search;
@@ -38,66 +38,67 @@ fn text_of(service: &str, version: &str) -> String {
 }
 
 /// Adds an instance of an installed tool, with a file planted in this way.
-fn add_planted(aviary: &mut Aviary, (service, version): (&str, &str), text: &str, planting: Planting) {
+fn add_planted(fleet: &mut Fleet, (service, version): (&str, &str), text: &str, planting: Planting) {
     let name = format!("{service}-{version}-{planting:?}");
-    let planted = plant(&name, text, planting, &mut aviary.canaries);
-    aviary.add(&name, &[&planted], "");
-    aviary.install(&name, service, version);
+    let planted = plant(&name, text, planting, &mut fleet.canaries);
+    fleet.add(&name, &[&planted], "");
+    fleet.install(&name, service, version);
 }
 
-/// Tours the aviary and what could be printed of its files; panics if a canary got out, or if there was nothing to get out.
-fn assert_nothing_leaves(aviary: &Aviary, reporting: usize) {
-    let mut heard = aviary.tour();
+/// Tours the fleet and what could be printed of its files; panics if a canary got out, or if there was nothing to get out.
+fn assert_nothing_leaves(fleet: &Fleet, reporting: usize) {
+    let mut captured = fleet.exercise();
     let catalogue = catalogue();
-    let read = aviary.instances.iter().filter(|(_, files)| reports(&observed(&mut heard, &catalogue, files)));
+    let read =
+        fleet.instances.iter().filter(|(_, files)| reports(&observed(&mut captured, &catalogue, files)));
     let read = read.count();
     assert_eq!(read, reporting);
     // One record each when it was first seen (one was erased and came again), one each by force, and one more of the first.
-    assert_eq!(aviary.posthog.events().len(), 2 * reporting + 1);
-    println!("{} canaries in {} files", aviary.canaries.all().len(), aviary.instances.len());
-    heard.assert_silent(&Search::new(&aviary.canaries));
-    assert_only_requests_hold_the_key(&heard);
+    assert_eq!(fleet.posthog.events().len(), 2 * reporting + 1);
+    println!("{} canaries in {} files", fleet.canaries.all().len(), fleet.instances.len());
+    captured.assert_silent(&Search::new(&fleet.canaries));
+    assert_only_requests_hold_the_key(&captured);
 }
 
-fn assert_only_requests_hold_the_key(heard: &Heard) {
+fn assert_only_requests_hold_the_key(captured: &Captured) {
     let mut keys = Canaries::default();
     keys.declare(KEY);
-    let findings = heard.search(&Search::new(&keys));
+    let findings = captured.search(&Search::new(&keys));
     assert_eq!(Vec::from_iter(findings.channels_with(KEY)), ["request bodies"], "{findings}");
 }
 
 #[test]
 fn no_other_value_of_a_real_config_file_is_said_kept_or_sent() {
-    let mut aviary = Aviary::new();
+    let mut fleet = Fleet::new();
     for (service, version) in FIXTURES {
         for planting in Planting::ALL {
-            add_planted(&mut aviary, (service, version), &text_of(service, version), planting);
+            add_planted(&mut fleet, (service, version), &text_of(service, version), planting);
         }
     }
-    assert!(aviary.canaries.all().len() >= 2_000);
-    aviary.open();
-    assert_nothing_leaves(&aviary, FIXTURES.len() * (Planting::ALL.len() - 1));
+    assert!(fleet.canaries.all().len() >= 2_000);
+    fleet.open();
+    assert_nothing_leaves(&fleet, FIXTURES.len() * (Planting::ALL.len() - 1));
 }
 
 /// The templates are long, so each is planted in two of the ways, and all ways take turns.
 #[test]
 fn no_other_value_of_a_template_is_said_kept_or_sent() {
     let Some(corpus) = corpus() else { return };
-    let mut aviary = Aviary::new();
+    let mut fleet = Fleet::new();
     let mut turn = 0;
     let mut withdrawn = 0;
     for service in ["butler-sos", "butler"] {
         for (version, template) in templates(&corpus.join(service)) {
             for planting in [turn, turn + 4].map(|turn| Planting::ALL[turn % Planting::ALL.len()]) {
                 let text = fs::read_to_string(&template).unwrap();
-                add_planted(&mut aviary, (service, &version), &text, planting);
+                add_planted(&mut fleet, (service, &version), &text, planting);
                 withdrawn += usize::from(planting == Planting::Withdrawn);
             }
             turn += 1;
         }
     }
-    aviary.open();
-    assert_nothing_leaves(&aviary, aviary.instances.len() - withdrawn);
+    fleet.open();
+    assert_nothing_leaves(&fleet, fleet.instances.len() - withdrawn);
 }
 
 /// The templates of a service, each with its version.
@@ -113,34 +114,34 @@ fn templates(folder: &Path) -> Vec<(String, PathBuf)> {
 
 #[test]
 fn no_value_at_a_place_of_the_catalogue_leaves_unless_it_is_of_the_right_type() {
-    let mut aviary = Aviary::new();
+    let mut fleet = Fleet::new();
     for seed in 0..24 {
-        let generated = tree::grow(seed, &catalogue(), &mut aviary.canaries);
+        let generated = tree::grow(seed, &catalogue(), &mut fleet.canaries);
         let version = format!("serviceVersion: {}", generated.version);
-        aviary.add(&format!("seed-{seed}"), &[&generated.text], &version);
+        fleet.add(&format!("seed-{seed}"), &[&generated.text], &version);
     }
-    assert!(aviary.canaries.all().len() >= 2_000);
-    aviary.open();
-    assert_nothing_leaves(&aviary, aviary.instances.len());
+    assert!(fleet.canaries.all().len() >= 2_000);
+    fleet.open();
+    assert_nothing_leaves(&fleet, fleet.instances.len());
 }
 
 #[test]
 fn nothing_that_could_be_printed_of_a_generated_file_holds_its_values() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("generated.yaml");
-    let (catalogue, mut canaries, mut heard) = (catalogue(), Canaries::default(), Heard::default());
+    let (catalogue, mut canaries, mut captured) = (catalogue(), Canaries::default(), Captured::default());
     for seed in 1_000..1_100 {
         let generated = tree::grow(seed, &catalogue, &mut canaries);
         fs::write(&file, &generated.text).unwrap();
-        let observed = observed(&mut heard, &catalogue, std::slice::from_ref(&file));
+        let observed = observed(&mut captured, &catalogue, std::slice::from_ref(&file));
         assert!(reports(&observed), "seed {seed}: {observed:?}");
     }
-    heard.assert_silent(&Search::new(&canaries));
+    captured.assert_silent(&Search::new(&canaries));
 }
 
 #[test]
 fn several_files_laid_over_each_other_keep_their_values_to_themselves() {
-    let mut aviary = Aviary::new();
+    let mut fleet = Fleet::new();
     let two = [FIXTURES[0], FIXTURES[4]];
     for (service, version) in two {
         let text = text_of(service, version);
@@ -148,37 +149,37 @@ fn several_files_laid_over_each_other_keep_their_values_to_themselves() {
         let name = format!("{service}-{version}");
         let planted: Vec<String> = layers
             .map(|planting| {
-                plant(&format!("{name}, layer {planting:?}"), &text, planting, &mut aviary.canaries)
+                plant(&format!("{name}, layer {planting:?}"), &text, planting, &mut fleet.canaries)
             })
             .into();
         let planted: Vec<&str> = planted.iter().map(String::as_str).collect();
-        aviary.add(&name, &planted, &format!("serviceVersion: {version}"));
+        fleet.add(&name, &planted, &format!("serviceVersion: {version}"));
     }
-    aviary.open();
-    assert_nothing_leaves(&aviary, two.len());
+    fleet.open();
+    assert_nothing_leaves(&fleet, two.len());
 }
 
 /// Without settings an instance has no name, and what is recorded goes to stdout as well.
 #[test]
 fn a_try_out_says_nothing_else_either() {
-    let mut aviary = Aviary::new();
-    let mut heard = Heard::default();
+    let mut fleet = Fleet::new();
+    let mut captured = Captured::default();
     for planting in [Planting::Texts, Planting::Everything] {
-        add_planted(&mut aviary, FIXTURES[0], &text_of("butler-sos", "15.0.0"), planting);
+        add_planted(&mut fleet, FIXTURES[0], &text_of("butler-sos", "15.0.0"), planting);
     }
-    let files: Vec<_> = aviary.instances.iter().flat_map(|(_, files)| files).collect();
-    let spool = aviary.site.path("try-out");
-    heard.run("record FILE", loud(salver_in(&spool)).arg("record").args(&files));
-    heard.run("preview FILE", loud(salver_in(&spool)).arg("preview").arg(files[0]));
-    let mut command = loud(salver_in(&aviary.site.path("watched")));
+    let files: Vec<_> = fleet.instances.iter().flat_map(|(_, files)| files).collect();
+    let spool = fleet.site.path("try-out");
+    captured.run("record FILE", loud(salver_in(&spool)).arg("record").args(&files));
+    captured.run("preview FILE", loud(salver_in(&spool)).arg("preview").arg(files[0]));
+    let mut command = loud(salver_in(&fleet.site.path("watched")));
     let mut service = Service::start(command.arg("run").arg("--watch").arg(files[0]));
     service.wait_for_records(1);
     let ended = service.stop();
     assert_eq!(ended.records().len(), 1);
-    heard.hear("run --watch FILE", ended.stdout.join("\n"));
-    heard.hear("run --watch FILE, stderr", ended.stderr.join("\n"));
-    heard.keep("of the try-out", &spool);
-    heard.assert_silent(&Search::new(&aviary.canaries));
+    captured.add("run --watch FILE", ended.stdout.join("\n"));
+    captured.add("run --watch FILE, stderr", ended.stderr.join("\n"));
+    captured.add_spool("of the try-out", &spool);
+    captured.assert_silent(&Search::new(&fleet.canaries));
 }
 
 /// So that the tests above search for what is there: a planted file has a canary in every place, and still reports.

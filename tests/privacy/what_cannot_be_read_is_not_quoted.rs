@@ -4,8 +4,8 @@
 use std::fs;
 
 use crate::support::canary::Canaries;
-use crate::support::canary::aviary::{Aviary, loud};
-use crate::support::canary::heard::Heard;
+use crate::support::canary::captured::Captured;
+use crate::support::canary::fleet::{Fleet, loud};
 use crate::support::canary::planter::{Planting, plant};
 use crate::support::canary::printed::observed;
 use crate::support::canary::search::Search;
@@ -75,83 +75,83 @@ fn damaged(text: &str, rng: &mut Rng) -> Vec<u8> {
 fn no_error_about_a_damaged_file_holds_a_part_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("production.yaml");
-    let (catalogue, mut canaries, mut heard) =
-        (Catalogue::load(&[]).unwrap(), Canaries::default(), Heard::default());
+    let (catalogue, mut canaries, mut captured) =
+        (Catalogue::load(&[]).unwrap(), Canaries::default(), Captured::default());
     let mut unreadable = 0;
     for (seed, text) in planted(&mut canaries).iter().enumerate() {
         let mut rng = Rng::with_seed(seed as u64);
         for _ in 0..60 {
             fs::write(&file, damaged(text, &mut rng)).unwrap();
-            let observed = observed(&mut heard, &catalogue, std::slice::from_ref(&file));
+            let observed = observed(&mut captured, &catalogue, std::slice::from_ref(&file));
             unreadable += usize::from(observed.is_err());
         }
     }
     assert!(unreadable > 150, "only {unreadable} of the damaged files could not be read");
-    heard.assert_silent(&Search::new(&canaries));
-    assert!(heard.holds("column"), "where the file is wrong is said nevertheless");
+    captured.assert_silent(&Search::new(&canaries));
+    assert!(captured.holds("column"), "where the file is wrong is said nevertheless");
 }
 
 #[test]
 fn no_command_says_anything_of_a_damaged_file() {
-    let mut aviary = Aviary::new();
+    let mut fleet = Fleet::new();
     let mut rng = Rng::with_seed(7);
-    let texts = planted(&mut aviary.canaries);
+    let texts = planted(&mut fleet.canaries);
     for (number, text) in texts.iter().cycle().take(3 * texts.len()).enumerate() {
         let name = format!("damaged-{number}");
-        aviary.add(&name, &[SOS, text], "");
-        fs::write(&aviary.instances[number].1[1], damaged(text, &mut rng)).unwrap();
+        fleet.add(&name, &[SOS, text], "");
+        fs::write(&fleet.instances[number].1[1], damaged(text, &mut rng)).unwrap();
     }
-    aviary.add("sound", &[SOS], "");
-    aviary.open();
-    let mut heard = Heard::default();
-    let output = heard.run("record", aviary.loud().arg("record"));
+    fleet.add("sound", &[SOS], "");
+    fleet.open();
+    let mut captured = Captured::default();
+    let output = captured.run("record", fleet.loud().arg("record"));
     assert_eq!(output.status.code(), Some(1), "{}", err(&output));
-    let mut service = Service::start(aviary.loud().arg("run"));
+    let mut service = Service::start(fleet.loud().arg("run"));
     service.wait_for("a look at the last instance", |it| it.idle_looks() > 0);
     let held = err(&output).lines().filter(|line| line.starts_with("salver: ")).count();
     service.wait_for("the others to be held", |it| said(&it.stderr(), "held: ") == held);
     let ended = service.stop();
-    heard.hear("run", ended.stdout.join("\n"));
-    heard.hear("run, stderr", ended.stderr.join("\n"));
-    for (name, _) in &aviary.instances {
-        heard.run("preview", aviary.loud().args(["preview", name]));
+    captured.add("run", ended.stdout.join("\n"));
+    captured.add("run, stderr", ended.stderr.join("\n"));
+    for (name, _) in &fleet.instances {
+        captured.run("preview", fleet.loud().args(["preview", name]));
     }
     for command in ["status", "id", "dump", "flush"] {
-        heard.run(command, aviary.loud().arg(command));
+        captured.run(command, fleet.loud().arg(command));
     }
-    heard.run("status as json", aviary.loud().args(["status", "--format", "json"]));
-    heard.keep("in the end", &aviary.site.spool());
-    heard.assert_silent(&Search::new(&aviary.canaries));
+    captured.run("status as json", fleet.loud().args(["status", "--format", "json"]));
+    captured.add_spool("in the end", &fleet.site.spool());
+    captured.assert_silent(&Search::new(&fleet.canaries));
 }
 
 #[test]
 fn whatever_the_parser_stumbles_over_is_not_quoted() {
-    let mut aviary = Aviary::new();
-    aviary.add("sos", &[SOS], "");
-    aviary.open();
-    let file = &aviary.instances[0].1[0];
-    let mut heard = Heard::default();
-    heard.run("record", aviary.loud().arg("record"));
-    let mut service = Service::start(aviary.loud().arg("run"));
+    let mut fleet = Fleet::new();
+    fleet.add("sos", &[SOS], "");
+    fleet.open();
+    let file = &fleet.instances[0].1[0];
+    let mut captured = Captured::default();
+    captured.run("record", fleet.loud().arg("record"));
+    let mut service = Service::start(fleet.loud().arg("run"));
     service.wait_for("a first look", |it| it.idle_looks() > 0);
     for (number, broken) in BROKEN.into_iter().enumerate() {
         service.wait_for_words_after("held: ", || fs::write(file, broken).unwrap());
         let name = |command: &str| format!("{command} of document {number}");
-        let recorded = heard.run(&name("record"), aviary.loud().args(["record", "sos"]));
+        let recorded = captured.run(&name("record"), fleet.loud().args(["record", "sos"]));
         assert_eq!(recorded.status.code(), Some(1), "document {number}: {}", err(&recorded));
-        heard.run(&name("preview"), aviary.loud().args(["preview", "sos", "--explain"]));
-        heard.run(&name("status"), aviary.loud().args(["status", "--format", "json"]));
-        heard.run(&name("try-out"), loud(salver_in(&aviary.site.path("try-out"))).arg("record").arg(file));
+        captured.run(&name("preview"), fleet.loud().args(["preview", "sos", "--explain"]));
+        captured.run(&name("status"), fleet.loud().args(["status", "--format", "json"]));
+        captured.run(&name("try-out"), loud(salver_in(&fleet.site.path("try-out"))).arg("record").arg(file));
         let catalogue = Catalogue::load(&[]).unwrap();
-        observed(&mut heard, &catalogue, std::slice::from_ref(file)).unwrap_err();
+        observed(&mut captured, &catalogue, std::slice::from_ref(file)).unwrap_err();
         service.wait_for_an_idle_look_after(|| fs::write(file, SOS).unwrap());
     }
     let ended = service.stop();
-    heard.hear("run", ended.stdout.join("\n"));
-    heard.hear("run, stderr", ended.stderr.join("\n"));
-    heard.keep("in the end", &aviary.site.spool());
-    heard.assert_silent(&Search::new(&Canaries::default()));
-    assert!(heard.holds("line 2, column"), "where the file is wrong is said nevertheless");
+    captured.add("run", ended.stdout.join("\n"));
+    captured.add("run, stderr", ended.stderr.join("\n"));
+    captured.add_spool("in the end", &fleet.site.spool());
+    captured.assert_silent(&Search::new(&Canaries::default()));
+    assert!(captured.holds("line 2, column"), "where the file is wrong is said nevertheless");
 }
 
 #[test]
@@ -170,9 +170,9 @@ fn a_wrong_settings_file_is_not_quoted() {
     ];
     for text in wrong {
         site.settings(text);
-        let mut heard = Heard::default();
-        let output = heard.run("status", loud(site.salver()).arg("status"));
+        let mut captured = Captured::default();
+        let output = captured.run("status", loud(site.salver()).arg("status"));
         assert_eq!(output.status.code(), Some(2), "{text}: {}", err(&output));
-        heard.assert_silent(&Search::new(&Canaries::default()));
+        captured.assert_silent(&Search::new(&Canaries::default()));
     }
 }

@@ -2,13 +2,13 @@
 //!
 //! Compared here with the corpus (where it is present): real templates, edited variants of them, and the bodies that real
 //! releases gave for each, down to the order of the keys. Where salver differs on purpose is written out in
-//! `support/mend.rs`: a value that is not of its rule's type counts as if its key were missing.
+//! `support/deviations.rs`: a value that is not of its rule's type counts as if its key were missing.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::mend::Mending;
+use crate::support::deviations::Mending;
 use crate::support::reported::{compare, flat, flattened, preview, reported};
 use crate::support::{corpus, err, expect, out, salver_in};
 use semver::Version;

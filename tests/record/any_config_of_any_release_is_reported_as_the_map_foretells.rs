@@ -2,19 +2,19 @@
 //! and any release.
 //!
 //! Thousands of generated documents, for the releases of all 27 generations, between them and beyond them. What each must
-//! report is foretold by a second evaluation of the derivation map (`support/map.rs`), which knows nothing of salver's
+//! report is foretold by a second evaluation of the derivation map (`support/derivation_map.rs`), which knows nothing of salver's
 //! catalogue. Whole messages are compared: keys, values, and the order of the keys. A failure prints the seed that makes
 //! the same document again.
 
 use std::fs;
 use std::path::Path;
 
+use crate::support::derivation_map::{Foretold, Generations};
 use crate::support::dice::Dice;
 use crate::support::drafts::a_host;
+use crate::support::endpoints::{sorted, sorted_flat};
 use crate::support::generated::{Generator, too_old, versions};
-use crate::support::map::{Foretold, Generations};
 use crate::support::reported::{compare, preview};
-use crate::support::rest::{sorted, sorted_flat};
 use crate::support::{dump, expect, salver_in};
 use salver::forward::wire;
 use salver::record::catalogue::Catalogue;

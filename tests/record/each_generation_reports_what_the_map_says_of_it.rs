@@ -3,11 +3,11 @@
 //! Compared here with the derivation map (where it is present) word for word: for each of the 27 generations of the two
 //! tools, what is reported when every key is missing, when every switch is off, and what each single switch changes.
 
+use crate::support::derivation_map::{Generation, Generations, NESTED};
 use crate::support::drafts::a_host;
+use crate::support::endpoints;
 use crate::support::generated::put;
-use crate::support::map::{Generation, Generations, NESTED};
 use crate::support::reported::{compare, leaves};
-use crate::support::rest;
 use salver::record::catalogue::{Catalogue, Service};
 use salver::record::message::{self, EnabledFeatures};
 use salver::record::{Draft, derive, document};
@@ -33,7 +33,7 @@ fn every_generation_reports_every_single_switch_that_is_turned_on() {
     let mut switches = 0;
     each_generation(|subject, differences| {
         for (path, changes) in subject.generation.map["changesByPath"].as_object().unwrap() {
-            if path == rest::PATH {
+            if path == endpoints::PATH {
                 continue;
             }
             let mut config = subject.all_false();
@@ -56,18 +56,18 @@ fn every_generation_reports_every_single_switch_that_is_turned_on() {
 #[test]
 fn a_switch_in_the_place_of_the_block_of_rest_endpoints_says_nothing_of_them() {
     each_generation(|subject, differences| {
-        if !subject.generation.paths().iter().any(|path| path == rest::PATH) {
+        if !subject.generation.paths().iter().any(|path| path == endpoints::PATH) {
             return;
         }
         let mut config = subject.all_false();
-        put(&mut config, rest::PATH, json!(true));
+        put(&mut config, endpoints::PATH, json!(true));
         let mut should = subject.when_all_false();
         let missing = subject.when_all_missing();
         should.nested.retain(|key, _| missing.nested.contains_key(key));
         for (name, value) in should.flat.iter_mut().filter(|(name, _)| name.starts_with("feature_api")) {
             *value = missing.flat[name].clone();
         }
-        subject.check(&config, should, rest::PATH, differences);
+        subject.check(&config, should, endpoints::PATH, differences);
     });
 }
 
@@ -126,7 +126,7 @@ impl Reported {
     /// As one value, in which the endpoints stand in alphabetical order: the map lists them in that of its probes.
     fn into_json(self) -> Json {
         let (mut endpoints, others): (Vec<_>, Vec<_>) =
-            self.nested.into_iter().partition(|(path, _)| rest::block_of(path).is_some());
+            self.nested.into_iter().partition(|(path, _)| endpoints::block_of(path).is_some());
         endpoints.sort_by(|(a, _), (b, _)| a.cmp(b));
         let nested: Map<String, Json> = others.into_iter().chain(endpoints).collect();
         json!({ "flat": self.flat, "nested": nested })
@@ -142,7 +142,7 @@ impl Subject<'_> {
     /// A config file in which every switch is off.
     fn all_false(&self) -> Json {
         let mut config = self.config();
-        for path in self.generation.paths().iter().filter(|path| *path != rest::PATH) {
+        for path in self.generation.paths().iter().filter(|path| *path != endpoints::PATH) {
             put(&mut config, path, json!(false));
         }
         config

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use crate::support::posthog::PostHog;
 use crate::support::service::{Service, said, until};
 use crate::support::site::{BUTLER, SOS, Site, flip};
-use crate::support::two::{record, waiting};
+use crate::support::two_instances::{record, waiting};
 use crate::support::{err, expect};
 
 /// A site with a Butler and a Butler SOS that forwards to this server, one record in a request.

@@ -12,7 +12,7 @@ use crate::support::modes::chmod;
 use crate::support::posthog::{PostHog, Scripted};
 use crate::support::read_only::{Way, allow, contents, ways};
 use crate::support::site::Site;
-use crate::support::two::{flushed, of, record, recorded, site, site_of};
+use crate::support::two_instances::{flushed, of, record, recorded, site, site_of};
 use crate::support::{err, expect, out};
 use serde_json::{Value as Json, json};
 

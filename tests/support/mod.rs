@@ -1,19 +1,19 @@
 //! What the integration tests share: the program under test, folders of their own, and where the test data is.
 
 pub mod canary;
+pub mod derivation_map;
+pub mod deviations;
 pub mod dice;
 pub mod drafts;
+pub mod endpoints;
 pub mod everything;
-pub mod faulty;
+pub mod fault_proxy;
 pub mod folders;
 pub mod generated;
 #[cfg(target_os = "linux")]
 pub mod host;
 #[cfg(target_os = "linux")]
-pub mod limited;
-pub mod listening;
-pub mod map;
-pub mod mend;
+pub mod inotify_limits;
 pub mod modes;
 pub mod needs;
 pub mod posthog;
@@ -24,7 +24,6 @@ pub mod processes;
 pub mod proxy;
 pub mod read_only;
 pub mod reported;
-pub mod rest;
 pub mod role;
 pub mod said;
 pub mod scratch;
@@ -32,8 +31,9 @@ pub mod service;
 pub mod site;
 #[cfg(target_os = "linux")]
 pub mod small_disk;
+pub mod tcp_server;
 pub mod tls;
-pub mod two;
+pub mod two_instances;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::listening::{Listening, is_only_quiet};
+use super::tcp_server::{TcpServer, is_only_quiet};
 
 mod check;
 
@@ -75,7 +75,7 @@ struct State {
 
 /// The running server.
 pub struct PostHog {
-    listening: Listening,
+    listening: TcpServer,
     state: Arc<Mutex<State>>,
 }
 
@@ -89,7 +89,7 @@ impl PostHog {
     pub fn start_at(address: SocketAddr) -> Self {
         let state = Arc::new(Mutex::new(State::default()));
         let shared = Arc::clone(&state);
-        let listening = Listening::start_at(address, move |stream, stop| {
+        let listening = TcpServer::start_at(address, move |stream, stop| {
             shared.lock().unwrap().connections += 1;
             // An error here is a client that hangs up, which is its right.
             _ = serve(stream, &shared, stop);

@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use super::listening::Listening;
+use super::tcp_server::TcpServer;
 
 /// What the proxy speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum Speaks {
 
 /// The running proxy; it ends when dropped.
 pub struct Proxy {
-    listening: Listening,
+    listening: TcpServer,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -28,7 +28,7 @@ impl Proxy {
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let kept = Arc::clone(&asked);
         // An error here is a client or a server that hangs up.
-        let listening = Listening::start(move |client, _| _ = serve(client, server, speaks, &kept));
+        let listening = TcpServer::start(move |client, _| _ = serve(client, server, speaks, &kept));
         Proxy { listening, asked }
     }
 

@@ -12,9 +12,9 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::err;
-use super::listening::{Listening, is_only_quiet};
 use super::needs::{Need, skip};
 use super::site::Site;
+use super::tcp_server::{TcpServer, is_only_quiet};
 
 /// How long one side is listened to before the other has its turn.
 const TURN: Duration = Duration::from_millis(10);
@@ -47,7 +47,7 @@ pub fn can_trust_a_ca_file() -> bool {
 
 /// The running server; it stops when dropped.
 pub struct Tls {
-    listening: Listening,
+    listening: TcpServer,
     /// The certificate of its authority, as PEM.
     pub authority: String,
 }
@@ -57,7 +57,7 @@ impl Tls {
     pub fn before(server: SocketAddr, certificate: Certificate) -> Tls {
         let (config, authority) = config(certificate);
         let listening =
-            Listening::start(move |client, stop| relay(client, Arc::clone(&config), server, stop));
+            TcpServer::start(move |client, stop| relay(client, Arc::clone(&config), server, stop));
         Tls { listening, authority }
     }
 

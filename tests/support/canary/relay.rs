@@ -10,14 +10,14 @@ use std::thread;
 
 use flate2::read::GzDecoder;
 
-use crate::support::listening::Listening;
+use crate::support::tcp_server::TcpServer;
 
 /// What was sent, one entry a connection.
 type Sent = Arc<Mutex<Vec<Vec<u8>>>>;
 
 /// Stops when dropped.
 pub struct Relay {
-    listening: Listening,
+    listening: TcpServer,
     sent: Sent,
 }
 
@@ -26,7 +26,7 @@ impl Relay {
     pub fn to(server: SocketAddr) -> Relay {
         let sent = Sent::default();
         let kept = Arc::clone(&sent);
-        let listening = Listening::start(move |client, _| hand_on(client, server, &kept).unwrap());
+        let listening = TcpServer::start(move |client, _| hand_on(client, server, &kept).unwrap());
         Relay { listening, sent }
     }
 

@@ -13,15 +13,15 @@ pub const UNREACHABLE: &str = "http://127.0.0.1:1";
 pub type Stopped = Arc<AtomicBool>;
 
 /// Serves each connection on a thread of its own, until it is dropped.
-pub struct Listening {
+pub struct TcpServer {
     pub address: SocketAddr,
     stop: Stopped,
     accepting: Option<JoinHandle<()>>,
 }
 
-impl Listening {
+impl TcpServer {
     /// On a free port of 127.0.0.1.
-    pub fn start(serve: impl Fn(TcpStream, &Stopped) + Send + Sync + 'static) -> Listening {
+    pub fn start(serve: impl Fn(TcpStream, &Stopped) + Send + Sync + 'static) -> TcpServer {
         Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), serve)
     }
 
@@ -29,7 +29,7 @@ impl Listening {
     pub fn start_at(
         address: SocketAddr,
         serve: impl Fn(TcpStream, &Stopped) + Send + Sync + 'static,
-    ) -> Listening {
+    ) -> TcpServer {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let stop = Stopped::default();
@@ -43,11 +43,11 @@ impl Listening {
                 thread::spawn(move || serve(client, &stopped));
             }
         });
-        Listening { address, stop, accepting: Some(accepting) }
+        TcpServer { address, stop, accepting: Some(accepting) }
     }
 }
 
-impl Drop for Listening {
+impl Drop for TcpServer {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
         // A connection wakes the thread; once it has ended the address is free again.

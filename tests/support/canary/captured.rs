@@ -10,34 +10,34 @@ use crate::support::folders::files;
 
 /// Channels by name, and the bytes that went through each.
 #[derive(Default)]
-pub struct Heard(Vec<(String, Vec<u8>)>);
+pub struct Captured(Vec<(String, Vec<u8>)>);
 
-impl Heard {
+impl Captured {
     /// Adds what went through a channel.
-    pub fn hear(&mut self, channel: impl Into<String>, bytes: impl Into<Vec<u8>>) {
+    pub fn add(&mut self, channel: impl Into<String>, bytes: impl Into<Vec<u8>>) {
         self.0.push((channel.into(), bytes.into()));
     }
 
-    /// Runs a command to its end, and hears both its streams.
+    /// Runs a command to its end, and captures both its streams.
     pub fn run(&mut self, name: &str, command: &mut Command) -> Output {
         let output = command.output().unwrap();
-        self.hear(name, output.stdout.as_slice());
-        self.hear(format!("{name}, stderr"), output.stderr.as_slice());
+        self.add(name, output.stdout.as_slice());
+        self.add(format!("{name}, stderr"), output.stderr.as_slice());
         output
     }
 
-    /// Hears every file of a spool, and the names of the files.
-    pub fn keep(&mut self, when: &str, spool: &Path) {
+    /// Captures every file of a spool, and the names of the files.
+    pub fn add_spool(&mut self, when: &str, spool: &Path) {
         for file in files(spool) {
             let name = file.strip_prefix(spool).unwrap().display().to_string();
-            self.hear(format!("spool {when}"), fs::read(&file).unwrap());
-            self.hear(format!("spool {when}"), name);
+            self.add(format!("spool {when}"), fs::read(&file).unwrap());
+            self.add(format!("spool {when}"), name);
         }
     }
 
-    /// Hears all that a program could print of a value, in a message or in a panic.
+    /// Captures all that a program could print of a value, in a message or in a panic.
     pub fn debug(&mut self, channel: &str, value: &impl Debug) {
-        self.hear(channel, format!("{value:?}\n{value:#?}"));
+        self.add(channel, format!("{value:?}\n{value:#?}"));
     }
 
     /// The same of an error, with what caused it.
@@ -45,7 +45,7 @@ impl Heard {
         self.debug(channel, error);
         let mut cause: Option<&dyn std::error::Error> = Some(error);
         while let Some(error) = cause {
-            self.hear(channel, format!("{error}\n{error:#}\n{error:?}"));
+            self.add(channel, format!("{error}\n{error:#}\n{error:?}"));
             cause = error.source();
         }
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use super::listening::{Listening, is_only_quiet};
+use super::tcp_server::{TcpServer, is_only_quiet};
 
 /// How long one side is listened to before the other has its turn.
 const TURN: Duration = Duration::from_millis(5);
@@ -42,24 +42,24 @@ impl Fault {
 }
 
 /// The line; it ends when dropped.
-pub struct Faulty {
-    listening: Listening,
+pub struct FaultProxy {
+    listening: TcpServer,
     script: Arc<Mutex<VecDeque<Fault>>>,
     made: Arc<AtomicUsize>,
 }
 
-impl Faulty {
+impl FaultProxy {
     /// A line to a server, on which one connection after the other has one of these faults.
-    pub fn to(server: SocketAddr, faults: &[Fault]) -> Faulty {
+    pub fn to(server: SocketAddr, faults: &[Fault]) -> FaultProxy {
         let script = Arc::new(Mutex::new(faults.iter().copied().collect::<VecDeque<_>>()));
         let made = Arc::new(AtomicUsize::default());
         let (next, count) = (Arc::clone(&script), Arc::clone(&made));
-        let listening = Listening::start(move |client, stop| {
+        let listening = TcpServer::start(move |client, stop| {
             count.fetch_add(1, Ordering::Relaxed);
             let fault = next.lock().unwrap().pop_front();
             Wire::between(client, server, fault).carry_on(stop);
         });
-        Faulty { listening, script, made }
+        FaultProxy { listening, script, made }
     }
 
     /// What to write in `posthog.host`.

@@ -18,13 +18,13 @@ const EARLY: [&str; 2] = ["activeUserCount", "activeUsers"];
 
 /// The names of all endpoints, those of the inner blocks with the block's name before them.
 #[derive(Clone)]
-pub struct Rest(BTreeSet<String>);
+pub struct Endpoints(BTreeSet<String>);
 
 /// The endpoints that any generation knows.
-pub fn names(maps: &[Json]) -> Rest {
+pub fn names(maps: &[Json]) -> Endpoints {
     let paths = maps.iter().flat_map(|map| map["changesByPath"].as_object().unwrap().keys());
     let below = paths.filter_map(|path| path.strip_prefix(PATH)?.strip_prefix('.'));
-    Rest(below.chain(EARLY).map(str::to_owned).collect())
+    Endpoints(below.chain(EARLY).map(str::to_owned).collect())
 }
 
 /// The block that a leaf of the nested form lies in, such as `feature.apiEnabledEndpoints`.
@@ -33,7 +33,7 @@ pub fn block_of(path: &str) -> Option<&str> {
     Some(&path[..end])
 }
 
-impl Rest {
+impl Endpoints {
     /// The config paths of the endpoints.
     pub fn paths(&self) -> Vec<String> {
         self.0.iter().map(|name| format!("{PATH}.{name}")).collect()

@@ -14,7 +14,7 @@ use crate::support::site::Site;
 pub const KEY: &str = "phc_secret_key_of_the_project";
 
 /// The server.
-pub struct Aviary {
+pub struct Fleet {
     /// Its folders.
     pub site: Site,
     /// All that was planted.
@@ -28,12 +28,12 @@ pub struct Aviary {
     entries: String,
 }
 
-impl Aviary {
+impl Fleet {
     /// One without instances.
-    pub fn new() -> Aviary {
+    pub fn new() -> Fleet {
         let posthog = PostHog::start();
         let relay = Relay::to(posthog.address());
-        Aviary {
+        Fleet {
             site: Site::new(),
             canaries: Canaries::default(),
             instances: Vec::new(),

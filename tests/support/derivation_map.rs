@@ -11,9 +11,9 @@ use std::fs;
 use semver::Version;
 use serde_json::{Map, Value as Json, json};
 
+use super::endpoints::{self, Endpoints};
 use super::needs::{Need, path_in};
 use super::reported::flattened;
-use super::rest::{self, Rest};
 
 /// What stands before the nested features in the keys of releases that send to PostHog.
 pub const NESTED: &str = "properties.telemetry_json.enabledFeatures.";
@@ -46,7 +46,7 @@ pub struct Generation {
     pub map: Json,
     flat: Vec<Output>,
     nested: Vec<Output>,
-    rest: Rest,
+    endpoints: Endpoints,
 }
 
 /// One key of the message.
@@ -84,7 +84,7 @@ impl Generations {
         let text = fs::read_to_string(path_in("SALVER_TEST_MAP", Need::DerivationMap)?).unwrap();
         let maps: Vec<Json> = serde_json::from_str(&text).unwrap();
         assert_eq!(maps.len(), 27);
-        let endpoints = rest::names(&maps);
+        let endpoints = endpoints::names(&maps);
         // Where the tool throws when a key is missing, the values of this generation stand in.
         let stand_in = maps.iter().find(|m| m["service"] == "butler-sos" && m["firstVersion"] == "13.0.0");
         let stand_in = stand_in.unwrap()["whenAllMissing"].clone();
@@ -115,7 +115,7 @@ impl Generations {
 }
 
 impl Generation {
-    fn new(map: Json, stand_in: &Json, rest: Rest) -> Self {
+    fn new(map: Json, stand_in: &Json, endpoints: Endpoints) -> Self {
         let text = |key: &str| map[key].as_str().unwrap();
         let service = text("service").to_owned();
         let top = if service == "butler" { "Butler" } else { "Butler-SOS" };
@@ -127,11 +127,11 @@ impl Generation {
             flat: Vec::new(),
             nested: Vec::new(),
             service,
-            rest,
+            endpoints,
             map: Json::Null,
         };
         // Their own collector took the nested body; it begins with the block of REST endpoints, which has no leaf here.
-        if map["changesByPath"].get(rest::PATH).is_some() && text("transport") == "axios" {
+        if map["changesByPath"].get(endpoints::PATH).is_some() && text("transport") == "axios" {
             generation.nested.push(Output::block("api"));
         }
         for key in map["whenAllFalse"].as_object().unwrap().keys() {
@@ -139,7 +139,7 @@ impl Generation {
             let missing = missing.cloned().unwrap_or(json!(false));
             let nested = key.strip_prefix(NESTED).or_else(|| key.strip_prefix("enabledFeatures."));
             if let Some(path) = nested {
-                match rest::block_of(path) {
+                match endpoints::block_of(path) {
                     None => generation.nested.push(Output::read(path, key, missing, &map)),
                     Some(block) if generation.nested.iter().all(|output| output.name != block) => {
                         generation.nested.push(Output::block(block));
@@ -161,19 +161,19 @@ impl Generation {
 
     /// The config paths of all REST endpoints that the generation hands on with their block.
     pub fn endpoints(&self) -> Vec<String> {
-        self.rest.paths()
+        self.endpoints.paths()
     }
 
     fn features(&self, config: &Json) -> Foretold {
         let mut nested = json!({});
         for output in &self.nested {
             let path = format!("/{}", output.name.replace('.', "/"));
-            insert(&mut nested, &path, output.value(config, &self.rest));
+            insert(&mut nested, &path, output.value(config, &self.endpoints));
         }
         let flat = if self.flat.is_empty() {
             flattened(&nested)
         } else {
-            self.flat.iter().map(|o| (o.name.clone(), o.value(config, &self.rest))).collect()
+            self.flat.iter().map(|o| (o.name.clone(), o.value(config, &self.endpoints))).collect()
         };
         Foretold { flat, nested, docker_flag: false }
     }
@@ -184,7 +184,7 @@ impl Output {
         Output {
             name: name.to_owned(),
             rule: Rule::Block,
-            paths: vec![rest::PATH.to_owned()],
+            paths: vec![endpoints::PATH.to_owned()],
             missing: json!({}),
         }
     }
@@ -221,7 +221,7 @@ impl Output {
         Output { name: name.to_owned(), rule, paths, missing }
     }
 
-    fn value(&self, config: &Json, rest: &Rest) -> Json {
+    fn value(&self, config: &Json, endpoints: &Endpoints) -> Json {
         let found: Vec<&Json> = self.paths.iter().filter_map(|path| at(config, path)).collect();
         let is = |flag: bool| found.iter().any(|value| **value == json!(flag));
         let read = match self.rule {
@@ -237,7 +237,7 @@ impl Output {
                     on && found.iter().any(|list| list.as_array().is_some_and(|list| !list.is_empty()))
                 ))
             }
-            Rule::Block => found.first().and_then(|block| rest.of(block)),
+            Rule::Block => found.first().and_then(|block| endpoints.of(block)),
         };
         read.unwrap_or_else(|| self.missing.clone())
     }
