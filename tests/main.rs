@@ -81,6 +81,7 @@ mod service {
 
 mod cli {
     mod bad_input_gets_a_clear_error_and_nothing_is_lost;
+    mod every_word_an_admin_reads_is_changed_on_purpose;
     mod the_command_line_is_a_contract;
     mod the_doctor_names_what_is_wrong;
     mod what_waits_can_be_seen_in_every_form;

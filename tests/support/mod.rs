@@ -33,6 +33,7 @@ pub mod site;
 pub mod small_disk;
 pub mod tcp_server;
 pub mod tls;
+pub mod transcript;
 pub mod two_instances;
 
 use std::path::{Path, PathBuf};
