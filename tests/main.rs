@@ -87,3 +87,7 @@ mod cli {
     mod what_waits_can_be_seen_in_every_form;
     mod what_was_collected_can_be_taken_back_by_hand;
 }
+
+mod source {
+    mod modules_import_in_one_direction;
+}
