@@ -1,8 +1,6 @@
 //! A process that does everything that changes a spool, and says in the words of [`super::said`] what it does: before, and when it
 //! is done.
 
-#![allow(clippy::unwrap_used, reason = "a child that fails should fail its test")]
-
 use std::collections::BTreeSet;
 use std::io::Write;
 

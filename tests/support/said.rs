@@ -1,7 +1,5 @@
 //! What a spool must, may and must not hold, worked out from nothing but what a process said that it did.
 
-#![allow(clippy::unwrap_used, reason = "a line that cannot be read should fail its test")]
-
 use std::collections::{HashMap, HashSet};
 
 use salver::spool::LedgerEntry;
