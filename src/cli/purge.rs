@@ -95,14 +95,13 @@ fn erase(folder: &SpoolFolder, selector: &Selector, arguments: &Arguments) -> Re
     // says what was under way.
     let _turn = folder.flush_turn(Duration::ZERO).ok();
     let mut spool = folder.open_to_release(clock::now_ms())?;
-    let mut receipt = spool.purge(selector)?;
+    let mut purged = spool.purge(selector)?;
     if arguments.stop_collecting {
-        for name in concerned(&spool, arguments, &receipt) {
-            spool.stop_collecting(&name, &mut receipt);
+        for name in concerned(&spool, arguments, &purged.receipt) {
+            spool.stop_collecting(&name, &mut purged);
         }
     }
-    let search = spool.close_and_search(&receipt)?;
-    Ok((receipt, search))
+    Ok(spool.close_and_search(purged)?)
 }
 
 /// The instances that stop collecting: those selected by name or service, all for `--all`, and those whose records were erased.

@@ -52,6 +52,11 @@ impl Ids {
 
     /// Pins the id of the instance, and tells it.
     pub fn pin(&self, folder: &SpoolFolder, name: &str, report: &Report) -> Result<Pin, SpoolError> {
+        let pinned = self.pinned(folder, name)?;
+        let pin = self.choose(pinned.clone(), report);
+        if pinned.as_ref() == Some(&pin) {
+            return Ok(pin);
+        }
         let mut spool = folder.open(clock::now_ms())?;
         recognise_host(&mut spool);
         let mut instance = spool.instance(name).unwrap_or_default();

@@ -44,7 +44,7 @@ pub(super) fn erase(spool: &mut Spool, key: &str) -> Result<u64, SpoolError> {
     if spool.would_purge(&selector)?.records == 0 {
         return Ok(0);
     }
-    let erased = spool.purge(&selector)?.records;
+    let erased = spool.purge(&selector)?.receipt.records;
     let mut instance = spool.instance(key).unwrap_or_default();
     // What was erased was never reported: given consent again, it is news.
     instance.last_digest = None;

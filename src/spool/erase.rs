@@ -46,8 +46,14 @@ pub struct Receipt {
     pub stopped: BTreeSet<String>,
     /// Damaged folders that were kept for inspection and are removed now.
     pub quarantined: u64,
-    erased: Erased,
     span: Span,
+}
+
+/// A purge that was carried out: its receipt, and what a search must not find any more.
+#[derive(Default)]
+pub struct Purged {
+    pub receipt: Receipt,
+    erased: Erased,
 }
 
 /// What is known of an id's deliveries.
@@ -89,7 +95,7 @@ impl SpoolReader {
 
 impl Spool {
     /// Erases what `selector` selects. When this returns, none of it is in the folder's files.
-    pub fn purge(&mut self, selector: &Selector) -> Result<Receipt, SpoolError> {
+    pub fn purge(&mut self, selector: &Selector) -> Result<Purged, SpoolError> {
         let before_seq = self.manifest.next_seq;
         let purge = PendingPurge { selector: selector.clone(), before_seq };
         self.manifest.pending_purge = Some(purge.clone());
@@ -101,32 +107,32 @@ impl Spool {
     pub(super) fn resume_purge(&mut self) {
         let Some(purge) = self.manifest.pending_purge.clone() else { return };
         match self.carry_out(&purge) {
-            Ok(receipt) => {
+            Ok(Purged { receipt, .. }) => {
                 tracing::info!(records = receipt.records, "completed a purge that was interrupted")
             }
             Err(error) => tracing::warn!("a purge that was interrupted cannot be completed yet: {error}"),
         }
     }
 
-    fn carry_out(&mut self, purge: &PendingPurge) -> Result<Receipt, SpoolError> {
-        let mut receipt = Receipt::default();
+    fn carry_out(&mut self, purge: &PendingPurge) -> Result<Purged, SpoolError> {
+        let mut purged = Purged::default();
         let mut from = 0;
         while let Some(entry) = self.manifest.segments.iter().find(|it| it.present.last() >= Some(from)) {
             let (number, last) = (entry.number, entry.present.last());
-            if self.erase_from(number, purge, &mut receipt)? {
+            if self.erase_from(number, purge, &mut purged)? {
                 from = last.map_or(from, |last| last + 1);
             }
         }
         let quarantined = std::mem::take(&mut self.manifest.quarantined);
-        receipt.quarantined = quarantined.len() as u64;
+        purged.receipt.quarantined = quarantined.len() as u64;
         self.obsolete.extend(quarantined.iter().map(|part| part.number));
-        self.complete(&mut receipt);
-        self.forget_ids(&purge.selector, &mut receipt);
+        self.complete(&mut purged.receipt);
+        self.forget_ids(&purge.selector, &mut purged);
         self.manifest.pending_purge = None;
         self.manifest.forget_absent();
         self.into_both_slots = true;
         self.checkpoint()?;
-        Ok(receipt)
+        Ok(purged)
     }
 
     /// Writes one segment anew without the selected records, unless it holds none. Returns false if the
@@ -135,7 +141,7 @@ impl Spool {
         &mut self,
         number: u64,
         purge: &PendingPurge,
-        receipt: &mut Receipt,
+        purged: &mut Purged,
     ) -> Result<bool, SpoolError> {
         let Some(at) = self.manifest.position(number) else { return Ok(true) };
         let entry = self.manifest.segments[at].clone();
@@ -143,7 +149,7 @@ impl Spool {
         let found =
             match Records::read(&segment::folder(&self.folder, number), |seq| entry.present.contains(seq)) {
                 Err(_) if purge.selector.all && entry.present.last() < Some(purge.before_seq) => {
-                    self.erase_unread(at, receipt);
+                    self.erase_unread(at, &mut purged.receipt);
                     return Ok(true);
                 }
                 read => read?,
@@ -158,13 +164,14 @@ impl Spool {
         if erase.is_empty() {
             return Ok(true);
         }
-        erase.iter().for_each(|(_, record)| receipt.erased.add_uuid(&record.uuid));
+        erase.iter().for_each(|(_, record)| purged.erased.add_uuid(&record.uuid));
         let live: Vec<_> = erase.into_iter().filter(|(seq, _)| entry.is_live(*seq)).collect();
         let uuids: Vec<&str> = live.iter().map(|(_, record)| record.uuid.as_str()).collect();
         self.add_to_dedup(&uuids)?;
         let mut span = Span::default();
         for (seq, record) in &live {
-            receipt.add(record, entry.dead.contains(*seq), self.manifest.in_flight.contains(*seq));
+            let in_flight = self.manifest.in_flight.contains(*seq);
+            purged.receipt.add(record, entry.dead.contains(*seq), in_flight);
             span.add(record.timestamp_ms);
             self.manifest.mark_done(at, *seq);
         }
@@ -200,7 +207,7 @@ impl Spool {
     }
 
     /// Forgets the ids that the selector speaks of, except those that an instance goes on using.
-    fn forget_ids(&mut self, selector: &Selector, receipt: &mut Receipt) {
+    fn forget_ids(&mut self, selector: &Selector, purged: &mut Purged) {
         if selector.dead || selector.before_ms.is_some() {
             // Other records with the same id may stay.
             return;
@@ -209,11 +216,11 @@ impl Spool {
             .filter(|(name, instance)| selector.speaks_of(name, &instance.service))
             .map(|(name, _)| name.clone())
             .collect();
-        self.forget_ids_of(&names, selector.id.as_deref(), receipt);
+        self.forget_ids_of(&names, selector.id.as_deref(), purged);
     }
 
     /// Forgets that these instances used an id, or all ids, unless it is the one that they use now.
-    fn forget_ids_of(&mut self, names: &[String], only: Option<&str>, receipt: &mut Receipt) {
+    fn forget_ids_of(&mut self, names: &[String], only: Option<&str>, purged: &mut Purged) {
         let manifest = &mut self.reader.manifest;
         let instances = &manifest.instances;
         manifest.ids.retain(|id, history| {
@@ -226,8 +233,8 @@ impl Spool {
             history.instances.retain(|name| uses(name) || !names.contains(name));
             let is_used = !history.instances.is_empty() || instances.keys().any(|name| uses(name));
             if !is_used {
-                receipt.ids.entry(id.clone()).or_default().last_ms = history.delivered_ms;
-                receipt.erased.add_id(id);
+                purged.receipt.ids.entry(id.clone()).or_default().last_ms = history.delivered_ms;
+                purged.erased.add_id(id);
             }
             is_used
         });
@@ -235,28 +242,28 @@ impl Spool {
 
     /// Pauses an instance and forgets its ids, in the files as well: the receipt is the last that names
     /// them.
-    pub fn stop_collecting(&mut self, name: &str, receipt: &mut Receipt) {
+    pub fn stop_collecting(&mut self, name: &str, purged: &mut Purged) {
         let mut instance = self.instance(name).unwrap_or_default();
         instance.paused = true;
         instance.collecting = false;
         instance.why = "stopped by a purge; `salver resume` starts it again".into();
         if let Some(pin) = instance.pin.take() {
-            receipt.ids.entry(pin.id.clone()).or_default();
-            receipt.erased.add_id(&pin.id);
+            purged.receipt.ids.entry(pin.id.clone()).or_default();
+            purged.erased.add_id(&pin.id);
         }
         self.put_instance(name, instance);
-        self.forget_ids_of(&[name.to_owned()], None, receipt);
-        receipt.stopped.insert(name.to_owned());
+        self.forget_ids_of(&[name.to_owned()], None, purged);
+        purged.receipt.stopped.insert(name.to_owned());
         self.into_both_slots = true;
     }
 
     /// Closes the spool after a purge and searches its folder for what was erased.
-    pub fn close_and_search(self, receipt: &Receipt) -> Result<Search, SpoolError> {
+    pub fn close_and_search(self, purged: Purged) -> Result<(Receipt, Search), SpoolError> {
         let folder = self.folder.clone();
-        let mut erased = receipt.erased.clone();
+        let Purged { receipt, mut erased } = purged;
         erased.keep_ids(|id| !self.manifest.uses_id(id));
         self.close()?;
-        erased.search(&folder)
+        Ok((receipt, erased.search(&folder)?))
     }
 }
 

@@ -60,15 +60,13 @@ impl SpoolFolder {
     /// Opens the spool, making it where there is none. `now_ms` is the time in milliseconds since 1970.
     pub fn open(&self, now_ms: i64) -> Result<Spool, SpoolError> {
         self.make()?;
-        match self.open_existing(now_ms) {
-            Err(error) if error.is_full() && self.is_overdue(now_ms) => {
-                let mut spool = self.open_to_release(now_ms)?;
-                spool.keep_limits()?;
-                spool.close()?;
-                self.open_existing(now_ms)
-            }
-            opened => opened,
+        if self.short_of_room().is_some() && self.is_overdue(now_ms) {
+            // What has expired makes room for what is to be recorded.
+            let mut spool = self.open_to_release(now_ms)?;
+            spool.keep_limits()?;
+            spool.close()?;
         }
+        self.open_existing(now_ms)
     }
 
     /// Opens the spool if there is one.
@@ -127,7 +125,10 @@ impl SpoolFolder {
         };
         if is_rebuild {
             spool.add_problem(LOST_MANIFEST.into());
-        } else if slots.damaged > 0 && !is_lost {
+        } else if is_lost {
+            // From now on a spool without a manifest has lost it.
+            spool.commit()?;
+        } else if slots.damaged > 0 {
             spool.add_problem(DAMAGED_SLOT.into());
         }
         spool.reconcile(is_rebuild)?;

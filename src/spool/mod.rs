@@ -76,7 +76,7 @@ mod store;
 mod times;
 
 pub use batch::is_ahead;
-pub use erase::{Delivered, Receipt};
+pub use erase::{Delivered, Purged, Receipt};
 pub use error::SpoolError;
 pub use folder::{FlushTurn, SpoolFolder};
 pub use ledger::{LedgerEntry, LedgerReason};

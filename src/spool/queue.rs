@@ -136,6 +136,8 @@ impl Spool {
         let first = self.manifest.next_seq;
         let numbered: Vec<(u64, &Record)> = (first..).zip(records).collect();
         let held = self.manifest.segments[at].frame_bytes;
+        // Before they are written: where that fails their frames may be on disk all the same.
+        self.manifest.next_seq = first + records.len() as u64;
         let Some(active) = &mut self.active else { return Err(Unencodable.into()) };
         let appended = active.append(&numbered, held);
         // A record that cannot be encoded was not written at all.
@@ -146,7 +148,6 @@ impl Spool {
         for (seq, record) in &numbered {
             entry.add(*seq, record.timestamp_ms);
         }
-        self.manifest.next_seq = first + records.len() as u64;
         numbered.iter().for_each(|(seq, record)| self.note_record(*seq, record));
         self.keep_limits()
     }
@@ -201,6 +202,7 @@ impl Spool {
             history.first_ms = record.timestamp_ms;
         }
         history.last_ms = record.timestamp_ms;
+        history.used.add(record.timestamp_ms);
         if !history.instances.contains(&record.instance) {
             history.instances.insert(record.instance.clone());
         }

@@ -222,6 +222,11 @@ impl SpoolReader {
         self.manifest.in_flight.iter().collect()
     }
 
+    /// The sequence number that the next record will get.
+    pub fn next_seq(&self) -> u64 {
+        self.manifest.next_seq
+    }
+
     /// What an admin should know of, oldest first.
     pub fn problems(&self) -> &[Problem] {
         &self.manifest.problems

@@ -21,7 +21,7 @@ const ID: usize = 64;
 const PORTION: usize = 256 * 1024;
 
 /// Uuids and ids that must be nowhere.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Default)]
 pub(super) struct Erased {
     uuids: HashSet<u128>,
     ids: BTreeSet<String>,

@@ -24,6 +24,10 @@ pub(super) fn number(name: &str) -> Option<u64> {
     digits.parse().ok().filter(|number| folder(Path::new(""), *number) == Path::new(name))
 }
 
+/// A segment that holds as many bytes of frames has each of its layouts twice, with records between:
+/// without its layout no record can be read, and no damaged page can hold both.
+const LAYOUTS_TWICE_FROM: u64 = 16 * 1024;
+
 const PREFIX: &str = "seg-";
 
 #[cfg(test)]

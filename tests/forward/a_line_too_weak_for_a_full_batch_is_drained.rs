@@ -78,7 +78,7 @@ impl Impatient {
     /// What the spool knows of the line.
     fn learned(&self) -> Option<u64> {
         let spool = self.folder.open(clock::now_ms()).unwrap();
-        let learned = spool.link_state().unwrap().batch_events;
+        let learned = spool.link_state().batch_events;
         spool.close().unwrap();
         learned
     }
@@ -117,7 +117,7 @@ fn also_when_something_is_purged_or_the_summary_is_lost_meanwhile() {
         match failed {
             2 => {
                 let mut spool = line.folder.open(clock::now_ms()).unwrap();
-                assert_eq!(spool.purge(&Selector::of_instance("two")).unwrap().records, 400);
+                assert_eq!(spool.purge(&Selector::of_instance("two")).unwrap().receipt.records, 400);
                 spool.close().unwrap();
                 assert_eq!(line.learned(), Some(100));
             }

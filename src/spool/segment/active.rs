@@ -7,8 +7,7 @@
 //! block. The values are frames; a block is the frames of records that were written together, under
 //! the number of the last of them.
 //!
-//! `c` + layout key + number is a second copy of a layout, written when some records lie between it
-//! and the first: without its layout no record can be read again from a damaged file.
+//! `c` + layout key + number is the second copy of a layout.
 //!
 //! Why blocks: sled's work is by entry, so records that share a sync share an entry as well. A block
 //! is small, because sled writes each leaf anew again and again, and a leaf has up to 17 entries.
@@ -21,11 +20,8 @@ use super::super::files::Checksum;
 use super::super::frame::fragment::{MAX_ENTRY, split};
 use super::super::frame::{self, Unencodable, layout_key};
 use super::super::store::Store;
+use super::LAYOUTS_TWICE_FROM;
 use crate::record::{Layout, Record};
-
-/// A segment that holds as many bytes of frames has each of its layouts twice: then no damaged page
-/// can hold both.
-const LAYOUTS_TWICE_FROM: u64 = 16 * 1024;
 
 /// Keys and values on their way into the database.
 type Entries = Vec<(Vec<u8>, Vec<u8>)>;
