@@ -10,7 +10,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use salver::clock;
-use salver::forward::wire::{self, Shape};
+use salver::forward::wire::{self, RequestOptions};
 use salver::record::{Reason, Record};
 use salver::spool::Queued;
 use serde_json::{Value as Json, json};
@@ -180,7 +180,7 @@ fn old_and_fresh_records_never_share_a_request() {
     };
     let ages = [(1, 900), (2, 49), (3, 47), (4, 1), (5, 300), (6, 0)];
     let queue: Vec<Queued> = ages.into_iter().map(queued).collect();
-    let shape = Shape {
+    let shape = RequestOptions {
         api_key: KEY.into(),
         batch_bytes: 8 << 20,
         historical_after: Duration::from_secs(48 * 3600),

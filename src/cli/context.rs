@@ -9,7 +9,7 @@ use super::exit::Usage;
 use super::output::say;
 use crate::collect::Collector;
 use crate::forward::transport::{Endpoint, EndpointSettings};
-use crate::forward::wire::Shape;
+use crate::forward::wire::RequestOptions;
 use crate::record::catalogue::Catalogue;
 use crate::settings::{self, FlushMode, Instance, Overrides, Resolved, Settings};
 use crate::spool::{SpoolFolder, SpoolLimits, SpoolView};
@@ -95,13 +95,13 @@ impl Context {
     }
 
     /// Where to forward to, if an admin wrote both a host and a key.
-    pub fn endpoint(settings: &Settings) -> Result<(Endpoint, Shape)> {
+    pub fn endpoint(settings: &Settings) -> Result<(Endpoint, RequestOptions)> {
         let (endpoint, shape) = Context::destination(settings)?;
         Ok((Endpoint::new(&endpoint)?, shape))
     }
 
     /// The same, not yet checked by whoever connects.
-    pub fn destination(settings: &Settings) -> Result<(EndpointSettings, Shape)> {
+    pub fn destination(settings: &Settings) -> Result<(EndpointSettings, RequestOptions)> {
         let posthog = &settings.posthog;
         let (Some(host), Some(api_key)) = (&posthog.host, &posthog.api_key) else {
             let missing = if posthog.host.is_none() { "posthog.host" } else { "posthog.apiKey" };
@@ -121,8 +121,8 @@ impl Context {
 }
 
 /// The shape of a request with this key, or with what is shown in its place.
-pub fn shape(settings: &Settings, api_key: &str) -> Shape {
-    Shape {
+pub fn shape(settings: &Settings, api_key: &str) -> RequestOptions {
+    RequestOptions {
         api_key: api_key.to_owned(),
         batch_bytes: settings.flush.batch_bytes,
         historical_after: settings.flush.historical_after,

@@ -7,13 +7,13 @@ use super::exit::Ended;
 use super::output::Format;
 use crate::clock;
 use crate::collect::DO_NOT_TRACK;
-use crate::forward::flush::{self, Line};
+use crate::forward::flush::{self, FlushTarget};
 use crate::forward::plan::FlushLimits;
-use crate::forward::verdict::Outcome;
+use crate::forward::verdict::FlushOutcome;
 use crate::forwarder::Consent;
 use crate::settings::Settings;
 use crate::target::Target;
-use progress::{Progress, Shown};
+use progress::{Progress, ProgressHooks};
 
 mod dry_run;
 mod progress;
@@ -75,14 +75,19 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
 
     let to_send = waiting.min(arguments.limit.unwrap_or(u64::MAX));
     let mut progress = Progress::of(context, arguments.format, to_send);
-    let line = Line { folder: &folder, endpoint: &endpoint, shape, limits: arguments.limits(&settings) };
+    let target = FlushTarget {
+        folder: &folder,
+        endpoint: &endpoint,
+        request: shape,
+        limits: arguments.limits(&settings),
+    };
     let consent = Consent { collector: &collector, folder: &folder, targets: &mut targets };
-    let report = flush::run(&line, &mut Shown { consent, progress: &mut progress });
+    let report = flush::run(&target, &mut ProgressHooks { consent, progress: &mut progress });
     progress.clear();
     let report = report?;
     show::report(&report, arguments.format, context.quiet, &settings)?;
     Ok(match report.outcome {
-        Outcome::Drained | Outcome::Empty | Outcome::Limit => Ended::Done,
-        Outcome::Unreachable | Outcome::Refused | Outcome::Throttled => Ended::Upstream,
+        FlushOutcome::Drained | FlushOutcome::Empty | FlushOutcome::Limit => Ended::Done,
+        FlushOutcome::Unreachable | FlushOutcome::Refused | FlushOutcome::Throttled => Ended::Upstream,
     })
 }

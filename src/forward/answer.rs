@@ -43,18 +43,18 @@ pub enum Answer {
 impl Answer {
     /// Whether PostHog may have stored the batch although this is not its word for it: the answer was lost or cut off on the
     /// way, or something in between gave up waiting.
-    pub fn leaves_open(&self) -> bool {
+    pub fn may_be_stored(&self) -> bool {
         match self {
             Self::Http { status: 200, body, .. } => matches!(body, Body::Words(_) | Body::Other),
             Self::Http { status, .. } => *status >= 500,
             Self::ProxyRefused { .. } => false,
-            Self::Unreachable(failure) => failure.may_be_size(),
+            Self::Unreachable(failure) => failure.may_depend_on_size(),
         }
     }
 
     /// Whether the request, or some of it, was sent at all.
-    pub fn was_asked_for(&self) -> bool {
-        matches!(self, Self::Http { .. }) || self.leaves_open()
+    pub fn was_sent(&self) -> bool {
+        matches!(self, Self::Http { .. }) || self.may_be_stored()
     }
 }
 
@@ -221,7 +221,7 @@ impl Failure {
     }
 
     /// Whether a smaller batch might get through where this one didn't.
-    pub fn may_be_size(self) -> bool {
+    pub fn may_depend_on_size(self) -> bool {
         matches!(self, Self::AnswerTimeout | Self::Silence | Self::BrokenOff)
     }
 }

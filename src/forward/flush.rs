@@ -12,30 +12,30 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
 use super::backoff;
-use super::packed::Packed;
-use super::plan::{Ending, FlushLimits, FlushStep, Planner};
+use super::gzip_body::GzipBody;
+use super::plan::{FlushEnd, FlushLimits, FlushStep, Planner};
 use super::transport::Endpoint;
-use super::verdict::{Outcome, Why};
-use super::wire::Shape;
+use super::verdict::{Explanation, FlushOutcome};
+use super::wire::RequestOptions;
 use crate::clock;
 use crate::record::BatchOutcome;
 use crate::spool::{FlushTurn, LinkState, Queued, Spool, SpoolError, SpoolFolder};
 
 /// Where the records come from, where they go, and in which shape.
-pub struct Line<'a> {
+pub struct FlushTarget<'a> {
     /// The spool.
     pub folder: &'a SpoolFolder,
     /// The host.
     pub endpoint: &'a Endpoint,
     /// The shape of a request.
-    pub shape: Shape,
+    pub request: RequestOptions,
     /// Sizes and patience.
     pub limits: FlushLimits,
 }
 
 /// What a run did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct FlushReport {
     /// Records delivered.
     pub sent: u64,
     /// Requests made.
@@ -54,17 +54,17 @@ pub struct Report {
     /// Dead letters, those of earlier runs included.
     pub dead: u64,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: FlushOutcome,
     /// The cause and the next step, where records were kept.
-    pub why: Option<Why>,
+    pub why: Option<Explanation>,
     /// The wait the server asked for.
-    pub asked_wait: Option<Duration>,
+    pub retry_after: Option<Duration>,
     /// When the service tries again after a failure, in milliseconds since 1970.
     pub next_attempt_ms: Option<i64>,
 }
 
 /// What a run may ask its caller, and tell it.
-pub trait Caller {
+pub trait FlushHooks {
     /// The instances whose records may not be sent now.
     fn held(&mut self) -> Result<BTreeSet<String>, SpoolError>;
     /// So many records were delivered so far.
@@ -73,8 +73,8 @@ pub trait Caller {
 
 /// Sends what waits, until the queue is empty or the planner gives up. Whoever wants to stop before ends the process: that is what the mark on a
 /// batch that is under way is for.
-pub fn run(line: &Line<'_>, caller: &mut dyn Caller) -> Result<Report, SpoolError> {
-    let mut run = Run::begin(line, caller)?;
+pub fn run(target: &FlushTarget<'_>, caller: &mut dyn FlushHooks) -> Result<FlushReport, SpoolError> {
+    let mut run = Run::begin(target, caller)?;
     let ending = loop {
         match run.planner.next(run.began.elapsed()) {
             FlushStep::Done(ending) => break ending,
@@ -97,29 +97,29 @@ pub fn run(line: &Line<'_>, caller: &mut dyn Caller) -> Result<Report, SpoolErro
 
 /// A run under way.
 struct Run<'a, 'c> {
-    line: &'a Line<'a>,
-    caller: &'c mut dyn Caller,
+    target: &'a FlushTarget<'a>,
+    caller: &'c mut dyn FlushHooks,
     began: Instant,
     planner: Planner,
     /// `None` while others may have it.
     turn: Option<FlushTurn>,
     /// The last batch, until it is acknowledged.
     answered: Option<(Vec<Queued>, BatchOutcome)>,
-    report: Report,
+    report: FlushReport,
 }
 
 impl<'a, 'c> Run<'a, 'c> {
-    fn begin(line: &'a Line<'a>, caller: &'c mut dyn Caller) -> Result<Self, SpoolError> {
-        let turn = Some(line.folder.flush_turn(Duration::ZERO)?);
-        let link_takes = link_state(line)?.batch_events;
+    fn begin(target: &'a FlushTarget<'a>, caller: &'c mut dyn FlushHooks) -> Result<Self, SpoolError> {
+        let turn = Some(target.folder.flush_turn(Duration::ZERO)?);
+        let link_batch_events = link_state(target)?.batch_events;
         Ok(Run {
-            line,
+            target,
             caller,
             began: Instant::now(),
-            planner: Planner::new(line.limits, link_takes),
+            planner: Planner::new(target.limits, link_batch_events),
             turn,
             answered: None,
-            report: Report::default(),
+            report: FlushReport::default(),
         })
     }
 
@@ -132,7 +132,7 @@ impl<'a, 'c> Run<'a, 'c> {
 
     /// Waits behind those who waited. Each of them may have one request on the wire.
     fn take_turn(&mut self) -> Result<(), SpoolError> {
-        self.turn = Some(self.line.folder.flush_turn(self.line.endpoint.timeout())?);
+        self.turn = Some(self.target.folder.flush_turn(self.target.endpoint.timeout())?);
         Ok(())
     }
 
@@ -140,13 +140,13 @@ impl<'a, 'c> Run<'a, 'c> {
     fn send(&mut self, max_events: usize, silence: Option<Duration>) -> Result<(), SpoolError> {
         self.report.held = self.caller.held()?;
         let mut spool = self.acknowledge()?;
-        let (batch, body) = next_request(self.line, &mut spool, max_events, &self.report.held)?;
+        let (batch, body) = next_request(self.target, &mut spool, max_events, &self.report.held)?;
         spool.close()?;
         if batch.is_empty() {
-            self.planner.ran_dry();
+            self.planner.queue_is_empty();
             return Ok(());
         }
-        let posted = self.line.endpoint.post(&body, silence);
+        let posted = self.target.endpoint.post(&body, silence);
         let outcome = self.planner.learn(&posted.answer, batch.len(), self.began.elapsed(), random());
         self.report.batches += 1;
         self.report.wire_bytes += posted.wire_bytes;
@@ -162,7 +162,7 @@ impl<'a, 'c> Run<'a, 'c> {
 
     /// Opens the spool and acknowledges what was answered.
     fn acknowledge(&mut self) -> Result<Spool, SpoolError> {
-        let mut spool = self.line.folder.open_to_release(clock::now_ms())?;
+        let mut spool = self.target.folder.open_to_release(clock::now_ms())?;
         if let Some((batch, outcome)) = self.answered.take() {
             spool.acknowledge(&batch, &outcome)?;
         }
@@ -170,26 +170,26 @@ impl<'a, 'c> Run<'a, 'c> {
     }
 
     /// Acknowledges the last batch and remembers how the run ended.
-    fn end(mut self, ending: Ending) -> Result<Report, SpoolError> {
+    fn end(mut self, ending: FlushEnd) -> Result<FlushReport, SpoolError> {
         self.report.outcome = ending.outcome;
         self.report.why = ending.why;
-        self.report.asked_wait = ending.asked_wait;
+        self.report.retry_after = ending.retry_after;
         // With as many records sent as were allowed, nobody looked yet whether there are more.
-        if self.report.outcome == Outcome::Limit {
+        if self.report.outcome == FlushOutcome::Limit {
             self.report.held = self.caller.held()?;
         }
         let mut spool = self.acknowledge()?;
         let why = self.report.why.as_ref().map(|why| why.text.clone());
-        spool.put_link_state(&LinkState { batch_events: self.planner.link_takes(), why })?;
+        spool.put_link_state(&LinkState { batch_events: self.planner.link_batch_events(), why })?;
         conclude(&mut spool, &mut self.report)?;
         spool.close()?;
         Ok(self.report)
     }
 }
 
-/// What earlier runs learned of the line.
-fn link_state(line: &Line<'_>) -> Result<LinkState, SpoolError> {
-    let spool = line.folder.open_to_release(clock::now_ms())?;
+/// What earlier runs learned of the target.
+fn link_state(target: &FlushTarget<'_>) -> Result<LinkState, SpoolError> {
+    let spool = target.folder.open_to_release(clock::now_ms())?;
     let memory = spool.link_state()?;
     spool.close()?;
     Ok(memory)
@@ -197,13 +197,13 @@ fn link_state(line: &Line<'_>) -> Result<LinkState, SpoolError> {
 
 /// Takes the next records and writes their request; what it carries is noted as under way.
 fn next_request(
-    line: &Line<'_>,
+    target: &FlushTarget<'_>,
     spool: &mut Spool,
     max_events: usize,
     held: &BTreeSet<String>,
-) -> Result<(Vec<Queued>, Packed), SpoolError> {
+) -> Result<(Vec<Queued>, GzipBody), SpoolError> {
     let mut batch = spool.next_batch(max_events, held)?;
-    let body = Packed::of(&batch, &line.shape, clock::now_ms());
+    let body = GzipBody::of(&batch, &target.request, clock::now_ms());
     batch.truncate(body.events);
     if !batch.is_empty() {
         spool.begin(&batch)?;
@@ -212,17 +212,18 @@ fn next_request(
 }
 
 /// Remembers how the run ended, and tells what is left.
-fn conclude(spool: &mut Spool, report: &mut Report) -> Result<(), SpoolError> {
-    if report.outcome == Outcome::Limit && spool.next_batch(1, &report.held)?.is_empty() {
+fn conclude(spool: &mut Spool, report: &mut FlushReport) -> Result<(), SpoolError> {
+    if report.outcome == FlushOutcome::Limit && spool.next_batch(1, &report.held)?.is_empty() {
         let nothing_left = report.sent + report.dead_lettered == 0;
-        report.outcome = if nothing_left { Outcome::Empty } else { Outcome::Drained };
+        report.outcome = if nothing_left { FlushOutcome::Empty } else { FlushOutcome::Drained };
     }
     let counts = spool.counts()?;
     (report.remaining, report.dead) = (counts.queued, counts.dead);
     report.ahead = spool.ahead()?;
     let now_ms = clock::now_ms();
     let memory = spool.flush_memory();
-    let failed = matches!(report.outcome, Outcome::Unreachable | Outcome::Refused | Outcome::Throttled);
+    let failed =
+        matches!(report.outcome, FlushOutcome::Unreachable | FlushOutcome::Refused | FlushOutcome::Throttled);
     memory.last_attempt_ms = Some(now_ms);
     memory.last_outcome = Some(report.outcome.to_string());
     if report.sent > 0 {
@@ -230,7 +231,7 @@ fn conclude(spool: &mut Spool, report: &mut Report) -> Result<(), SpoolError> {
     }
     memory.failures = if failed { memory.failures.saturating_add(1) } else { 0 };
     memory.next_attempt_ms = failed.then(|| {
-        let wait = backoff::delay(memory.failures, report.asked_wait, random());
+        let wait = backoff::delay(memory.failures, report.retry_after, random());
         now_ms.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))
     });
     report.next_attempt_ms = memory.next_attempt_ms;

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! loop: next ----Send----> read the head of the queue, post it ----answer----> learn ---> BatchOutcome of the batch
-//!        |                       (queue empty: ran_dry)
+//!        |                       (queue empty: queue_is_empty)
 //!        |-------Wait----> sleep, or be cancelled
 //!        '-------Done----> tell the outcome
 //! ```
@@ -25,7 +25,7 @@
 //!   goes at full size;
 //! - **a limit on size** (413): half is the new ceiling for the rest of the run, since the limit won't move;
 //! - **a weak line** (timeout, broken off): half, and double again once some have passed. What is learned so outlives the run
-//!   ([`Planner::link_takes`]): a run that ends at its first failure would otherwise begin with the same full batch for ever.
+//!   ([`Planner::link_batch_events`]): a run that ends at its first failure would otherwise begin with the same full batch for ever.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     answer::Answer,
     backoff,
-    verdict::{Kept, Outcome, Verdict, Why, judge},
+    verdict::{Deferral, Explanation, FlushOutcome, Verdict, judge},
 };
 use crate::record::BatchOutcome;
 
@@ -70,18 +70,18 @@ pub enum FlushStep {
     /// Do nothing for this long, then ask again.
     Wait(Duration),
     /// The run is over.
-    Done(Ending),
+    Done(FlushEnd),
 }
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ending {
+pub struct FlushEnd {
     /// In the contract's words.
-    pub outcome: Outcome,
+    pub outcome: FlushOutcome,
     /// The cause and the next step, where records were kept.
-    pub why: Option<Why>,
+    pub why: Option<Explanation>,
     /// The wait that the server asked for; [`backoff::delay`] takes it.
-    pub asked_wait: Option<Duration>,
+    pub retry_after: Option<Duration>,
 }
 
 /// The state of one run. Times are counted from any fixed moment, such as the start of the run.
@@ -106,11 +106,12 @@ pub struct Planner {
 }
 
 impl Planner {
-    /// A planner for one run. `link_takes` is what the planner of the run before said of the line.
-    pub fn new(limits: FlushLimits, link_takes: Option<u64>) -> Self {
+    /// A planner for one run. `link_batch_events` is what the planner of the run before said of the line.
+    pub fn new(limits: FlushLimits, link_batch_events: Option<u64>) -> Self {
         let ceiling = limits.batch_events.max(1);
-        let known =
-            link_takes.and_then(|events| usize::try_from(events).ok()).filter(|known| *known < ceiling);
+        let known = link_batch_events
+            .and_then(|events| usize::try_from(events).ok())
+            .filter(|known| *known < ceiling);
         Self {
             limits,
             size: known.map_or(ceiling, |known| known.max(1)),
@@ -137,7 +138,7 @@ impl Planner {
         }
         let allowed = self.limits.records.map_or(u64::MAX, |limit| limit.saturating_sub(self.left_queue));
         if allowed == 0 {
-            return self.end(Outcome::Limit, None, None);
+            return self.end(FlushOutcome::Limit, None, None);
         }
         self.attempt_began = now;
         let max_events = self.batch_size().min(usize::try_from(allowed).unwrap_or(usize::MAX));
@@ -148,13 +149,13 @@ impl Planner {
     }
 
     /// The most events to send at once on this line, where that is fewer than the settings allow: for the next run.
-    pub fn link_takes(&self) -> Option<u64> {
+    pub fn link_batch_events(&self) -> Option<u64> {
         (self.size < self.limits.batch_events).then_some(self.size as u64)
     }
 
     /// Reports that the queue held nothing to send.
-    pub fn ran_dry(&mut self) {
-        let outcome = if self.left_queue == 0 { Outcome::Empty } else { Outcome::Drained };
+    pub fn queue_is_empty(&mut self) {
+        let outcome = if self.left_queue == 0 { FlushOutcome::Empty } else { FlushOutcome::Drained };
         self.end(outcome, None, None);
     }
 
@@ -174,13 +175,13 @@ impl Planner {
                 BatchOutcome::Kept
             }
             Verdict::DeadLetter { words } => self.dead_letter(words),
-            Verdict::Kept(kept) => {
-                if matches!(answer, Answer::Unreachable(failure) if failure.may_be_size()) {
+            Verdict::Keep(deferral) => {
+                if matches!(answer, Answer::Unreachable(failure) if failure.may_depend_on_size()) {
                     self.size = (events / 2).max(1);
                     self.passes_to_growth = PASSES_BEFORE_GROWTH;
                 }
-                self.kept(kept, now, random);
-                if answer.leaves_open() { BatchOutcome::Uncertain } else { BatchOutcome::Kept }
+                self.keep(deferral, now, random);
+                if answer.may_be_stored() { BatchOutcome::Uncertain } else { BatchOutcome::Kept }
             }
         }
     }
@@ -215,25 +216,30 @@ impl Planner {
                  theirs: `salver dump --state dead` shows its words. Check posthog.host, then put them back with \
                  `salver flush --retry-dead`"
             );
-            self.end(Outcome::Refused, Some(why.into()), None);
+            self.end(FlushOutcome::Refused, Some(why.into()), None);
         }
         BatchOutcome::DeadLettered { words }
     }
 
-    fn kept(&mut self, kept: Kept, now: Duration, random: u64) {
+    fn keep(&mut self, deferral: Deferral, now: Duration, random: u64) {
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         self.patience_used += now.saturating_sub(self.attempt_began);
-        let wait = backoff::delay(self.failures_in_a_row, kept.asked_wait, random);
+        let wait = backoff::delay(self.failures_in_a_row, deferral.retry_after, random);
         let in_time = self.patience_used.saturating_add(wait) <= self.limits.patience;
-        if in_time && kept.outcome != Outcome::Refused {
+        if in_time && deferral.outcome != FlushOutcome::Refused {
             self.decided = Some(FlushStep::Wait(wait));
         } else {
-            self.end(kept.outcome, Some(kept.why), kept.asked_wait);
+            self.end(deferral.outcome, Some(deferral.why), deferral.retry_after);
         }
     }
 
-    fn end(&mut self, outcome: Outcome, why: Option<Why>, asked_wait: Option<Duration>) -> FlushStep {
-        let done = FlushStep::Done(Ending { outcome, why, asked_wait });
+    fn end(
+        &mut self,
+        outcome: FlushOutcome,
+        why: Option<Explanation>,
+        retry_after: Option<Duration>,
+    ) -> FlushStep {
+        let done = FlushStep::Done(FlushEnd { outcome, why, retry_after });
         self.decided = Some(done.clone());
         done
     }

@@ -30,14 +30,14 @@ use ureq::{
 };
 
 use super::answer::{Answer, Body, Failure, http_date, retry_after};
-use super::packed::Packed;
+use super::gzip_body::GzipBody;
 
 mod issuer;
 mod route;
 mod settings;
 mod tls;
 
-pub use route::{Route, Server, Via, unused_hints};
+pub use route::{ProxyHop, Route, Server, unused_hints};
 pub use settings::{EndpointError, EndpointSettings};
 use settings::{batch_url, parse_proxy};
 
@@ -56,7 +56,7 @@ pub struct Endpoint {
     timeout: Duration,
     connect_timeout: Duration,
     route: Route,
-    shown: issuer::Shown,
+    shown: issuer::LastCertificate,
 }
 
 /// What came of posting a body.
@@ -85,7 +85,7 @@ impl Endpoint {
         let extra_roots = settings.ca_file.as_deref().map(tls::read_ca_file).transpose()?.unwrap_or_default();
         let needs_tls = https || proxy.as_ref().is_some_and(|proxy| proxy.protocol() == ProxyProtocol::Https);
         let route = Route::of(&url, proxy.as_ref());
-        let shown = issuer::Shown::default();
+        let shown = issuer::LastCertificate::default();
         let tls = needs_tls.then(|| tls::client_config(extra_roots, shown.clone())).transpose();
         let tls = tls.map_err(|cause| EndpointError::NoTrustStore { cause })?.map(Arc::new);
 
@@ -114,7 +114,7 @@ impl Endpoint {
 
     /// Posts one body, and gives up when the other side neither takes nor sends anything for as long as `silence`, or cannot be
     /// looked up or connected to in that time.
-    pub fn post(&self, body: &Packed, silence: Option<Duration>) -> Posted {
+    pub fn post(&self, body: &GzipBody, silence: Option<Duration>) -> Posted {
         let connect_timeout =
             silence.map_or(self.connect_timeout, |silence| silence.min(self.connect_timeout));
         let request = self
@@ -132,7 +132,7 @@ impl Endpoint {
             Ok(response) => read_answer(response),
             Err(error) => (no_answer(&error), None),
         };
-        let wire_bytes = if answer.was_asked_for() { body.gzip.len() as u64 } else { 0 };
+        let wire_bytes = if answer.was_sent() { body.gzip.len() as u64 } else { 0 };
         Posted { answer, wire_bytes, date }
     }
 

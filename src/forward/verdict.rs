@@ -40,7 +40,7 @@ const QUOTA_PAUSE: Duration = Duration::from_secs(60 * 60);
 /// How a run of the forwarder ended; the words are the command line's contract.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub enum FlushOutcome {
     /// Everything that may be sent has left the queue.
     Drained,
     /// There was nothing to send.
@@ -56,7 +56,7 @@ pub enum Outcome {
     Throttled,
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for FlushOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
     }
@@ -77,36 +77,36 @@ pub enum Verdict {
         words: String,
     },
     /// Nothing is known to be stored; every record stays.
-    Kept(Kept),
+    Keep(Deferral),
 }
 
 /// Why a batch was kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
-    /// [`Outcome::Unreachable`], [`Outcome::Refused`] or [`Outcome::Throttled`].
-    pub outcome: Outcome,
+pub struct Deferral {
+    /// [`FlushOutcome::Unreachable`], [`FlushOutcome::Refused`] or [`FlushOutcome::Throttled`].
+    pub outcome: FlushOutcome,
     /// The cause and the next step.
-    pub why: Why,
+    pub why: Explanation,
     /// The wait that the server asked for.
-    pub asked_wait: Option<Duration>,
+    pub retry_after: Option<Duration>,
 }
 
 /// Why records were kept, for an admin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Why {
+pub struct Explanation {
     /// The cause and the next step, in salver's own words. Only these may be stored: a purge erases no others.
     pub text: String,
     /// What the server said.
     pub words: Option<String>,
 }
 
-impl From<String> for Why {
+impl From<String> for Explanation {
     fn from(text: String) -> Self {
-        Why { text, words: None }
+        Explanation { text, words: None }
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)?;
         self.words.as_ref().map_or(Ok(()), |words| write!(f, ". It says: {words}"))
@@ -117,36 +117,36 @@ impl fmt::Display for Why {
 pub fn judge(answer: &Answer, events: usize) -> Verdict {
     match answer {
         Answer::Http { status, body, retry_after } => judge_http(*status, body, *retry_after, events),
-        Answer::ProxyRefused { status } => Verdict::Kept(refused_by_proxy(*status)),
-        Answer::Unreachable(failure) => Verdict::Kept(no_answer(*failure)),
+        Answer::ProxyRefused { status } => Verdict::Keep(refused_by_proxy(*status)),
+        Answer::Unreachable(failure) => Verdict::Keep(no_answer(*failure)),
     }
 }
 
 fn judge_http(status: u16, body: &Body, retry_after: Option<Duration>, events: usize) -> Verdict {
-    let kept = |outcome, asked_wait, why: &str| {
-        let why = Why { text: why.to_owned(), words: words(body) };
-        Verdict::Kept(Kept { outcome, why, asked_wait })
+    let kept = |outcome, retry_after, why: &str| {
+        let why = Explanation { text: why.to_owned(), words: words(body) };
+        Verdict::Keep(Deferral { outcome, why, retry_after })
     };
     match (status, body) {
         (200, Body::Accepted { quota_limited: false }) => Verdict::Delivered,
         (200, Body::Accepted { quota_limited: true }) | (402, _) => {
-            kept(Outcome::Throttled, Some(retry_after.unwrap_or(QUOTA_PAUSE)), OVER_QUOTA)
+            kept(FlushOutcome::Throttled, Some(retry_after.unwrap_or(QUOTA_PAUSE)), OVER_QUOTA)
         }
-        (200, _) | (400, Body::Html) | (511, _) => kept(Outcome::Unreachable, None, PORTAL),
+        (200, _) | (400, Body::Html) | (511, _) => kept(FlushOutcome::Unreachable, None, PORTAL),
         (400, _) if events > 1 => Verdict::Isolate,
         (413, _) if events > 1 => Verdict::Shrink,
         (400 | 413, _) => Verdict::DeadLetter { words: dead_words(status, body) },
         (408 | 425 | 429, _) => kept(
-            Outcome::Throttled,
+            FlushOutcome::Throttled,
             retry_after,
             &format!("PostHog asks for a pause ({status}); try again later"),
         ),
         (500..=599, _) => kept(
-            Outcome::Unreachable,
+            FlushOutcome::Unreachable,
             retry_after,
             &format!("PostHog, or a proxy before it, is out of order ({status}); try again later"),
         ),
-        _ => kept(Outcome::Refused, None, &wrong_setting(status)),
+        _ => kept(FlushOutcome::Refused, None, &wrong_setting(status)),
     }
 }
 
@@ -177,21 +177,21 @@ fn wrong_setting(status: u16) -> String {
     }
 }
 
-fn refused_by_proxy(status: u16) -> Kept {
+fn refused_by_proxy(status: u16) -> Deferral {
     let (outcome, why) = match status {
-        407 => (Outcome::Refused, PROXY_CREDENTIALS.to_owned()),
+        407 => (FlushOutcome::Refused, PROXY_CREDENTIALS.to_owned()),
         500..=599 => {
             let why = format!("the proxy could not reach posthog.host ({status}); check that name");
-            (Outcome::Unreachable, why)
+            (FlushOutcome::Unreachable, why)
         }
-        _ => (Outcome::Refused, format!("the proxy refuses to connect ({status}); check posthog.proxy")),
+        _ => (FlushOutcome::Refused, format!("the proxy refuses to connect ({status}); check posthog.proxy")),
     };
-    Kept { outcome, why: why.into(), asked_wait: None }
+    Deferral { outcome, why: why.into(), retry_after: None }
 }
 
-fn no_answer(failure: Failure) -> Kept {
+fn no_answer(failure: Failure) -> Deferral {
     let why = format!("PostHog can't be reached: {failure}; {}", failure.next_step());
-    Kept { outcome: Outcome::Unreachable, why: why.into(), asked_wait: None }
+    Deferral { outcome: FlushOutcome::Unreachable, why: why.into(), retry_after: None }
 }
 
 /// The server's words, if it said any.
@@ -219,9 +219,9 @@ mod tests {
     }
 
     /// The outcome and the explanation of an answer that must keep a batch.
-    fn kept(answer: &Answer) -> Kept {
+    fn kept(answer: &Answer) -> Deferral {
         match judge(answer, 10) {
-            Verdict::Kept(kept) => kept,
+            Verdict::Keep(kept) => kept,
             other => panic!("{answer:?} gave {other:?}"),
         }
     }
@@ -235,7 +235,7 @@ mod tests {
         }
         for body in [Body::Html, Body::Other, said("Ok")] {
             let kept = kept(&http(200, body));
-            assert_eq!(kept.outcome, Outcome::Unreachable);
+            assert_eq!(kept.outcome, FlushOutcome::Unreachable);
             assert!(kept.why.text.contains("portal"));
         }
     }
@@ -247,7 +247,7 @@ mod tests {
         let dead = |status, body| judge(&http(status, body), 1);
         assert_eq!(dead(400, said("bad uuid")), Verdict::DeadLetter { words: "400: bad uuid".into() });
         assert_eq!(dead(413, Body::Html), Verdict::DeadLetter { words: "413, without a reason".into() });
-        assert_eq!(kept(&http(400, Body::Html)).outcome, Outcome::Unreachable);
+        assert_eq!(kept(&http(400, Body::Html)).outcome, FlushOutcome::Unreachable);
     }
 
     #[test]
@@ -263,12 +263,12 @@ mod tests {
             (418, "posthog.host"),
         ] {
             let kept = kept(&http(status, said("the reason")));
-            assert_eq!(kept.outcome, Outcome::Refused, "{status}");
+            assert_eq!(kept.outcome, FlushOutcome::Refused, "{status}");
             let why = kept.why.to_string();
             assert!(why.contains(setting) && why.ends_with("It says: the reason"), "{why}");
         }
         assert!(kept(&Answer::ProxyRefused { status: 407 }).why.text.contains("NTLM"));
-        assert_eq!(kept(&Answer::ProxyRefused { status: 403 }).outcome, Outcome::Refused);
+        assert_eq!(kept(&Answer::ProxyRefused { status: 403 }).outcome, FlushOutcome::Refused);
     }
 
     #[test]
@@ -276,30 +276,30 @@ mod tests {
         let asked = Some(Duration::from_secs(60));
         for status in [402, 408, 425, 429] {
             let kept = kept(&Answer::Http { status, body: Body::Other, retry_after: asked });
-            assert_eq!((kept.outcome, kept.asked_wait), (Outcome::Throttled, asked), "{status}");
+            assert_eq!((kept.outcome, kept.retry_after), (FlushOutcome::Throttled, asked), "{status}");
         }
         let limited = kept(&http(200, Body::Accepted { quota_limited: true }));
-        assert_eq!((limited.outcome, limited.asked_wait), (Outcome::Throttled, Some(QUOTA_PAUSE)));
+        assert_eq!((limited.outcome, limited.retry_after), (FlushOutcome::Throttled, Some(QUOTA_PAUSE)));
         for status in [500, 502, 503, 504, 511, 599] {
-            assert_eq!(kept(&http(status, Body::Html)).outcome, Outcome::Unreachable, "{status}");
+            assert_eq!(kept(&http(status, Body::Html)).outcome, FlushOutcome::Unreachable, "{status}");
         }
-        assert_eq!(kept(&Answer::ProxyRefused { status: 502 }).outcome, Outcome::Unreachable);
+        assert_eq!(kept(&Answer::ProxyRefused { status: 502 }).outcome, FlushOutcome::Unreachable);
         let lookup = kept(&Answer::Unreachable(Failure::NameLookup));
-        assert_eq!(lookup.outcome, Outcome::Unreachable);
+        assert_eq!(lookup.outcome, FlushOutcome::Unreachable);
         assert!(lookup.why.text.contains("DNS"));
     }
 
     #[test]
     fn outcomes_are_written_in_the_contracts_words() {
         let all = [
-            Outcome::Drained,
-            Outcome::Empty,
-            Outcome::Limit,
-            Outcome::Unreachable,
-            Outcome::Refused,
-            Outcome::Throttled,
+            FlushOutcome::Drained,
+            FlushOutcome::Empty,
+            FlushOutcome::Limit,
+            FlushOutcome::Unreachable,
+            FlushOutcome::Refused,
+            FlushOutcome::Throttled,
         ];
-        let words: Vec<String> = all.iter().map(Outcome::to_string).collect();
+        let words: Vec<String> = all.iter().map(FlushOutcome::to_string).collect();
         assert_eq!(words, ["drained", "empty", "limit", "unreachable", "refused", "throttled"]);
     }
 }

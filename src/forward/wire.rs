@@ -20,7 +20,7 @@ const EVENT: &str = "telemetry sent";
 
 /// What a request depends on besides its records.
 #[derive(Clone, Debug, Deserialize, serde::Serialize)]
-pub struct Shape {
+pub struct RequestOptions {
     /// The project's key, or what is shown in its place.
     pub api_key: String,
     /// Most bytes of a body before gzip. A single record may exceed it: PostHog then says so.
@@ -95,7 +95,12 @@ impl Serialize for Properties<'_> {
 
 /// Writes the request for as many of the records as belong into one, from the first on; tells how many those are. Of no records
 /// it makes an empty batch. Only one event at a time is in memory.
-pub fn write(records: &[Queued], shape: &Shape, now_ms: i64, out: &mut dyn Write) -> io::Result<usize> {
+pub fn write(
+    records: &[Queued],
+    shape: &RequestOptions,
+    now_ms: i64,
+    out: &mut dyn Write,
+) -> io::Result<usize> {
     let age = i64::try_from(shape.historical_after.as_millis()).unwrap_or(i64::MAX);
     let is_historical = |queued: &Queued| queued.record.timestamp_ms < now_ms.saturating_sub(age);
     let historical = records.first().is_some_and(is_historical);

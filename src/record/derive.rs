@@ -21,12 +21,12 @@ pub struct Derived {
     /// One value for each place of the layout.
     pub values: Vec<Value>,
     /// For each place where its value comes from.
-    pub reasons: Vec<Why>,
+    pub reasons: Vec<Provenance>,
 }
 
 /// Where a value comes from. Paths are whole, with the top-level key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Why {
+pub struct Provenance {
     /// The config path that decided it; `None` where none holds a value of the rule's type.
     pub decided_by: Option<String>,
     /// All config paths that could have.
@@ -50,7 +50,7 @@ pub fn derive(service: &Service, version: &Version, block: &Node) -> Derived {
             missing: field.missing.clone(),
         });
         values.push(value);
-        reasons.push(Why {
+        reasons.push(Provenance {
             decided_by: path.map(whole),
             looked_at: field.paths.iter().chain(&field.when).map(|path| whole(path)).collect(),
         });

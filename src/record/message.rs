@@ -95,18 +95,18 @@ impl Serialize for SystemBlock<'_> {
 }
 
 /// The features as flat properties, in the order of the layout.
-pub fn properties(draft: &Draft) -> impl Iterator<Item = (&str, Shown<'_>)> {
+pub fn properties(draft: &Draft) -> impl Iterator<Item = (&str, ReportedValue<'_>)> {
     draft.layout.places.iter().zip(&draft.values).filter_map(|(place, value)| {
         let name = place.property.as_deref()?;
-        Some((name, shown(place, value)?))
+        Some((name, reported_value(place, value)?))
     })
 }
 
 /// A value as it stands in JSON.
 #[derive(Clone, Copy, Debug)]
-pub struct Shown<'a>(&'a Value);
+pub struct ReportedValue<'a>(&'a Value);
 
-impl Serialize for Shown<'_> {
+impl Serialize for ReportedValue<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Value::Missing | Value::Null => serializer.serialize_unit(),
@@ -119,10 +119,10 @@ impl Serialize for Shown<'_> {
 }
 
 /// What stands at a place, if anything does.
-pub fn shown<'a>(place: &'a Place, value: &'a Value) -> Option<Shown<'a>> {
+pub fn reported_value<'a>(place: &'a Place, value: &'a Value) -> Option<ReportedValue<'a>> {
     match value {
-        Value::Missing => place.missing.as_ref().filter(|value| **value != Value::Missing).map(Shown),
-        value => Some(Shown(value)),
+        Value::Missing => place.missing.as_ref().filter(|value| **value != Value::Missing).map(ReportedValue),
+        value => Some(ReportedValue(value)),
     }
 }
 

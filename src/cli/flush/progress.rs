@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::cli::context::Context;
 use crate::cli::output::Format;
-use crate::forward::flush::Caller;
+use crate::forward::flush::FlushHooks;
 use crate::forwarder::Consent;
 use crate::spool::SpoolError;
 
@@ -73,12 +73,12 @@ impl Progress {
 }
 
 /// Asks for consent, and shows how far it is.
-pub(super) struct Shown<'a> {
+pub(super) struct ProgressHooks<'a> {
     pub(super) consent: Consent<'a>,
     pub(super) progress: &'a mut Progress,
 }
 
-impl Caller for Shown<'_> {
+impl FlushHooks for ProgressHooks<'_> {
     fn held(&mut self) -> Result<BTreeSet<String>, SpoolError> {
         self.consent.held()
     }

@@ -7,12 +7,12 @@ use serde_json::json;
 
 use crate::cli::output::{self, Format};
 use crate::cli::times::shown;
-use crate::forward::flush::Report;
+use crate::forward::flush::FlushReport;
 use crate::record::message::rfc3339;
 use crate::settings::{FlushMode, Settings, show_duration};
 
 /// Prints the report; what it means to stderr.
-pub(super) fn report(report: &Report, format: Format, quiet: bool, settings: &Settings) -> Result<()> {
+pub(super) fn report(report: &FlushReport, format: Format, quiet: bool, settings: &Settings) -> Result<()> {
     match format {
         Format::Json => output::print_json(&json!({
             "sent": report.sent,
@@ -29,7 +29,7 @@ pub(super) fn report(report: &Report, format: Format, quiet: bool, settings: &Se
         }))?,
         Format::Text => {
             let mut out = output::stdout();
-            let Report { outcome, sent, batches, wire_bytes, dead_lettered, remaining, .. } = report;
+            let FlushReport { outcome, sent, batches, wire_bytes, dead_lettered, remaining, .. } = report;
             write!(out, "{outcome}: {sent} records delivered in {batches} requests of {wire_bytes} bytes")?;
             if *dead_lettered > 0 {
                 write!(out, ", {dead_lettered} set apart as dead letters")?;
@@ -51,7 +51,7 @@ pub(super) fn report(report: &Report, format: Format, quiet: bool, settings: &Se
 }
 
 /// What is left for other reasons than the line.
-fn left(report: &Report) -> Vec<String> {
+fn left(report: &FlushReport) -> Vec<String> {
     let mut left = Vec::new();
     let (ahead, until_ms) = report.ahead;
     if !report.held.is_empty() && report.remaining > ahead {
@@ -77,7 +77,7 @@ fn left(report: &Report) -> Vec<String> {
 }
 
 /// When what is left is tried again.
-fn again(report: &Report, settings: &Settings) -> String {
+fn again(report: &FlushReport, settings: &Settings) -> String {
     match (settings.flush.mode, next_attempt_ms(report, settings)) {
         (FlushMode::Manual, _) => {
             "what waits is sent by the next `salver flush` (flush.mode is manual)".into()
@@ -90,6 +90,6 @@ fn again(report: &Report, settings: &Settings) -> String {
 }
 
 /// When the service tries again, if it forwards and something keeps it waiting.
-fn next_attempt_ms(report: &Report, settings: &Settings) -> Option<i64> {
+fn next_attempt_ms(report: &FlushReport, settings: &Settings) -> Option<i64> {
     report.next_attempt_ms.filter(|_| settings.flush.mode == FlushMode::Auto)
 }

@@ -12,9 +12,9 @@ use x509_cert::der::Decode;
 
 /// The certificate that a server showed last.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shown(Arc<Mutex<Option<CertificateDer<'static>>>>);
+pub(super) struct LastCertificate(Arc<Mutex<Option<CertificateDer<'static>>>>);
 
-impl Shown {
+impl LastCertificate {
     /// Its issuer, such as `CN=Example CA,O=Example`; at most 200 characters, without control characters.
     pub(super) fn issuer(&self) -> Option<String> {
         let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -26,12 +26,12 @@ impl Shown {
 
 /// A verifier that decides as another does, and remembers what it was shown.
 #[derive(Debug)]
-pub(super) struct Remembering {
+pub(super) struct RecordingVerifier {
     pub(super) verifier: Arc<dyn ServerCertVerifier>,
-    pub(super) shown: Shown,
+    pub(super) shown: LastCertificate,
 }
 
-impl ServerCertVerifier for Remembering {
+impl ServerCertVerifier for RecordingVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

@@ -19,7 +19,7 @@ pub struct Route {
     /// Whether it is spoken to in TLS.
     pub tls: bool,
     /// The proxy on the way, if there is one.
-    pub proxy: Option<Via>,
+    pub proxy: Option<ProxyHop>,
 }
 
 /// A name or address, and a port.
@@ -33,7 +33,7 @@ pub struct Server {
 
 /// A proxy, without its credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Via {
+pub struct ProxyHop {
     /// The proxy.
     pub server: Server,
     /// Whether salver has a name and a password for it.
@@ -50,7 +50,7 @@ impl Route {
         let tls = url.scheme_str() == Some("https");
         let port = url.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let host = Server::new(url.host().unwrap_or_default(), port);
-        let proxy = proxy.filter(|proxy| !proxy.is_no_proxy(url)).map(Via::of);
+        let proxy = proxy.filter(|proxy| !proxy.is_no_proxy(url)).map(ProxyHop::of);
         Route { host, tls, proxy }
     }
 
@@ -66,9 +66,9 @@ impl Server {
     }
 }
 
-impl Via {
-    fn of(proxy: &Proxy) -> Via {
-        Via {
+impl ProxyHop {
+    fn of(proxy: &Proxy) -> ProxyHop {
+        ProxyHop {
             server: Server::new(proxy.host(), proxy.port()),
             credentials: proxy.username().is_some(),
             from: if proxy.is_from_env() { "the environment" } else { "posthog.proxy" },

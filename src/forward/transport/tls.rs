@@ -18,7 +18,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter,
 };
 
-use super::issuer::{Remembering, Shown};
+use super::issuer::{LastCertificate, RecordingVerifier};
 use super::settings::EndpointError;
 use crate::forward::answer::Failure;
 
@@ -38,7 +38,7 @@ pub(super) fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 /// `shown`.
 pub(super) fn client_config(
     extra_roots: Vec<CertificateDer<'static>>,
-    shown: Shown,
+    shown: LastCertificate,
 ) -> Result<ClientConfig, rustls::Error> {
     let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
     let verifier = match extra_roots.as_slice() {
@@ -48,7 +48,7 @@ pub(super) fn client_config(
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous() // rustls' word for any verifier but its own
-        .with_custom_certificate_verifier(Arc::new(Remembering { verifier: Arc::new(verifier), shown }))
+        .with_custom_certificate_verifier(Arc::new(RecordingVerifier { verifier: Arc::new(verifier), shown }))
         .with_no_client_auth();
     Ok(config)
 }

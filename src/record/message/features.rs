@@ -5,7 +5,7 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{Draft, Shown, Value, shown};
+use super::{Draft, ReportedValue, Value, reported_value};
 
 /// The features of a draft.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub struct EnabledFeatures<'a> {
 
 #[derive(Clone, Copy, Debug)]
 enum Node<'a> {
-    Value(Shown<'a>),
+    Value(ReportedValue<'a>),
     Object(usize),
 }
 
@@ -25,14 +25,14 @@ impl<'a> EnabledFeatures<'a> {
     pub fn of(draft: &'a Draft) -> Self {
         let mut features = EnabledFeatures { objects: vec![Vec::new()] };
         for (place, value) in draft.layout.places.iter().zip(&draft.values) {
-            if let (Some(path), Some(value)) = (&place.nested, shown(place, value)) {
+            if let (Some(path), Some(value)) = (&place.nested, reported_value(place, value)) {
                 features.set(path, value);
             }
         }
         features
     }
 
-    fn set(&mut self, path: &'a str, value: Shown<'a>) {
+    fn set(&mut self, path: &'a str, value: ReportedValue<'a>) {
         let mut at = 0;
         let mut rest = path;
         while let Some((head, below)) = rest.split_once('.') {
@@ -112,7 +112,7 @@ mod tests {
         ];
         for (paths, expected) in cases {
             let mut features = EnabledFeatures { objects: vec![Vec::new()] };
-            paths.iter().for_each(|(path, value)| features.set(path, Shown(value)));
+            paths.iter().for_each(|(path, value)| features.set(path, ReportedValue(value)));
             assert_eq!(line(&features), expected);
         }
     }
