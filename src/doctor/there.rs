@@ -81,7 +81,7 @@ pub fn line(endpoint: &Endpoint, shape: &RequestOptions) -> (Vec<Finding>, Optio
     if through {
         findings.push(answer(&posted));
     }
-    (findings, posted.date.map(|date| date.as_millisecond()))
+    (findings, posted.date_ms)
 }
 
 /// The lookup runs on a thread of its own, since it cannot be interrupted.

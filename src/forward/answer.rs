@@ -13,8 +13,9 @@
 
 use std::time::Duration;
 
-use jiff::{Timestamp, fmt::rfc2822};
 use serde_json::Value;
+
+use crate::clock;
 
 /// How many characters of a server's own words are kept for the dead letter and for messages.
 const MAX_WORDS: usize = 200;
@@ -126,19 +127,14 @@ fn mask_keys(text: &str) -> String {
 
 /// Reads a `Retry-After` header: a number of seconds, or a date (RFC 9110, section 10.2.3).
 ///
-/// `now` is the answer's own `Date` where it has one, so that a clock that is wrong here doesn't matter.
+/// `now_ms` is the answer's own `Date` where it has one, so that a wrong clock here does not matter.
 /// `None` for a text that is neither.
-pub fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
+pub fn retry_after(header: &str, now_ms: i64) -> Option<Duration> {
     if let Ok(seconds) = header.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let until = http_date(header)?;
-    Some(Duration::try_from(until.duration_since(now)).unwrap_or_default())
-}
-
-/// Reads an HTTP date, such as `Sun, 06 Nov 1994 08:49:37 GMT`.
-pub fn http_date(header: &str) -> Option<Timestamp> {
-    rfc2822::DateTimeParser::new().parse_timestamp(header.trim()).ok()
+    let wait_ms = clock::parse_http_date(header)?.saturating_sub(now_ms);
+    Some(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0)))
 }
 
 /// Why no whole answer arrived, as an admin would say it.
@@ -260,7 +256,7 @@ mod tests {
 
     #[test]
     fn retry_after_takes_seconds_and_dates() {
-        let now = http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        let now = clock::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
         assert_eq!(retry_after("60", now), Some(Duration::from_secs(60)));
         assert_eq!(retry_after("Sun, 06 Nov 1994 08:51:37 GMT", now), Some(Duration::from_secs(120)));
         assert_eq!(retry_after("Sun, 06 Nov 1994 08:00:00 GMT", now), Some(Duration::ZERO));

@@ -19,7 +19,6 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use ureq::{
     Agent, Proxy, ProxyProtocol, Timeout,
     http::{Response, Uri, header},
@@ -29,7 +28,7 @@ use ureq::{
     },
 };
 
-use super::answer::{Answer, Body, Failure, http_date, retry_after};
+use super::answer::{Answer, Body, Failure, retry_after};
 use super::gzip_body::GzipBody;
 
 mod issuer;
@@ -41,6 +40,7 @@ pub use route::{ProxyHop, Route, Server, unused_hints};
 pub use settings::{EndpointError, EndpointSettings};
 use settings::{batch_url, parse_proxy};
 
+use crate::clock;
 use crate::settings::is_loopback;
 
 /// The most time for looking up the name and for connecting, TLS included.
@@ -66,8 +66,8 @@ pub struct Posted {
     pub answer: Answer,
     /// The length of the body, headers not counted, if there was somebody to send it to.
     pub wire_bytes: u64,
-    /// The clock of whoever answered.
-    pub date: Option<Timestamp>,
+    /// The `Date` of the answer, in milliseconds since 1970.
+    pub date_ms: Option<i64>,
 }
 
 impl Endpoint {
@@ -128,12 +128,12 @@ impl Endpoint {
             .timeout_per_read(silence)
             .timeout_per_write(silence)
             .build();
-        let (answer, date) = match request.send(&body.gzip[..]) {
+        let (answer, date_ms) = match request.send(&body.gzip[..]) {
             Ok(response) => read_answer(response),
             Err(error) => (no_answer(&error), None),
         };
         let wire_bytes = if answer.was_sent() { body.gzip.len() as u64 } else { 0 };
-        Posted { answer, wire_bytes, date }
+        Posted { answer, wire_bytes, date_ms }
     }
 
     /// The way there.
@@ -147,14 +147,14 @@ impl Endpoint {
     }
 }
 
-/// The answer, and the clock of whoever gave it.
-fn read_answer(response: Response<ureq::Body>) -> (Answer, Option<Timestamp>) {
+/// Reads the answer and its `Date`.
+fn read_answer(response: Response<ureq::Body>) -> (Answer, Option<i64>) {
     let status = response.status().as_u16();
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let content_type = header(header::CONTENT_TYPE).map(str::to_owned);
-    let date = header(header::DATE).and_then(http_date);
-    let now = date.unwrap_or_else(Timestamp::now);
-    let retry_after = header(header::RETRY_AFTER).and_then(|value| retry_after(value, now));
+    let date_ms = header(header::DATE).and_then(clock::parse_http_date);
+    let now_ms = date_ms.unwrap_or_else(clock::now_ms);
+    let retry_after = header(header::RETRY_AFTER).and_then(|value| retry_after(value, now_ms));
     let mut bytes = Vec::new();
     let read = response.into_body().into_reader().take(MAX_ANSWER).read_to_end(&mut bytes);
     let answer = match read {
@@ -162,7 +162,7 @@ fn read_answer(response: Response<ureq::Body>) -> (Answer, Option<Timestamp>) {
         Err(error) if status == 200 => Answer::Unreachable(failure(&error.into())),
         _ => Answer::Http { status, body: Body::read(content_type.as_deref(), &bytes), retry_after },
     };
-    (answer, date)
+    (answer, date_ms)
 }
 
 fn no_answer(error: &ureq::Error) -> Answer {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use crate::clock;
 use crate::record::Record;
 use crate::record::message::{self, EnabledFeatures, SystemBlock};
 use crate::spool::Queued;
@@ -61,7 +62,7 @@ pub fn event(record: &Record, geoip: bool) -> Event<'_> {
         event: EVENT,
         distinct_id: &record.draft.id,
         uuid: &record.uuid,
-        timestamp: message::rfc3339(record.timestamp_ms),
+        timestamp: clock::rfc3339(record.timestamp_ms),
         properties: Properties { record, geoip },
     }
 }
@@ -87,7 +88,7 @@ impl Serialize for Properties<'_> {
             map.serialize_entry("$ip", &())?;
         }
         map.serialize_entry("salver_reason", record.reason.as_str())?;
-        map.serialize_entry("salver_recordedAt", &message::rfc3339(record.timestamp_ms))?;
+        map.serialize_entry("salver_recordedAt", &clock::rfc3339(record.timestamp_ms))?;
         map.serialize_entry("salver_agentVersion", &record.agent_version)?;
         map.end()
     }

@@ -6,11 +6,10 @@
 //! Source: the public descriptions of Butler's and Butler SOS's telemetry, and the bodies that real releases build.
 //! The shape that goes to PostHog is built from this one in `forward::wire`.
 
-use jiff::Timestamp;
-use jiff::fmt::temporal::DateTimePrinter;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::{Draft, Place, Record, Value};
+use crate::clock;
 
 mod features;
 
@@ -37,7 +36,7 @@ pub struct Data<'a> {
 
 /// The whole message of a record.
 pub fn message(record: &Record) -> Message<'_> {
-    Message { ts: rfc3339(record.timestamp_ms), data: data(&record.draft) }
+    Message { ts: clock::rfc3339(record.timestamp_ms), data: data(&record.draft) }
 }
 
 /// The message without its time.
@@ -123,22 +122,5 @@ pub fn reported_value<'a>(place: &'a Place, value: &'a Value) -> Option<Reported
     match value {
         Value::Missing => place.missing.as_ref().filter(|value| **value != Value::Missing).map(ReportedValue),
         value => Some(ReportedValue(value)),
-    }
-}
-
-/// `2021-04-16T13:43:02.467Z`: UTC, three digits of milliseconds, as JavaScript writes it.
-pub fn rfc3339(timestamp_ms: i64) -> String {
-    const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
-    PRINTER.timestamp_to_string(&Timestamp::from_millisecond(timestamp_ms).unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_written_as_javascript_writes_them() {
-        assert_eq!(rfc3339(1_618_580_582_467), "2021-04-16T13:43:02.467Z");
-        assert_eq!(rfc3339(1_618_580_582_000), "2021-04-16T13:43:02.000Z");
     }
 }

@@ -243,7 +243,7 @@ pub(super) fn write_segment<'a>(
 
 /// Where a damaged part goes, for whoever wants to look at it.
 pub(super) fn aside_of(path: &Path, now_ms: i64) -> PathBuf {
-    let stamp = crate::record::message::rfc3339(now_ms).replace([':', '.'], "");
+    let stamp = crate::clock::rfc3339(now_ms).replace([':', '.'], "");
     path.with_file_name(format!("{}{ASIDE}{stamp}", name(path)))
 }
 

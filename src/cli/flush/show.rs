@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::cli::output::{self, Format};
 use crate::cli::times::shown;
+use crate::clock::rfc3339;
 use crate::forward::flush::FlushReport;
-use crate::record::message::rfc3339;
 use crate::settings::{FlushMode, Settings, show_duration};
 
 /// Prints the report; what it means to stderr.
