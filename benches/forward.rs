@@ -25,6 +25,7 @@ use salver::forward::flush::{self, FlushHooks, FlushTarget};
 use salver::forward::plan::FlushLimits;
 use salver::forward::transport::{Endpoint, EndpointSettings};
 use salver::forward::wire::{self, RequestOptions};
+use salver::secret::Secret;
 use salver::spool::{Queued, SpoolError, SpoolFolder};
 use serde_json::json;
 
@@ -50,7 +51,7 @@ fn main() {
 
 fn shape() -> RequestOptions {
     RequestOptions {
-        api_key: "phc_bench".into(),
+        api_key: Secret::new("phc_bench"),
         batch_bytes: 8 << 20,
         historical_after: Duration::from_secs(48 * 3600),
         geoip: false,

@@ -16,6 +16,7 @@ use salver::forward::transport::{Endpoint, EndpointSettings};
 use salver::forward::verdict::FlushOutcome;
 use salver::forward::wire::RequestOptions;
 use salver::record::Reason;
+use salver::secret::Secret;
 use salver::spool::{Selector, SpoolError, SpoolFolder};
 use support::drafts::draft;
 use support::folders::spool_folder;
@@ -69,7 +70,7 @@ impl Impatient {
 
     fn flush(&self) -> FlushReport {
         let shape = RequestOptions {
-            api_key: "phc_test".into(),
+            api_key: Secret::new("phc_test"),
             batch_bytes: 8 << 20,
             historical_after: Duration::from_secs(48 * 3600),
             geoip: false,

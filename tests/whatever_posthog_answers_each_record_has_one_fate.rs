@@ -19,6 +19,7 @@ use salver::forward::verdict::FlushOutcome;
 use salver::forward::wire::{self, RequestOptions};
 use salver::record::BatchOutcome;
 use salver::record::{Reason, Record};
+use salver::secret::Secret;
 use salver::spool::Queued;
 use support::drafts::draft;
 use support::folders::NOW;
@@ -77,7 +78,7 @@ impl World {
         mut answer: impl FnMut(&mut Rng, &[u64]) -> (Answer, Duration),
     ) -> Run {
         let shape = RequestOptions {
-            api_key: "phc_test".into(),
+            api_key: Secret::new("phc_test"),
             batch_bytes: random.u64(2_000..100_000),
             historical_after: Duration::from_millis(HISTORY as u64),
             geoip: false,
@@ -107,7 +108,13 @@ impl World {
                         planner.queue_is_empty();
                         continue;
                     }
-                    let events = wire::write(head, &shape, NOW, &mut std::io::sink()).unwrap();
+                    let events = wire::write(
+                        head.iter().map(|queued| &queued.record),
+                        &shape,
+                        NOW,
+                        &mut std::io::sink(),
+                    )
+                    .unwrap();
                     let batch: Vec<u64> = head[..events].iter().map(|queued| queued.seq).collect();
                     let old = |queued: &Queued| queued.record.timestamp_ms < NOW - HISTORY;
                     assert!(

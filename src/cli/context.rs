@@ -11,6 +11,7 @@ use crate::collect::Collector;
 use crate::forward::transport::{Endpoint, EndpointSettings};
 use crate::forward::wire::RequestOptions;
 use crate::record::catalogue::Catalogue;
+use crate::secret::Secret;
 use crate::settings::{self, FlushMode, Instance, Overrides, Resolved, Settings};
 use crate::spool::{SpoolFolder, SpoolLimits, SpoolView};
 use crate::target::Target;
@@ -112,18 +113,18 @@ impl Context {
         };
         let endpoint = EndpointSettings {
             host: host.clone(),
-            proxy: posthog.proxy.as_ref().map(|proxy| proxy.expose().to_owned()),
+            proxy: posthog.proxy.clone(),
             ca_file: posthog.ca_file.clone(),
             timeout: settings.flush.timeout,
         };
-        Ok((endpoint, shape(settings, api_key.expose())))
+        Ok((endpoint, shape(settings, api_key.clone())))
     }
 }
 
 /// The shape of a request with this key, or with what is shown in its place.
-pub fn shape(settings: &Settings, api_key: &str) -> RequestOptions {
+pub fn shape(settings: &Settings, api_key: Secret) -> RequestOptions {
     RequestOptions {
-        api_key: api_key.to_owned(),
+        api_key,
         batch_bytes: settings.flush.batch_bytes,
         historical_after: settings.flush.historical_after,
         geoip: settings.posthog.geoip,
@@ -131,9 +132,9 @@ pub fn shape(settings: &Settings, api_key: &str) -> RequestOptions {
 }
 
 /// The project key of the settings, or what is shown in its place unless it is to be revealed.
-pub fn shown_key(settings: &Settings, reveal: bool) -> String {
+pub fn shown_key(settings: &Settings, reveal: bool) -> Secret {
     let key = settings.posthog.api_key.as_ref().filter(|_| reveal);
-    key.map_or("***", |key| key.expose()).to_owned()
+    key.cloned().unwrap_or_else(|| Secret::new("***"))
 }
 
 /// What is to be known of a spool that cannot be written to, before anything is read from it.

@@ -75,7 +75,7 @@ pub fn line(endpoint: &Endpoint, shape: &RequestOptions) -> (Vec<Finding>, Optio
             return (findings, None);
         }
     }
-    let posted = endpoint.post(&GzipBody::of(&[], shape, 0), Some(PATIENCE));
+    let posted = endpoint.post(&GzipBody::of([], shape, 0), Some(PATIENCE));
     let (tls, through) = tls(route, &posted, endpoint.issuer());
     findings.extend(tls);
     if through {

@@ -203,7 +203,7 @@ fn next_request(
     held: &BTreeSet<String>,
 ) -> Result<(Vec<Queued>, GzipBody), SpoolError> {
     let mut batch = spool.next_batch(max_events, held)?;
-    let body = GzipBody::of(&batch, &target.request, clock::now_ms());
+    let body = GzipBody::of(batch.iter().map(|queued| &queued.record), &target.request, clock::now_ms());
     batch.truncate(body.events);
     if !batch.is_empty() {
         spool.begin(&batch)?;

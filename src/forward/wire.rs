@@ -14,7 +14,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use crate::clock;
 use crate::record::Record;
 use crate::record::message::{self, EnabledFeatures, SystemBlock};
-use crate::spool::Queued;
+use crate::secret::{Secret, expose_to_worker};
 
 /// The event name that the tools use.
 const EVENT: &str = "telemetry sent";
@@ -23,7 +23,8 @@ const EVENT: &str = "telemetry sent";
 #[derive(Clone, Debug, Deserialize, serde::Serialize)]
 pub struct RequestOptions {
     /// The project's key, or what is shown in its place.
-    pub api_key: String,
+    #[serde(serialize_with = "expose_to_worker")]
+    pub api_key: Secret,
     /// Most bytes of a body before gzip. A single record may exceed it: PostHog then says so.
     pub batch_bytes: u64,
     /// Records older than this go out as historical.
@@ -94,29 +95,30 @@ impl Serialize for Properties<'_> {
     }
 }
 
-/// Writes the request for as many of the records as belong into one, from the first on; tells how many those are. Of no records
-/// it makes an empty batch. Only one event at a time is in memory.
-pub fn write(
-    records: &[Queued],
-    shape: &RequestOptions,
+/// Writes the request for as many of the records as belong into one, from the first on, and returns
+/// how many those are. Without records, the batch is empty. Only one event at a time is in memory.
+pub fn write<'r>(
+    records: impl IntoIterator<Item = &'r Record>,
+    request: &RequestOptions,
     now_ms: i64,
     out: &mut dyn Write,
 ) -> io::Result<usize> {
-    let age = i64::try_from(shape.historical_after.as_millis()).unwrap_or(i64::MAX);
-    let is_historical = |queued: &Queued| queued.record.timestamp_ms < now_ms.saturating_sub(age);
-    let historical = records.first().is_some_and(is_historical);
+    let age = i64::try_from(request.historical_after.as_millis()).unwrap_or(i64::MAX);
+    let is_historical = |record: &Record| record.timestamp_ms < now_ms.saturating_sub(age);
+    let mut records = records.into_iter().peekable();
+    let historical = records.peek().is_some_and(|record| is_historical(record));
     let flag = if historical { ",\"historical_migration\":true" } else { "" };
-    let head = format!("{{\"api_key\":{}{flag},\"batch\":[", message::line(&shape.api_key));
+    let head = format!("{{\"api_key\":{}{flag},\"batch\":[", message::line(&request.api_key.expose()));
     out.write_all(head.as_bytes())?;
     let (mut events, mut bytes) = (0, head.len());
     let mut event_json = Vec::new();
-    for queued in records.iter().take_while(|queued| is_historical(queued) == historical) {
+    for record in records.take_while(|record| is_historical(record) == historical) {
         event_json.clear();
-        serde_json::to_writer(&mut event_json, &event(&queued.record, shape.geoip))?;
+        serde_json::to_writer(&mut event_json, &event(record, request.geoip))?;
         bytes += event_json.len() + 1;
         if events > 0 {
-            // With the two that close it.
-            if (bytes + 2) as u64 > shape.batch_bytes {
+            // With the two bytes that close the request.
+            if (bytes + 2) as u64 > request.batch_bytes {
                 break;
             }
             out.write_all(b",")?;

@@ -32,7 +32,7 @@ pub(super) fn run(
     arguments: &Arguments,
 ) -> Result<Ended> {
     let held: BTreeSet<String> = collector.held(folder, targets)?.into_iter().collect();
-    let shape = context::shape(settings, &context::shown_key(settings, arguments.reveal));
+    let shape = context::shape(settings, context::shown_key(settings, arguments.reveal));
     let spool = folder.open_existing(clock::now_ms())?;
     let mut planner = Planner::new(arguments.limits(settings), spool.link_state()?.batch_events);
     // What may have arrived already is sent once more, before all else.
@@ -66,7 +66,7 @@ pub(super) fn run(
             again.clear();
             continue;
         }
-        let events = wire::write(&batch, &shape, now_ms, &mut out)?;
+        let events = wire::write(batch.iter().map(|queued| &queued.record), &shape, now_ms, &mut out)?;
         writeln!(out)?;
         for queued in &batch[..events] {
             match again.remove(&queued.seq) {

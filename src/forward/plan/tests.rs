@@ -171,7 +171,7 @@ fn patience_bounds_the_waiting_in_all() {
 #[test]
 fn a_long_pause_or_a_wrong_setting_ends_the_run_at_once() {
     let retry_after = Some(Duration::from_secs(60));
-    let busy = Answer::Http { status: 429, body: Body::Other, retry_after: retry_after };
+    let busy = Answer::Http { status: 429, body: Body::Other, retry_after };
     for (answer, outcome, retry_after) in
         [(busy, FlushOutcome::Throttled, retry_after), (http(401), FlushOutcome::Refused, None)]
     {

@@ -6,6 +6,8 @@ use std::{io, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use ureq::{Proxy, http::Uri};
 
+use crate::secret::{Secret, expose_to_worker};
+
 /// Where and how to connect: the settings below `posthog` and `flush.timeout`.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct EndpointSettings {
@@ -13,7 +15,8 @@ pub struct EndpointSettings {
     pub host: String,
     /// `posthog.proxy`: an http, https, socks4, socks4a, socks5 or socks5h address, with credentials if need
     /// be.
-    pub proxy: Option<String>,
+    #[serde(serialize_with = "expose_to_worker")]
+    pub proxy: Option<Secret>,
     /// `posthog.caFile`: PEM certificates to trust besides the platform's.
     pub ca_file: Option<PathBuf>,
     /// `flush.timeout`: the most time for a whole request.
@@ -54,8 +57,8 @@ pub(super) fn batch_url(host: &str) -> Result<Uri, EndpointError> {
 }
 
 /// The proxy of the setting, with its credentials.
-pub(super) fn parse_proxy(proxy: &str) -> Result<Proxy, EndpointError> {
-    Proxy::new(proxy).map_err(|_| EndpointError::Proxy)
+pub(super) fn parse_proxy(proxy: &Secret) -> Result<Proxy, EndpointError> {
+    Proxy::new(proxy.expose()).map_err(|_| EndpointError::Proxy)
 }
 
 #[cfg(test)]
@@ -84,7 +87,7 @@ mod tests {
     #[test]
     fn a_setting_that_cannot_be_used_is_named_and_never_shown() {
         let wrong = |proxy: Option<&str>, ca_file: Option<PathBuf>| {
-            let proxy = proxy.map(str::to_owned);
+            let proxy = proxy.map(Secret::new);
             error(&EndpointSettings { proxy, ca_file, ..settings("http://localhost") })
         };
         let text = wrong(Some("gopher://me:secret@a"), None).to_string();
