@@ -41,8 +41,8 @@ pub fn rfc3339(time_ms: i64) -> String {
     }
 }
 
-/// Reads RFC 3339 (UTC where no offset is given, midnight where no time is), or an age such as `30d`
-/// back from `now_ms`.
+/// Reads RFC 3339 (UTC where no offset is given, midnight where no time is), or an age such as
+/// `30d` back from `now_ms`.
 pub fn parse(text: &str, now_ms: i64) -> Option<i64> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Some(time.as_millisecond());
@@ -61,8 +61,8 @@ pub fn parse_http_date(text: &str) -> Option<i64> {
 }
 
 /// Reads `250ms`, `12h`, `1h 30m` or `730d` (jiff's friendly format). `None` for a number without a
-/// unit, a negative duration, and months and years, whose length varies. A day has 24 hours, whatever
-/// daylight saving time does.
+/// unit, a negative duration, and months and years, whose length varies. A day has 24 hours,
+/// whatever daylight saving time does.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let span = SpanParser::new().parse_span(text).ok()?;
     let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;

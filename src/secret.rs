@@ -1,8 +1,9 @@
-//! A text that must not be printed by accident: the project key, or a proxy's address with a password.
+//! A text that must not be printed by accident: the project key, or a proxy's address with a
+//! password.
 //!
 //! Such texts travel through the same values as every other setting, and those values are logged,
-//! compared and shown. So only [`Secret::expose`] gives the text, and that name stands out in a review.
-//! A secret has no `Serialize` for the same reason: a struct that is sent to a worker names
+//! compared and shown. So only [`Secret::expose`] gives the text, and that name stands out in a
+//! review. A secret has no `Serialize` for the same reason: a struct that is sent to a worker names
 //! [`expose_to_worker`] at the field.
 
 use std::fmt;

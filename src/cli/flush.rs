@@ -9,7 +9,6 @@ use crate::clock;
 use crate::collect::DO_NOT_TRACK;
 use crate::forward::flush::{self, FlushTarget};
 use crate::forward::plan::FlushLimits;
-use crate::forward::verdict::FlushOutcome;
 use crate::forwarder::Consent;
 use crate::settings::Settings;
 use crate::target::Target;
@@ -86,8 +85,5 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     progress.clear();
     let report = report?;
     show::report(&report, arguments.format, context.quiet, &settings)?;
-    Ok(match report.outcome {
-        FlushOutcome::Drained | FlushOutcome::Empty | FlushOutcome::Limit => Ended::Done,
-        FlushOutcome::Unreachable | FlushOutcome::Refused | FlushOutcome::Throttled => Ended::Upstream,
-    })
+    Ok(if report.outcome.is_failure() { Ended::Upstream } else { Ended::Done })
 }

@@ -1,15 +1,16 @@
-//! What came back from the network, reduced to what decides a record's fate.
+//! An answer from the network, reduced to what decides about the records that were sent.
 //!
-//! It stands between the transport, which knows sockets and TLS, and [`verdict`](super::verdict), which knows
-//! PostHog. Reducing here, before anything is judged or logged, keeps two promises in one place:
+//! It stands between the transport, which knows sockets and TLS, and [`verdict`](super::verdict),
+//! which knows PostHog. Reducing here, before anything is judged or logged, keeps two promises in
+//! one place:
 //!
-//! 1. **Nothing secret comes through.** A network error becomes one of a few kinds, so no address, proxy
-//!    password or key that its text may hold survives. Of an answer's text at most 200 characters are kept,
-//!    without control characters, and anything shaped like a PostHog key is masked, in case a server echoes
-//!    what it was sent.
-//! 2. **A status alone proves nothing.** Captive portals and inspecting proxies answer 200, and 400, in
-//!    PostHog's place. So the body is classed by what it is, and only PostHog's own JSON counts as
-//!    acceptance.
+//! 1. **Nothing secret comes through.** A network error becomes one of a few kinds, so no address,
+//!    proxy password or key in its text survives. Of an answer's text at most 200 characters are
+//!    kept, without control characters, and with everything masked that has the form of a PostHog
+//!    key, in case a server echoes the request.
+//! 2. **A status alone proves nothing.** Captive portals and inspecting proxies answer 200, and
+//!    400, in PostHog's place. So the body is classified by its content, and only PostHog's own
+//!    JSON counts as acceptance.
 
 use std::time::Duration;
 
@@ -17,33 +18,28 @@ use serde_json::Value;
 
 use crate::clock;
 
-/// How many characters of a server's own words are kept for the dead letter and for messages.
+/// The most characters of a server's words that are kept for the dead letter and for messages.
 const MAX_WORDS: usize = 200;
 
-/// The result of one attempt to hand over a batch.
+/// The result of one attempt to deliver a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// A whole HTTP answer arrived, from PostHog or from something that stands in its way.
+    /// A whole HTTP answer, from PostHog or from something in between.
     Http {
-        /// The status line's code.
         status: u16,
-        /// What the answer's body is.
         body: Body,
-        /// The wait that `Retry-After` asks for, counted from the answer.
+        /// The pause that `Retry-After` asks for, counted from the answer.
         retry_after: Option<Duration>,
     },
-    /// The proxy answered `CONNECT` with this status, so the request never left for PostHog.
-    ProxyRefused {
-        /// The proxy's status code.
-        status: u16,
-    },
+    /// The proxy answered `CONNECT` with this status, so the request was never sent.
+    ProxyRefused { status: u16 },
     /// No whole answer arrived. PostHog may or may not have stored the batch.
     Unreachable(Failure),
 }
 
 impl Answer {
-    /// Whether PostHog may have stored the batch although this is not its word for it: the answer was lost or cut off on the
-    /// way, or something in between gave up waiting.
+    /// Whether PostHog may have stored the batch although it does not say so: the answer was lost
+    /// or cut off, or something in between stopped waiting for it.
     pub fn may_be_stored(&self) -> bool {
         match self {
             Self::Http { status: 200, body, .. } => matches!(body, Body::Words(_) | Body::Other),
@@ -53,30 +49,31 @@ impl Answer {
         }
     }
 
-    /// Whether the request, or some of it, was sent at all.
+    /// Whether the request was sent, at least in part.
     pub fn was_sent(&self) -> bool {
         matches!(self, Self::Http { .. }) || self.may_be_stored()
     }
 }
 
-/// What an answer's body is; its size was bounded by the transport.
+/// The kind of an answer's body, whose size the transport has limited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
     /// PostHog's JSON object with `status` `"Ok"` or 1.
     Accepted {
-        /// It also names something in `quota_limited`: PostHog says Ok and drops the events.
+        /// `quota_limited` is set as well: PostHog says Ok and drops the events.
         quota_limited: bool,
     },
-    /// Plain text: how PostHog explains a refusal. Never empty, at most 200 characters, keys masked.
+    /// Plain text, in which PostHog explains a refusal. Never empty, at most 200 characters, keys
+    /// masked.
     Words(String),
     /// A web page, which PostHog's ingestion never sends.
     Html,
-    /// Anything else, such as nothing at all or other JSON.
+    /// Anything else, such as an empty body or other JSON.
     Other,
 }
 
 impl Body {
-    /// Classes a body by its `Content-Type` and, where that says too little, by its first characters.
+    /// Classifies a body by its `Content-Type` and its first characters.
     pub fn read(content_type: Option<&str>, bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes);
         let text = text.trim_start_matches('\u{feff}').trim();
@@ -112,7 +109,7 @@ fn words(text: &str) -> String {
     mask_keys(&line).chars().take(MAX_WORDS).collect()
 }
 
-/// Masks PostHog's project (`phc_`) and personal (`phx_`) keys, wherever they stand.
+/// Masks PostHog's project (`phc_`) and personal (`phx_`) keys anywhere in the text.
 fn mask_keys(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut rest = text;
@@ -127,8 +124,8 @@ fn mask_keys(text: &str) -> String {
 
 /// Reads a `Retry-After` header: a number of seconds, or a date (RFC 9110, section 10.2.3).
 ///
-/// `now_ms` is the answer's own `Date` where it has one, so that a wrong clock here does not matter.
-/// `None` for a text that is neither.
+/// `now_ms` is the answer's own `Date` where it has one, so that a wrong clock here does not
+/// matter. `None` for a text that is neither.
 pub fn retry_after(header: &str, now_ms: i64) -> Option<Duration> {
     if let Ok(seconds) = header.trim().parse() {
         return Some(Duration::from_secs(seconds));
@@ -137,28 +134,29 @@ pub fn retry_after(header: &str, now_ms: i64) -> Option<Duration> {
     Some(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0)))
 }
 
-/// Why no whole answer arrived, as an admin would say it.
+/// Why no whole answer arrived, in an admin's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// DNS has no such name, or no name server answers.
     #[error("the name could not be looked up")]
     NameLookup,
-    /// Something on the way said no at once.
+    /// A host in between refused at once.
     #[error("the connection was refused")]
     Refused,
-    /// The operating system knows no way there: typical of an air-gapped server.
+    /// The operating system has no route: typical of an air-gapped server.
     #[error("the network is unreachable")]
     NoRoute,
-    /// Connecting, TLS included, took longer than allowed: typical of a firewall that drops packets.
+    /// Connecting, TLS included, took longer than allowed: typical of a firewall that drops
+    /// packets.
     #[error("connecting took too long")]
     ConnectTimeout,
     /// The whole request took longer than `flush.timeout`.
     #[error("no answer came within flush.timeout")]
     AnswerTimeout,
-    /// The other side neither took nor sent anything for as long as a flush by hand is willing to wait.
+    /// The server neither read nor sent anything for as long as a flush by hand waits.
     #[error("the other side fell silent for longer than flush.patience")]
     Silence,
-    /// The line dropped in the middle of the request or of the answer.
+    /// The connection ended in the middle of the request or of the answer.
     #[error("the connection broke off")]
     BrokenOff,
     /// Typical of a proxy that inspects TLS with a company's own certificate authority.
@@ -173,7 +171,7 @@ pub enum Failure {
     /// Any other failure of TLS.
     #[error("no TLS connection could be made")]
     Tls,
-    /// What answered doesn't speak HTTP.
+    /// The server does not speak HTTP.
     #[error("the answer is not HTTP")]
     NotHttp,
 }
@@ -200,7 +198,7 @@ impl Failure {
         }
     }
 
-    /// Why a connection could not be made.
+    /// The kind of an error while connecting.
     pub fn of_connecting(error: &std::io::Error) -> Failure {
         use std::io::ErrorKind::*;
         match error.kind() {
@@ -211,12 +209,12 @@ impl Failure {
         }
     }
 
-    /// Whether it is one of TLS.
+    /// Whether TLS failed, certificates included.
     pub fn is_of_tls(self) -> bool {
         matches!(self, Self::UntrustedIssuer | Self::CertificateTime | Self::CertificateName | Self::Tls)
     }
 
-    /// Whether a smaller batch might get through where this one didn't.
+    /// Whether a smaller batch might get through.
     pub fn may_depend_on_size(self) -> bool {
         matches!(self, Self::AnswerTimeout | Self::Silence | Self::BrokenOff)
     }

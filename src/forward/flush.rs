@@ -1,11 +1,12 @@
-//! One run of the forwarder: batch after batch until the planner says it is over.
+//! One run of the forwarder: batch after batch, until the planner ends it.
 //!
 //! Invariants:
-//! - The spool is open while a batch is taken, noted or acknowledged, and closed while a request is under way.
-//! - Before each batch the caller says whose records may not be sent now.
-//! - What a request carries is noted durably before it goes out; if the process dies, the same uuids go out again together.
-//! - The turn to flush is held from before a batch is taken until it is acknowledged. Between two batches it goes to whoever
-//!   waits for it: a purge, or another flush.
+//! - The spool is open while a batch is read, marked or acknowledged, and closed during a request.
+//! - Before each batch, the caller names the instances whose records may not be sent now.
+//! - A batch is marked durably as in flight before it goes out; if the process dies, the same uuids
+//!   go out again together.
+//! - The flush lock is held from before a batch is read until it is acknowledged. Between two
+//!   batches it goes to a process that waits for it: a purge, or another flush.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -21,63 +22,60 @@ use crate::clock;
 use crate::record::BatchOutcome;
 use crate::spool::{FlushTurn, LinkState, Queued, Spool, SpoolError, SpoolFolder};
 
-/// Where the records come from, where they go, and in which shape.
+/// Where records come from and where they go.
 pub struct FlushTarget<'a> {
-    /// The spool.
     pub folder: &'a SpoolFolder,
-    /// The host.
     pub endpoint: &'a Endpoint,
-    /// The shape of a request.
     pub request: RequestOptions,
-    /// Sizes and patience.
     pub limits: FlushLimits,
 }
 
-/// What a run did.
+/// The result of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlushReport {
     /// Records delivered.
     pub sent: u64,
     /// Requests made.
     pub batches: u64,
-    /// Bytes of their bodies, as sent.
+    /// Bytes of their bodies after compression.
     pub wire_bytes: u64,
-    /// Records set apart as dead letters.
+    /// Records that became dead letters in this run.
     pub dead_lettered: u64,
-    /// Records still waiting.
+    /// Records that still wait.
     pub remaining: u64,
-    /// The instances whose records may not be sent now, whether any of them waits or not.
+    /// The instances whose records may not be sent now, with or without records that wait.
     pub held: BTreeSet<String>,
-    /// How many of the remaining were stamped too far in the future, and when the first of them may be sent, in milliseconds
-    /// since 1970.
+    /// How many of the remaining records have a time too far in the future, and when the first of
+    /// them may be sent, in milliseconds since 1970.
     pub ahead: (u64, Option<i64>),
-    /// Dead letters, those of earlier runs included.
+    /// All dead letters, those of earlier runs included.
     pub dead: u64,
-    /// How it ended.
     pub outcome: FlushOutcome,
     /// The cause and the next step, where records were kept.
     pub why: Option<Explanation>,
-    /// The wait the server asked for.
+    /// The pause that the server asked for.
     pub retry_after: Option<Duration>,
     /// When the service tries again after a failure, in milliseconds since 1970.
     pub next_attempt_ms: Option<i64>,
 }
 
-/// What a run may ask its caller, and tell it.
+/// What a run asks and tells its caller.
 pub trait FlushHooks {
-    /// The instances whose records may not be sent now.
+    /// The instances whose records may not be sent now; asked before each batch.
     fn held(&mut self) -> Result<BTreeSet<String>, SpoolError>;
-    /// So many records were delivered so far.
+    /// The number of records delivered so far; told after each answer.
     fn progress(&mut self, sent: u64);
 }
 
-/// Sends what waits, until the queue is empty or the planner gives up. Whoever wants to stop before ends the process: that is what the mark on a
-/// batch that is under way is for.
-pub fn run(target: &FlushTarget<'_>, caller: &mut dyn FlushHooks) -> Result<FlushReport, SpoolError> {
-    let mut run = Run::begin(target, caller)?;
-    let ending = loop {
+/// Sends records until the queue is empty or the planner gives up.
+///
+/// A run cannot be cancelled: to stop it, end the process. The mark on the batch in flight makes
+/// that safe.
+pub fn run(target: &FlushTarget<'_>, hooks: &mut dyn FlushHooks) -> Result<FlushReport, SpoolError> {
+    let mut run = Run::begin(target, hooks)?;
+    let end = loop {
         match run.planner.next(run.began.elapsed()) {
-            FlushStep::Done(ending) => break ending,
+            FlushStep::Done(end) => break end,
             FlushStep::Wait(time) => {
                 run.give_up_turn()?;
                 std::thread::sleep(time);
@@ -92,29 +90,28 @@ pub fn run(target: &FlushTarget<'_>, caller: &mut dyn FlushHooks) -> Result<Flus
             }
         }
     };
-    run.end(ending)
+    run.finish(end)
 }
 
-/// A run under way.
-struct Run<'a, 'c> {
+struct Run<'a, 'h> {
     target: &'a FlushTarget<'a>,
-    caller: &'c mut dyn FlushHooks,
+    hooks: &'h mut dyn FlushHooks,
     began: Instant,
     planner: Planner,
-    /// `None` while others may have it.
+    /// `None` while other processes may have it.
     turn: Option<FlushTurn>,
-    /// The last batch, until it is acknowledged.
+    /// The last batch and its outcome, until it is acknowledged.
     answered: Option<(Vec<Queued>, BatchOutcome)>,
     report: FlushReport,
 }
 
-impl<'a, 'c> Run<'a, 'c> {
-    fn begin(target: &'a FlushTarget<'a>, caller: &'c mut dyn FlushHooks) -> Result<Self, SpoolError> {
+impl<'a, 'h> Run<'a, 'h> {
+    fn begin(target: &'a FlushTarget<'a>, hooks: &'h mut dyn FlushHooks) -> Result<Self, SpoolError> {
         let turn = Some(target.folder.flush_turn(Duration::ZERO)?);
         let link_batch_events = link_state(target)?.batch_events;
         Ok(Run {
             target,
-            caller,
+            hooks,
             began: Instant::now(),
             planner: Planner::new(target.limits, link_batch_events),
             turn,
@@ -123,22 +120,22 @@ impl<'a, 'c> Run<'a, 'c> {
         })
     }
 
-    /// Acknowledges the last batch and lets others have the turn.
+    /// Acknowledges the last batch, then lets other processes have the turn.
     fn give_up_turn(&mut self) -> Result<(), SpoolError> {
         self.acknowledge()?.close()?;
         self.turn = None;
         Ok(())
     }
 
-    /// Waits behind those who waited. Each of them may have one request on the wire.
+    /// Waits for the turn behind those who came first. Each of them may have one request in flight.
     fn take_turn(&mut self) -> Result<(), SpoolError> {
         self.turn = Some(self.target.folder.flush_turn(self.target.endpoint.timeout())?);
         Ok(())
     }
 
-    /// Sends one batch and learns from the answer.
+    /// Sends one batch and gives the answer to the planner.
     fn send(&mut self, max_events: usize, silence: Option<Duration>) -> Result<(), SpoolError> {
-        self.report.held = self.caller.held()?;
+        self.report.held = self.hooks.held()?;
         let mut spool = self.acknowledge()?;
         let (batch, body) = next_request(self.target, &mut spool, max_events, &self.report.held)?;
         spool.close()?;
@@ -155,12 +152,12 @@ impl<'a, 'c> Run<'a, 'c> {
             BatchOutcome::DeadLettered { .. } => self.report.dead_lettered += 1,
             BatchOutcome::Kept | BatchOutcome::Uncertain => {}
         }
-        self.caller.progress(self.report.sent);
+        self.hooks.progress(self.report.sent);
         self.answered = Some((batch, outcome));
         Ok(())
     }
 
-    /// Opens the spool and acknowledges what was answered.
+    /// Opens the spool and acknowledges the last batch.
     fn acknowledge(&mut self) -> Result<Spool, SpoolError> {
         let mut spool = self.target.folder.open_to_release(clock::now_ms())?;
         if let Some((batch, outcome)) = self.answered.take() {
@@ -169,33 +166,33 @@ impl<'a, 'c> Run<'a, 'c> {
         Ok(spool)
     }
 
-    /// Acknowledges the last batch and remembers how the run ended.
-    fn end(mut self, ending: FlushEnd) -> Result<FlushReport, SpoolError> {
-        self.report.outcome = ending.outcome;
-        self.report.why = ending.why;
-        self.report.retry_after = ending.retry_after;
-        // With as many records sent as were allowed, nobody looked yet whether there are more.
+    /// Acknowledges the last batch and stores how the run ended.
+    fn finish(mut self, end: FlushEnd) -> Result<FlushReport, SpoolError> {
+        self.report.outcome = end.outcome;
+        self.report.why = end.why;
+        self.report.retry_after = end.retry_after;
+        // A run that stops at `--limit` has not looked whether more records wait.
         if self.report.outcome == FlushOutcome::Limit {
-            self.report.held = self.caller.held()?;
+            self.report.held = self.hooks.held()?;
         }
         let mut spool = self.acknowledge()?;
         let why = self.report.why.as_ref().map(|why| why.text.clone());
         spool.put_link_state(&LinkState { batch_events: self.planner.link_batch_events(), why })?;
-        conclude(&mut spool, &mut self.report)?;
+        store_end(&mut spool, &mut self.report)?;
         spool.close()?;
         Ok(self.report)
     }
 }
 
-/// What earlier runs learned of the target.
+/// What earlier runs learned of the network.
 fn link_state(target: &FlushTarget<'_>) -> Result<LinkState, SpoolError> {
     let spool = target.folder.open_to_release(clock::now_ms())?;
-    let memory = spool.link_state()?;
+    let state = spool.link_state()?;
     spool.close()?;
-    Ok(memory)
+    Ok(state)
 }
 
-/// Takes the next records and writes their request; what it carries is noted as under way.
+/// Reads the next records, writes their request and marks them as in flight.
 fn next_request(
     target: &FlushTarget<'_>,
     spool: &mut Spool,
@@ -203,7 +200,8 @@ fn next_request(
     held: &BTreeSet<String>,
 ) -> Result<(Vec<Queued>, GzipBody), SpoolError> {
     let mut batch = spool.next_batch(max_events, held)?;
-    let body = GzipBody::of(batch.iter().map(|queued| &queued.record), &target.request, clock::now_ms());
+    let records = batch.iter().map(|queued| &queued.record);
+    let body = GzipBody::of(records, &target.request, clock::now_ms());
     batch.truncate(body.events);
     if !batch.is_empty() {
         spool.begin(&batch)?;
@@ -211,19 +209,18 @@ fn next_request(
     Ok((batch, body))
 }
 
-/// Remembers how the run ended, and tells what is left.
-fn conclude(spool: &mut Spool, report: &mut FlushReport) -> Result<(), SpoolError> {
+/// Stores how the run ended, and completes the report with what is left in the queue.
+fn store_end(spool: &mut Spool, report: &mut FlushReport) -> Result<(), SpoolError> {
     if report.outcome == FlushOutcome::Limit && spool.next_batch(1, &report.held)?.is_empty() {
-        let nothing_left = report.sent + report.dead_lettered == 0;
-        report.outcome = if nothing_left { FlushOutcome::Empty } else { FlushOutcome::Drained };
+        let none_left_queue = report.sent + report.dead_lettered == 0;
+        report.outcome = if none_left_queue { FlushOutcome::Empty } else { FlushOutcome::Drained };
     }
     let counts = spool.counts()?;
     (report.remaining, report.dead) = (counts.queued, counts.dead);
     report.ahead = spool.ahead()?;
     let now_ms = clock::now_ms();
+    let failed = report.outcome.is_failure();
     let memory = spool.flush_memory();
-    let failed =
-        matches!(report.outcome, FlushOutcome::Unreachable | FlushOutcome::Refused | FlushOutcome::Throttled);
     memory.last_attempt_ms = Some(now_ms);
     memory.last_outcome = Some(report.outcome.to_string());
     if report.sent > 0 {
@@ -238,7 +235,7 @@ fn conclude(spool: &mut Spool, report: &mut FlushReport) -> Result<(), SpoolErro
     Ok(())
 }
 
-/// An evenly spread number: std seeds each hasher's state from the operating system.
+/// A uniform random number: std seeds each hasher's state from the operating system.
 pub fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }

@@ -1,8 +1,8 @@
 //! What an answer means for the records that were sent: pure, one row for every answer.
 //!
-//! PostHog's status codes alone can't be trusted with a record's fate, since portals and proxies answer in
-//! its place. So the rule is: **a record leaves the queue only on PostHog's own word**, and every answer that
-//! this table doesn't know keeps it.
+//! A status code alone cannot decide about a record, since portals and proxies answer in PostHog's
+//! place. So **a record leaves the queue only on PostHog's own word**, and every answer that this
+//! table does not know keeps it.
 //!
 //! | answer | the batch | outcome |
 //! |---|---|---|
@@ -10,7 +10,7 @@
 //! | 200, PostHog's JSON with `quota_limited` | kept for an hour: the events were dropped | throttled |
 //! | 200, anything else (web page, empty, other JSON) | kept: a portal or proxy answered | unreachable |
 //! | 3xx | kept, not followed: the project key goes to no other host | refused: `posthog.host` |
-//! | 400, not a web page | halved until the record to blame stands alone, which is dead-lettered | |
+//! | 400, not a web page | halved until one record is alone, which becomes a dead letter | |
 //! | 400, a web page | kept: a portal or proxy answered | unreachable |
 //! | 401 | kept | refused: `posthog.apiKey` |
 //! | 402 | kept for an hour: over quota | throttled |
@@ -18,15 +18,15 @@
 //! | 404 | kept | refused: `posthog.host` |
 //! | 407 | kept | refused: `posthog.proxy` |
 //! | 408, 425, 429 | kept, tried again after a backoff | throttled |
-//! | 413 | sent again in smaller batches; a record too large alone is dead-lettered | |
+//! | 413 | sent again in smaller batches; one record alone becomes a dead letter | |
 //! | 5xx | kept, tried again after a backoff (511: a portal) | unreachable |
 //! | any other status | kept | refused |
 //! | the proxy's own 5xx to `CONNECT` | kept, tried again after a backoff | unreachable |
 //! | the proxy's other refusals of `CONNECT` | kept | refused: `posthog.proxy` |
 //! | none: name, network, TLS, timeout | kept, same uuids again after a backoff | unreachable |
 //!
-//! PostHog answers 200 to a well-shaped but unknown key, and 2024's versions also over quota, and drops the
-//! events; no client can see that. `doctor` says so.
+//! PostHog answers 200 to a well-formed but unknown key (2024's versions also over quota) and drops
+//! the events. No client can see that; `doctor` says so.
 
 use std::{fmt, time::Duration};
 
@@ -34,26 +34,36 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{Answer, Body, Failure};
 
-/// How long a used-up quota is left alone: it doesn't come back within a backoff's minutes.
+/// The pause after a used-up quota, which does not come back within a backoff's minutes.
 const QUOTA_PAUSE: Duration = Duration::from_secs(60 * 60);
 
-/// How a run of the forwarder ended; the words are the command line's contract.
+/// How a run of the forwarder ended. The words are part of the command line's contract.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FlushOutcome {
-    /// Everything that may be sent has left the queue.
+    /// Every record that may be sent has left the queue.
     Drained,
     /// There was nothing to send.
     #[default]
     Empty,
-    /// As many records as asked for have left the queue, and there are more.
+    /// As many records as `--limit` allows have left the queue, and more wait.
     Limit,
     /// No usable answer: network, TLS, portal, 5xx.
     Unreachable,
-    /// An answer that a setting must change.
+    /// An answer that only a change of the settings can improve.
     Refused,
-    /// PostHog asks for patience: rate limit or quota.
+    /// PostHog asks for a pause: rate limit or quota.
     Throttled,
+}
+
+impl FlushOutcome {
+    /// Whether records that may be sent were kept, for a reason that an admin should know.
+    pub fn is_failure(self) -> bool {
+        match self {
+            Self::Drained | Self::Empty | Self::Limit => false,
+            Self::Unreachable | Self::Refused | Self::Throttled => true,
+        }
+    }
 }
 
 impl fmt::Display for FlushOutcome {
@@ -62,41 +72,41 @@ impl fmt::Display for FlushOutcome {
     }
 }
 
-/// What an answer means for the batch that it answers.
+/// What an answer means for its batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// PostHog has every record of the batch.
     Delivered,
-    /// At least one record of the batch is refused for what it is: find it by halving.
+    /// PostHog refuses the content of at least one record: find it by halving.
     Isolate,
-    /// The batch is too large as a whole: send fewer at a time.
+    /// The batch is too large: send fewer records at a time.
     Shrink,
-    /// The batch's only record is refused for what it is.
+    /// PostHog refuses the content of the batch's only record.
     DeadLetter {
         /// The server's words, for the dead letter.
         words: String,
     },
-    /// Nothing is known to be stored; every record stays.
+    /// No record is known to be stored; all stay in the queue.
     Keep(Deferral),
 }
 
-/// Why a batch was kept.
+/// Why a batch is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deferral {
     /// [`FlushOutcome::Unreachable`], [`FlushOutcome::Refused`] or [`FlushOutcome::Throttled`].
     pub outcome: FlushOutcome,
-    /// The cause and the next step.
     pub why: Explanation,
-    /// The wait that the server asked for.
+    /// The pause that the server asked for.
     pub retry_after: Option<Duration>,
 }
 
-/// Why records were kept, for an admin.
+/// The cause and the next step, for an admin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// The cause and the next step, in salver's own words. Only these may be stored: a purge erases no others.
+    /// In salver's own words. Only these may be stored, since a purge does not search other texts
+    /// for what it erases.
     pub text: String,
-    /// What the server said.
+    /// The server's words.
     pub words: Option<String>,
 }
 
@@ -113,7 +123,7 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// Judges the answer to a batch of so many `events`.
+/// Judges the answer to a batch of `events` records.
 pub fn judge(answer: &Answer, events: usize) -> Verdict {
     match answer {
         Answer::Http { status, body, retry_after } => judge_http(*status, body, *retry_after, events),
@@ -157,7 +167,7 @@ const PORTAL: &str = "something that is not PostHog answered, such as a captive 
 const PROXY_CREDENTIALS: &str = "the proxy wants other credentials (407); write them in posthog.proxy. NTLM \
                                  and Kerberos are not supported: such a proxy must let this server through";
 
-/// What to change after a status that trying again can't mend.
+/// The setting to change after a status that a retry cannot improve.
 fn wrong_setting(status: u16) -> String {
     match status {
         300..=399 => format!(
@@ -218,10 +228,10 @@ mod tests {
         Body::Words(words.to_owned())
     }
 
-    /// The outcome and the explanation of an answer that must keep a batch.
+    /// Why an answer that must keep a batch keeps it.
     fn kept(answer: &Answer) -> Deferral {
         match judge(answer, 10) {
-            Verdict::Keep(kept) => kept,
+            Verdict::Keep(deferral) => deferral,
             other => panic!("{answer:?} gave {other:?}"),
         }
     }

@@ -1,9 +1,10 @@
 //! PostHog's JSON: an event for each record, a request for each batch.
 //!
-//! Source: `facts` of PostHog's ingestion, read from its source and measured against its capture server: `POST {host}/batch/`,
-//! `uuid`, `timestamp`, `distinct_id` and `event` decide deduplication and are fixed when the record is written. There is no
-//! `sent_at`: with it the server shifts every timestamp by the time of the attempt. `historical_migration` is for old data and
-//! holds for a whole request, so old and fresh records never share one.
+//! Source: PostHog's ingestion, read from its code and measured against its capture server.
+//! Requests go to `POST {host}/batch/`. `uuid`, `timestamp`, `distinct_id` and `event` decide
+//! deduplication and are fixed when the record is written. `sent_at` is left out, since the server
+//! would shift every timestamp by the time of the attempt. `historical_migration` marks old data
+//! and applies to a whole request, so old and fresh records never share one.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -22,18 +23,19 @@ const EVENT: &str = "telemetry sent";
 /// What a request depends on besides its records.
 #[derive(Clone, Debug, Deserialize, serde::Serialize)]
 pub struct RequestOptions {
-    /// The project's key, or what is shown in its place.
+    /// The project's key, or a placeholder where the request is only shown.
     #[serde(serialize_with = "expose_to_worker")]
     pub api_key: Secret,
-    /// Most bytes of a body before gzip. A single record may exceed it: PostHog then says so.
+    /// The most bytes of a body before gzip. A single larger record is sent anyway; PostHog
+    /// decides.
     pub batch_bytes: u64,
-    /// Records older than this go out as historical.
+    /// Records older than this are sent as historical.
     pub historical_after: Duration,
-    /// Let PostHog look up where the request comes from.
+    /// Whether PostHog may look up the sender's location.
     pub geoip: bool,
 }
 
-/// The event of a record.
+/// A record as PostHog takes it.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Event<'a> {
     event: &'static str,
@@ -49,7 +51,7 @@ struct Properties<'a> {
     geoip: bool,
 }
 
-/// The nested form, for those who read it.
+/// The nested form of the telemetry, for people who read an event in PostHog.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Nested<'a> {
@@ -57,7 +59,6 @@ struct Nested<'a> {
     enabled_features: EnabledFeatures<'a>,
 }
 
-/// The event of a record.
 pub fn event(record: &Record, geoip: bool) -> Event<'_> {
     Event {
         event: EVENT,
@@ -95,8 +96,8 @@ impl Serialize for Properties<'_> {
     }
 }
 
-/// Writes the request for as many of the records as belong into one, from the first on, and returns
-/// how many those are. Without records, the batch is empty. Only one event at a time is in memory.
+/// Writes one request with as many of the records as fit into it, and returns their number. Without
+/// records, the batch is empty. Only one event at a time is in memory.
 pub fn write<'r>(
     records: impl IntoIterator<Item = &'r Record>,
     request: &RequestOptions,

@@ -12,6 +12,7 @@ pub enum BatchOutcome {
     },
     /// No record was stored; all stay in the queue.
     Kept,
-    /// No answer tells whether the records were stored; they stay in the queue and go out again together.
+    /// No answer tells whether the records were stored; they stay in the queue and go out again
+    /// together.
     Uncertain,
 }
