@@ -16,7 +16,7 @@ const NESTED: &str = "telemetry_json";
 
 /// One JSON object: output key to value and origin.
 pub fn keys(event: &Json, record: &Record, derived: &Derived, version: Origin) -> Json {
-    let places = || derived.layout.places.iter().zip(&derived.reasons);
+    let places = || derived.layout.places.iter().zip(&derived.provenance);
     let reasons: HashMap<&str, &Provenance> =
         places().filter_map(|(place, why)| Some((place.property.as_deref()?, why))).collect();
     let mut keys = Map::new();

@@ -7,8 +7,8 @@
 //! | answer | the batch | outcome |
 //! |---|---|---|
 //! | 200, PostHog's JSON | delivered | |
-//! | 200, PostHog's JSON with `quota_limited` | kept for an hour: the events were dropped | throttled |
-//! | 200, anything else (web page, empty, other JSON) | kept: a portal or proxy answered | unreachable |
+//! | 200, PostHog's JSON with `quota_limited` | kept for an hour: the events are lost | throttled |
+//! | 200, anything else (web page, empty, JSON) | kept: a portal or proxy answered | unreachable |
 //! | 3xx | kept, not followed: the project key goes to no other host | refused: `posthog.host` |
 //! | 400, not a web page | halved until one record is alone, which becomes a dead letter | |
 //! | 400, a web page | kept: a portal or proxy answered | unreachable |

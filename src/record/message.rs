@@ -1,10 +1,11 @@
-//! The telemetry message in the shape of the tools' own: `{"ts", "data": {service, serviceVersion, system, enabledFeatures}}`.
+//! The telemetry message in the tools' own form:
+//! `{"ts", "data": {service, serviceVersion, system, enabledFeatures}}`.
 //!
-//! Why it borrows: a backlog is written by the hundred thousand, so a message is a view of its record that goes straight into
-//! whatever writes JSON, and no value of it is copied on the way.
+//! Why it borrows: a backlog can have hundreds of thousands of records, so a message is a view of
+//! its record that is serialized directly, and no value is copied.
 //!
-//! Source: the public descriptions of Butler's and Butler SOS's telemetry, and the bodies that real releases build.
-//! The shape that goes to PostHog is built from this one in `forward::wire`.
+//! Source: the public descriptions of Butler's and Butler SOS's telemetry, and the bodies that real
+//! releases build. `forward::wire` builds PostHog's form from this one.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -15,16 +16,15 @@ mod features;
 
 pub use features::EnabledFeatures;
 
-/// The whole message of a record.
+/// The message of a record.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Message<'a> {
-    /// When it was recorded.
+    /// The time of the record.
     pub ts: String,
-    /// What it reports.
     pub data: Data<'a>,
 }
 
-/// The message without its time: all that is reported.
+/// The message without its time: everything that is reported.
 #[derive(Clone, Debug, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Data<'a> {
@@ -34,12 +34,10 @@ pub struct Data<'a> {
     enabled_features: EnabledFeatures<'a>,
 }
 
-/// The whole message of a record.
 pub fn message(record: &Record) -> Message<'_> {
     Message { ts: clock::rfc3339(record.timestamp_ms), data: data(&record.draft) }
 }
 
-/// The message without its time.
 pub fn data(draft: &Draft) -> Data<'_> {
     Data {
         service: &draft.layout.service,
@@ -59,16 +57,16 @@ pub fn line(value: &impl Serialize) -> String {
 #[derive(Clone, Copy, Debug)]
 pub struct SystemBlock<'a>(pub &'a Draft);
 
-/// What the names of the block begin with where they are properties of an event.
+/// The prefix of the block's names where they are properties of an event.
 const SYSTEM: &str = "system_";
 
 impl SystemBlock<'_> {
-    /// Writes its values as properties of an event.
+    /// Writes the values as properties of an event.
     pub fn put_properties<M: SerializeMap>(self, map: &mut M) -> Result<(), M::Error> {
         self.put(map, 0)
     }
 
-    /// Writes its values under their names, without the first so many bytes of each.
+    /// Writes the values under their names, without the first `cut` bytes of each name.
     fn put<M: SerializeMap>(self, map: &mut M, cut: usize) -> Result<(), M::Error> {
         let SystemBlock(Draft { system: host, id, layout, node_version, .. }) = self;
         map.serialize_entry(&"system_id"[cut..], id)?;
@@ -101,7 +99,7 @@ pub fn properties(draft: &Draft) -> impl Iterator<Item = (&str, ReportedValue<'_
     })
 }
 
-/// A value as it stands in JSON.
+/// A value in its JSON form.
 #[derive(Clone, Copy, Debug)]
 pub struct ReportedValue<'a>(&'a Value);
 
@@ -117,7 +115,7 @@ impl Serialize for ReportedValue<'_> {
     }
 }
 
-/// What stands at a place, if anything does.
+/// The value that the message has at a place, if it has one.
 pub fn reported_value<'a>(place: &'a Place, value: &'a Value) -> Option<ReportedValue<'a>> {
     match value {
         Value::Missing => place.missing.as_ref().filter(|value| **value != Value::Missing).map(ReportedValue),

@@ -1,16 +1,18 @@
 //! The features in their nested form, from the dotted paths of a layout.
 //!
-//! Invariants: a key stands where it first came, a later value takes the place of an earlier one, and what would lie below a
-//! plain value is left out: as when the paths are set one after the other in a JavaScript object.
+//! The result is the same as when JavaScript sets the paths one after the other in an object:
+//! - a key keeps the position of its first appearance;
+//! - a later value replaces an earlier one;
+//! - a path below a plain value is left out.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::{Draft, ReportedValue, Value, reported_value};
 
-/// The features of a draft.
+/// The features of a draft, as one tree.
 #[derive(Clone, Debug)]
 pub struct EnabledFeatures<'a> {
-    /// Every object, the outermost first. They name each other by their place here.
+    /// All objects, the outermost first. A [`Node::Object`] is an index into this list.
     objects: Vec<Vec<(&'a str, Node<'a>)>>,
 }
 
@@ -21,7 +23,6 @@ enum Node<'a> {
 }
 
 impl<'a> EnabledFeatures<'a> {
-    /// Those of a draft.
     pub fn of(draft: &'a Draft) -> Self {
         let mut features = EnabledFeatures { objects: vec![Vec::new()] };
         for (place, value) in draft.layout.places.iter().zip(&draft.values) {
@@ -54,12 +55,12 @@ impl<'a> EnabledFeatures<'a> {
         }
     }
 
-    /// From the last on, since places that belong together stand together.
+    /// Searches from the end, since related places are neighbours.
     fn find(&self, at: usize, key: &str) -> Option<usize> {
         self.objects[at].iter().rposition(|(name, _)| *name == key)
     }
 
-    /// An empty object that no other holds yet.
+    /// A new empty object, not yet part of another.
     fn object(&mut self) -> Node<'a> {
         self.objects.push(Vec::new());
         Node::Object(self.objects.len() - 1)
