@@ -1,10 +1,10 @@
-//! `salver flush`: forward what waits, now.
+//! `salver flush`: sends the records in the queue now.
 
 use anyhow::Result;
 
 use super::context::Context;
 use super::exit::Ended;
-use super::output::Format;
+use super::output::{Format, remark, say};
 use crate::clock;
 use crate::collect::DO_NOT_TRACK;
 use crate::forward::flush::{self, FlushTarget};
@@ -18,10 +18,9 @@ mod dry_run;
 mod progress;
 mod show;
 
-/// How much to send, and how to report.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Send at most so many records
+    /// Send at most N records
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
 
@@ -29,7 +28,7 @@ pub struct Arguments {
     #[arg(long)]
     retry_dead: bool,
 
-    /// Send nothing; print the bodies that would be sent, one a line, with the project key hidden
+    /// Send nothing; print the requests that would be sent, one a line, with the project key hidden
     #[arg(long)]
     dry_run: bool,
 
@@ -37,7 +36,7 @@ pub struct Arguments {
     #[arg(long, requires = "dry_run")]
     reveal: bool,
 
-    /// text or json
+    /// The form of the result
     #[arg(long, default_value = "text")]
     format: Format,
 }
@@ -57,16 +56,16 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     if arguments.dry_run {
         return dry_run::run(&settings, &folder, &collector, &mut targets, arguments);
     }
-    let (endpoint, shape) = Context::endpoint(&settings)?;
+    let (endpoint, request) = Context::endpoint(&settings)?;
     if collector.do_not_track() {
-        eprintln!("salver: {DO_NOT_TRACK}, so nothing is sent; every record is kept");
+        remark(format_args!("{DO_NOT_TRACK}, so nothing is sent; every record is kept"));
         return Ok(Ended::NothingCollected);
     }
     let mut spool = folder.open_to_release(clock::now_ms())?;
     if arguments.retry_dead {
         let revived = spool.revive_dead()?;
         if !context.quiet {
-            eprintln!("{revived} dead letters are back in the queue.");
+            say(&format!("{revived} dead letters are back in the queue."));
         }
     }
     let waiting = spool.counts()?.queued;
@@ -74,12 +73,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
 
     let to_send = waiting.min(arguments.limit.unwrap_or(u64::MAX));
     let mut progress = Progress::of(context, arguments.format, to_send);
-    let target = FlushTarget {
-        folder: &folder,
-        endpoint: &endpoint,
-        request: shape,
-        limits: arguments.limits(&settings),
-    };
+    let target =
+        FlushTarget { folder: &folder, endpoint: &endpoint, request, limits: arguments.limits(&settings) };
     let consent = Consent { collector: &collector, folder: &folder, targets: &mut targets };
     let report = flush::run(&target, &mut ProgressHooks { consent, progress: &mut progress });
     progress.clear();

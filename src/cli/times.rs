@@ -6,7 +6,7 @@ use crate::clock;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Time(pub i64);
 
-/// Reads an argument: RFC 3339, or an age that counts back from now.
+/// Reads an argument: RFC 3339, or an age back from now.
 pub fn argument(text: &str) -> Result<Time, String> {
     clock::parse(text, clock::now_ms()).map(Time).ok_or_else(|| {
         format!("`{text}` is neither a time (2026-11-21T10:00:00Z, 2026-11-21) nor an age (30d, 12h)")
