@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(signed_ms(UNIX_EPOCH - Duration::from_millis(5)), -5);
         assert!(!RANGE.contains(&signed_ms(UNIX_EPOCH - year)));
         assert!(!RANGE.contains(&signed_ms(UNIX_EPOCH + year * 9_000)));
-        assert!(RANGE.contains(&now_ms()));
+        assert!(RANGE.contains(&now_ms()) && now_ms() > NOW);
     }
 
     #[test]
@@ -139,6 +139,10 @@ mod tests {
         for (seconds, text) in [(1, "1s"), (60, "1m"), (5400, "1h 30m"), (DAY, "1d"), (730 * DAY, "730d")] {
             assert_eq!(show_duration(Duration::from_secs(seconds)), text);
             assert_eq!(parse_duration(text), Some(Duration::from_secs(seconds)));
+        }
+        let day = Duration::from_hours(24);
+        for length in [Duration::ZERO, day + Duration::from_hours(1), day + Duration::from_millis(1)] {
+            assert_eq!(parse_duration(&show_duration(length)), Some(length));
         }
     }
 

@@ -253,6 +253,70 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_tells_whether_the_batch_was_sent_and_whether_it_may_be_stored() {
+        let http = |status, body| Answer::Http { status, body, retry_after: None };
+        let words = || Body::Words("because".into());
+        for (answer, may_be_stored) in [
+            (http(200, Body::Other), true),
+            (http(200, words()), true),
+            (http(200, Body::Html), false),
+            (http(200, Body::Accepted { quota_limited: true }), false),
+            (http(204, Body::Other), false),
+            (http(400, words()), false),
+            (http(499, words()), false),
+            (http(500, words()), true),
+            (http(504, Body::Html), true),
+        ] {
+            assert_eq!((answer.may_be_stored(), answer.was_sent()), (may_be_stored, true), "{answer:?}");
+        }
+        let refused = Answer::ProxyRefused { status: 502 };
+        assert!(!refused.may_be_stored() && !refused.was_sent());
+    }
+
+    #[test]
+    fn a_failure_tells_whether_tls_or_the_size_of_the_batch_may_be_its_cause() {
+        use Failure::*;
+        let (no, tls, size) = ((false, false), (true, false), (false, true));
+        for (failure, expected) in [
+            (NameLookup, no),
+            (Refused, no),
+            (NoRoute, no),
+            (ConnectTimeout, no),
+            (AnswerTimeout, size),
+            (Silence, size),
+            (BrokenOff, size),
+            (UntrustedIssuer, tls),
+            (CertificateTime, tls),
+            (CertificateName, tls),
+            (Tls, tls),
+            (NotHttp, no),
+        ] {
+            assert_eq!((failure.is_of_tls(), failure.may_depend_on_size()), expected, "{failure:?}");
+            // What breaks in the middle was sent, at least in part.
+            let answer = Answer::Unreachable(failure);
+            assert_eq!((answer.may_be_stored(), answer.was_sent()), (expected.1, expected.1), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn errors_while_connecting_have_kinds_that_an_admin_can_act_on() {
+        use std::io::ErrorKind::*;
+        for (kind, failure) in [
+            (ConnectionRefused, Failure::Refused),
+            (PermissionDenied, Failure::Refused),
+            (NetworkUnreachable, Failure::NoRoute),
+            (HostUnreachable, Failure::NoRoute),
+            (NetworkDown, Failure::NoRoute),
+            (AddrNotAvailable, Failure::NoRoute),
+            (TimedOut, Failure::ConnectTimeout),
+            (WouldBlock, Failure::ConnectTimeout),
+            (ConnectionReset, Failure::BrokenOff),
+        ] {
+            assert_eq!(Failure::of_connecting(&kind.into()), failure, "{kind:?}");
+        }
+    }
+
+    #[test]
     fn retry_after_takes_seconds_and_dates() {
         let now = clock::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
         assert_eq!(retry_after("60", now), Some(Duration::from_secs(60)));

@@ -12,10 +12,10 @@ use std::time::Duration;
 /// The ceiling after the first failure.
 const BASE: Duration = Duration::from_secs(1);
 /// The longest wait that salver chooses: a network that is back is noticed within five minutes.
-pub const CAP: Duration = Duration::from_secs(5 * 60);
+pub const CAP: Duration = Duration::from_mins(5);
 /// The longest wait that a server can ask for. Without it a wrong date would silence salver for
 /// good.
-pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(60 * 60);
+pub const RETRY_AFTER_CAP: Duration = Duration::from_hours(1);
 /// The shortest wait, so that a series of small draws never becomes a busy loop.
 const FLOOR: Duration = Duration::from_millis(100);
 
@@ -34,7 +34,7 @@ pub fn delay(failures: u32, retry_after: Option<Duration>, random: u64) -> Durat
 }
 
 /// The longest wait after the start of a service.
-const START: Duration = Duration::from_secs(2 * 60);
+const START: Duration = Duration::from_mins(2);
 
 /// The wait after the start of a service: up to two minutes, or up to `every` if that is less.
 pub fn at_start(every: Duration, random: u64) -> Duration {
@@ -64,6 +64,20 @@ mod tests {
     }
 
     #[test]
+    fn each_wait_up_to_the_ceiling_is_as_likely_as_the_others() {
+        let wait = |random| delay(1, None, random).as_millis();
+        let draws = [0, 1, 899, 900, 901, 902].map(wait);
+        assert_eq!(draws, [100, 101, 999, 1000, 100, 101]);
+    }
+
+    #[test]
+    fn a_pause_that_the_server_asks_for_is_added_to_the_draw() {
+        let minute = Duration::from_mins(1);
+        assert_eq!(delay(1, Some(minute), 900), minute + Duration::from_secs(1));
+        assert_eq!(delay(1, Some(Duration::MAX), 0).as_secs(), 3600);
+    }
+
+    #[test]
     fn no_wait_leaves_its_bounds() {
         for failures in [0, 1, 2, 9, 17, 40, u32::MAX] {
             for random in [0, 1, 999, 299_900, 299_901, u64::MAX] {
@@ -78,8 +92,10 @@ mod tests {
 
     #[test]
     fn without_a_failure_waits_are_spread_as_well() {
-        let every = Duration::from_secs(15 * 60);
-        assert_eq!((at_start(every, 0), at_start(every, u64::MAX)), (Duration::ZERO, START));
+        let every = Duration::from_mins(15);
+        let [first, middle, last] =
+            [0, u64::MAX / 2, u64::MAX].map(|random| at_start(every, random).as_secs());
+        assert_eq!((first, middle, last), (0, 60, 120));
         assert_eq!(at_start(Duration::from_secs(1), u64::MAX), Duration::from_secs(1));
         assert_eq!((regular(every, 0), regular(every, u64::MAX)), (every / 2, every));
     }

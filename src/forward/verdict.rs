@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::{Answer, Body, Failure};
 
 /// The pause after a used-up quota, which does not come back within a backoff's minutes.
-const QUOTA_PAUSE: Duration = Duration::from_secs(60 * 60);
+const QUOTA_PAUSE: Duration = Duration::from_hours(1);
 
 /// How a run of the forwarder ended. The words are part of the command line's contract.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -262,20 +262,21 @@ mod tests {
 
     #[test]
     fn refusals_name_the_setting_to_change() {
-        for (status, setting) in [
-            (302, "posthog.host"),
-            (308, "posthog.host"),
-            (401, "posthog.apiKey"),
-            (403, "posthog.host"),
-            (404, "posthog.host"),
-            (407, "posthog.proxy"),
-            (204, "posthog.host"),
-            (418, "posthog.host"),
+        for (status, setting, step) in [
+            (300, "posthog.host", "write the final address"),
+            (399, "posthog.host", "write the final address"),
+            (401, "posthog.apiKey", "starts with phc_"),
+            (403, "posthog.host", "no firewall blocks it"),
+            (404, "posthog.host", "a bare address such as"),
+            (407, "posthog.proxy", "NTLM"),
+            (204, "posthog.host", "names PostHog"),
+            (418, "posthog.host", "names PostHog"),
         ] {
             let kept = kept(&http(status, said("the reason")));
             assert_eq!(kept.outcome, FlushOutcome::Refused, "{status}");
             let why = kept.why.to_string();
-            assert!(why.contains(setting) && why.ends_with("It says: the reason"), "{why}");
+            assert!(why.contains(setting) && why.contains(step), "{why}");
+            assert!(why.ends_with("It says: the reason"), "{why}");
         }
         assert!(kept(&Answer::ProxyRefused { status: 407 }).why.text.contains("NTLM"));
         assert_eq!(kept(&Answer::ProxyRefused { status: 403 }).outcome, FlushOutcome::Refused);
@@ -289,10 +290,17 @@ mod tests {
             assert_eq!((kept.outcome, kept.retry_after), (FlushOutcome::Throttled, asked), "{status}");
         }
         let limited = kept(&http(200, Body::Accepted { quota_limited: true }));
-        assert_eq!((limited.outcome, limited.retry_after), (FlushOutcome::Throttled, Some(QUOTA_PAUSE)));
+        let hour = Some(Duration::from_secs(3600));
+        assert_eq!((limited.outcome, limited.retry_after), (FlushOutcome::Throttled, hour));
+        assert_eq!(kept(&http(402, Body::Other)).retry_after, hour);
+        assert_eq!(kept(&http(429, Body::Other)).retry_after, None);
         for status in [500, 502, 503, 504, 511, 599] {
-            assert_eq!(kept(&http(status, Body::Html)).outcome, FlushOutcome::Unreachable, "{status}");
+            let kept = kept(&http(status, Body::Html));
+            assert_eq!(kept.outcome, FlushOutcome::Unreachable, "{status}");
+            assert_eq!(kept.why.text.contains("portal"), status == 511, "{status}");
         }
+        let lost = kept(&Answer::Http { status: 503, body: Body::Other, retry_after: asked });
+        assert_eq!(lost.retry_after, asked);
         assert_eq!(kept(&Answer::ProxyRefused { status: 502 }).outcome, FlushOutcome::Unreachable);
         let lookup = kept(&Answer::Unreachable(Failure::NameLookup));
         assert_eq!(lookup.outcome, FlushOutcome::Unreachable);
@@ -301,15 +309,15 @@ mod tests {
 
     #[test]
     fn outcomes_are_written_in_the_contracts_words() {
-        let all = [
-            FlushOutcome::Drained,
-            FlushOutcome::Empty,
-            FlushOutcome::Limit,
-            FlushOutcome::Unreachable,
-            FlushOutcome::Refused,
-            FlushOutcome::Throttled,
-        ];
-        let words: Vec<String> = all.iter().map(FlushOutcome::to_string).collect();
-        assert_eq!(words, ["drained", "empty", "limit", "unreachable", "refused", "throttled"]);
+        for (outcome, word, is_failure) in [
+            (FlushOutcome::Drained, "drained", false),
+            (FlushOutcome::Empty, "empty", false),
+            (FlushOutcome::Limit, "limit", false),
+            (FlushOutcome::Unreachable, "unreachable", true),
+            (FlushOutcome::Refused, "refused", true),
+            (FlushOutcome::Throttled, "throttled", true),
+        ] {
+            assert_eq!((outcome.to_string().as_str(), outcome.is_failure()), (word, is_failure));
+        }
     }
 }

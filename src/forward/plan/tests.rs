@@ -185,11 +185,83 @@ fn a_long_pause_or_a_wrong_setting_ends_the_run_at_once() {
 }
 
 #[test]
+fn a_server_that_falls_silent_is_given_what_is_left_of_the_patience() {
+    let second = Duration::from_secs(1);
+    let mut planner = Planner::new(LIMITS, None);
+    assert_eq!(planner.next(second), FlushStep::Send { max_events: 2000, silence: Some(10 * second) });
+    planner.learn(&Answer::Unreachable(Failure::Refused), 10, 4 * second, 900);
+    assert_eq!(planner.next(4 * second), FlushStep::Wait(second), "the longest wait after one failure");
+    assert_eq!(planner.next(5 * second), FlushStep::Send { max_events: 2000, silence: Some(6 * second) });
+    // Time between two attempts that succeed costs no patience.
+    planner.learn(&accepted(), 2000, 9 * second, 0);
+    assert_eq!(planner.next(9 * second), FlushStep::Send { max_events: 2000, silence: Some(6 * second) });
+
+    let service = FlushLimits { patience: Duration::ZERO, ..LIMITS };
+    let step = Planner::new(service, None).next(Duration::ZERO);
+    assert_eq!(step, FlushStep::Send { max_events: 2000, silence: None });
+}
+
+#[test]
+fn waits_get_longer_with_each_failure_in_a_row() {
+    let patient = FlushLimits { patience: Duration::from_secs(100), ..LIMITS };
+    let mut planner = Planner::new(patient, None);
+    let mut fail = |planner: &mut Planner, random| {
+        planner.next(Duration::ZERO);
+        planner.learn(&http(503), 10, Duration::ZERO, random);
+        match planner.next(Duration::ZERO) {
+            FlushStep::Wait(wait) => wait.as_millis(),
+            step => panic!("{step:?}"),
+        }
+    };
+    assert_eq!([900, 1900, 3900].map(|most| fail(&mut planner, most)), [1000, 2000, 4000]);
+    planner.next(Duration::ZERO);
+    planner.learn(&accepted(), 10, Duration::ZERO, 0);
+    assert_eq!(fail(&mut planner, 900), 1000, "a success begins the row anew");
+}
+
+#[test]
+fn only_a_failure_that_may_depend_on_size_makes_batches_smaller_and_their_fate_uncertain() {
+    let mut refused = Planner::new(LIMITS, None);
+    let kept = refused.learn(&Answer::Unreachable(Failure::Refused), 2000, Duration::ZERO, 0);
+    assert_eq!((kept, refused.link_batch_events()), (BatchOutcome::Kept, None));
+    let mut broken = Planner::new(LIMITS, None);
+    let kept = broken.learn(&BROKEN_OFF, 2000, Duration::ZERO, 0);
+    assert_eq!((kept, broken.link_batch_events()), (BatchOutcome::Uncertain, Some(1000)));
+    let mut refused = Planner::new(LIMITS, None);
+    let kept = refused.learn(&http(503), 2000, Duration::ZERO, 0);
+    assert_eq!((kept, refused.link_batch_events()), (BatchOutcome::Uncertain, None));
+}
+
+#[test]
+fn dead_letters_count_against_the_limit() {
+    let run = play(FlushLimits { records: Some(3), ..LIMITS }, 100, |_| http(400));
+    assert_eq!((run.dead, run.outcome), (vec![0, 1, 2], Some(FlushOutcome::Limit)));
+    let limits = FlushLimits { records: Some(5), ..LIMITS };
+    let run = play(limits, 100, |batch| if batch.contains(&2) { http(400) } else { accepted() });
+    assert_eq!((run.delivered, run.dead), (vec![0, 1, 3, 4], vec![2]));
+}
+
+#[test]
+fn records_refused_alone_count_only_without_a_delivery_in_between() {
+    // Each second record is refused, more of them than a row may have.
+    let run = play(LIMITS, 300, |batch| match batch {
+        [even] if even % 2 == 0 => accepted(),
+        _ => http(400),
+    });
+    let refused = MAX_REFUSED_IN_A_ROW as usize + 50;
+    assert_eq!((run.dead.len(), run.outcome), (refused, Some(FlushOutcome::Drained)));
+    let run = play(LIMITS, MAX_REFUSED_IN_A_ROW, |_| http(400));
+    assert_eq!((run.dead.len(), run.outcome), (100, Some(FlushOutcome::Refused)));
+}
+
+#[test]
 fn limits_and_empty_queues_end_the_run() {
     let run = play(FlushLimits { records: Some(2500), ..LIMITS }, 10_000, |_| accepted());
     assert_eq!((run.batches, run.outcome), (vec![2000, 500], Some(FlushOutcome::Limit)));
     assert_eq!(play(LIMITS, 0, |_| accepted()).outcome, Some(FlushOutcome::Empty));
     assert_eq!(play(LIMITS, 1, |_| accepted()).outcome, Some(FlushOutcome::Drained));
+    let run = play(FlushLimits { records: Some(0), ..LIMITS }, 10, |_| accepted());
+    assert_eq!((run.batches, run.outcome), (vec![], Some(FlushOutcome::Limit)));
 }
 
 #[test]
