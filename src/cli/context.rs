@@ -9,8 +9,9 @@ use super::exit::Usage;
 use super::output::say;
 use crate::collect::Collector;
 use crate::forward::transport::{Endpoint, EndpointSettings};
-use crate::forward::wire::Shape;
+use crate::forward::wire::RequestOptions;
 use crate::record::catalogue::Catalogue;
+use crate::secret::Secret;
 use crate::settings::{self, FlushMode, Instance, Overrides, Resolved, Settings};
 use crate::spool::{SpoolFolder, SpoolLimits};
 use crate::target::Target;
@@ -87,13 +88,13 @@ impl Context {
     }
 
     /// Where to forward to, if an admin wrote both a host and a key.
-    pub fn endpoint(settings: &Settings) -> Result<(Endpoint, Shape)> {
+    pub fn endpoint(settings: &Settings) -> Result<(Endpoint, RequestOptions)> {
         let (endpoint, shape) = Context::destination(settings)?;
         Ok((Endpoint::new(&endpoint)?, shape))
     }
 
     /// The same, not yet checked by whoever connects.
-    pub fn destination(settings: &Settings) -> Result<(EndpointSettings, Shape)> {
+    pub fn destination(settings: &Settings) -> Result<(EndpointSettings, RequestOptions)> {
         let posthog = &settings.posthog;
         let (Some(host), Some(api_key)) = (&posthog.host, &posthog.api_key) else {
             let missing = if posthog.host.is_none() { "posthog.host" } else { "posthog.apiKey" };
@@ -104,18 +105,18 @@ impl Context {
         };
         let endpoint = EndpointSettings {
             host: host.clone(),
-            proxy: posthog.proxy.as_ref().map(|proxy| proxy.expose().to_owned()),
+            proxy: posthog.proxy.clone(),
             ca_file: posthog.ca_file.clone(),
             timeout: settings.flush.timeout,
         };
-        Ok((endpoint, shape(settings, api_key.expose())))
+        Ok((endpoint, shape(settings, api_key.clone())))
     }
 }
 
 /// The shape of a request with this key, or with what is shown in its place.
-pub fn shape(settings: &Settings, api_key: &str) -> Shape {
-    Shape {
-        api_key: api_key.to_owned(),
+pub fn shape(settings: &Settings, api_key: Secret) -> RequestOptions {
+    RequestOptions {
+        api_key,
         batch_bytes: settings.flush.batch_bytes,
         historical_after: settings.flush.historical_after,
         geoip: settings.posthog.geoip,
@@ -123,9 +124,9 @@ pub fn shape(settings: &Settings, api_key: &str) -> Shape {
 }
 
 /// The project key of the settings, or what is shown in its place unless it is to be revealed.
-pub fn shown_key(settings: &Settings, reveal: bool) -> String {
+pub fn shown_key(settings: &Settings, reveal: bool) -> Secret {
     let key = settings.posthog.api_key.as_ref().filter(|_| reveal);
-    key.map_or("***", |key| key.expose()).to_owned()
+    key.cloned().unwrap_or_else(|| Secret::new("***"))
 }
 
 /// What is to be known of a spool whose disk is full.

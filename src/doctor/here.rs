@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::Finding;
 use crate::clock;
+use crate::clock::rfc3339;
 use crate::collect::{Collector, DO_NOT_TRACK};
-use crate::record::message::rfc3339;
 use crate::record::observe::State;
 use crate::record::version::Origin;
 use crate::settings::show_size;

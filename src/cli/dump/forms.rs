@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{Arguments, Format, Shape};
+use crate::clock;
 use crate::record::message::{self, Data, Message};
 use crate::spool::{Queued, SpoolReader};
 
@@ -64,7 +65,7 @@ fn columns(queued: &Queued) -> [String; 10] {
     let record = &queued.record;
     [
         queued.seq.to_string(),
-        message::rfc3339(record.timestamp_ms),
+        clock::rfc3339(record.timestamp_ms),
         record.uuid.clone(),
         record.draft.id.clone(),
         record.instance.clone(),
@@ -116,7 +117,7 @@ pub(super) fn with_spool(queued: &Queued) -> WithSpool<'_> {
         state: state(queued),
         attempts: queued.attempts,
         words: letter.and_then(|letter| letter.words.as_deref()),
-        dead_since: letter.and_then(|letter| letter.at_ms).map(message::rfc3339),
+        dead_since: letter.and_then(|letter| letter.at_ms).map(clock::rfc3339),
     };
     let Message { ts, data } = message::message(record);
     WithSpool { ts, data, spool: known }

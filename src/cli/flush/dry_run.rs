@@ -1,4 +1,5 @@
-//! What a flush would send if every answer were PostHog's yes: the same bodies, to the byte, and nothing goes out.
+//! `salver flush --dry-run`: prints the requests of a flush that PostHog accepts, to the byte, and
+//! sends nothing.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -20,11 +21,9 @@ use crate::settings::Settings;
 use crate::spool::{Queued, SpoolFolder, is_ahead};
 use crate::target::Target;
 
-/// PostHog's yes.
 const ACCEPTED: Answer =
     Answer::Http { status: 200, body: Body::Accepted { quota_limited: false }, retry_after: None };
 
-/// Prints the bodies, one a line.
 pub(super) fn run(
     settings: &Settings,
     folder: &SpoolFolder,
@@ -33,10 +32,10 @@ pub(super) fn run(
     arguments: &Arguments,
 ) -> Result<Ended> {
     let held: BTreeSet<String> = collector.held(folder, targets)?.into_iter().collect();
-    let shape = context::shape(settings, &context::shown_key(settings, arguments.reveal));
+    let request = context::shape(settings, context::shown_key(settings, arguments.reveal));
     let mut spool = folder.read(clock::now_ms())?;
     let mut planner = Planner::new(arguments.limits(settings), spool.link_state().batch_events);
-    // What may have arrived already is sent once more, before all else.
+    // Records that may have arrived already are sent again first.
     let mut again = spool.on_the_wire();
     let mut sent_again = BTreeSet::new();
     let mut from = 0;
@@ -60,11 +59,11 @@ pub(super) fn run(
             break;
         }
         if batch.is_empty() {
-            // What is left of it may not be sent now.
+            // The rest of these records is held.
             again.clear();
             continue;
         }
-        let events = wire::write(&batch, &shape, now_ms, &mut out)?;
+        let events = wire::write(batch.iter().map(|queued| &queued.record), &request, now_ms, &mut out)?;
         writeln!(out)?;
         for queued in &batch[..events] {
             match again.remove(&queued.seq) {

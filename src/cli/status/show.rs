@@ -8,8 +8,8 @@ use serde_json::{Value as Json, json};
 use super::Status;
 use crate::cli::output;
 use crate::cli::times::shown;
+use crate::clock::rfc3339;
 use crate::collect::PAUSED;
-use crate::record::message::rfc3339;
 use crate::settings::{FlushMode, Settings, show_duration, show_size};
 use crate::spool::{Instance, LedgerEntry};
 
