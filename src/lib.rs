@@ -57,19 +57,15 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
-pub mod bounded;
 pub mod cli;
 pub mod clock;
 pub mod collect;
 pub mod doctor;
 pub mod forward;
-pub mod forwarder;
-pub mod look;
+pub mod read_limited;
 pub mod record;
 pub mod rights;
 pub mod service;
 pub mod settings;
 pub mod spool;
-pub mod target;
 pub mod watch;
-pub mod worker;

@@ -9,7 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use salver::record::catalogue::Catalogue;
-use salver::record::observe::{State, Subject, observe};
+use salver::record::observe::{State, observe};
+use salver::record::subject::Subject;
 use support::posthog::PostHog;
 use support::service::Service;
 use support::site::{SOS, SWITCHES, Site, flip};
@@ -74,7 +75,7 @@ fn no_cut_of_any_config_file_counts_as_withdrawn_consent() {
         for text in [unix.clone(), unix.replace('\n', "\r\n")] {
             let text = text.as_bytes();
             let whole = look(&catalogue, &subject, text, text.len());
-            assert!(matches!(whole, Some(State::Reports(_))), "{}: {whole:?}", file.display());
+            assert!(matches!(whole, Some(State::Reportable(_))), "{}: {whole:?}", file.display());
             for end in ends(text) {
                 cuts += 1;
                 let cut = look(&catalogue, &subject, text, end);

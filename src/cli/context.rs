@@ -8,12 +8,12 @@ use anyhow::Result;
 use super::exit::Usage;
 use super::output::say;
 use crate::collect::Collector;
+use crate::collect::Target;
 use crate::forward::transport::{Endpoint, EndpointSettings};
 use crate::forward::wire::Shape;
 use crate::record::catalogue::Catalogue;
 use crate::settings::{self, FlushMode, Instance, Overrides, Resolved, Settings};
 use crate::spool::{SpoolFolder, SpoolLimits, SpoolView};
-use crate::target::Target;
 
 /// The arguments that all commands share.
 pub struct Context {

@@ -14,8 +14,8 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use crate::forward::transport::EndpointError;
-use crate::look::{Fault, FaultKind};
 use crate::record::catalogue::CatalogueError;
+use crate::service::look::{Fault, FaultKind};
 use crate::settings::SettingsError;
 use crate::spool::SpoolError;
 

@@ -7,12 +7,12 @@ use super::exit::Ended;
 use super::output::Format;
 use crate::clock;
 use crate::collect::DO_NOT_TRACK;
+use crate::collect::Target;
 use crate::forward::flush::{self, Line};
 use crate::forward::plan::FlushLimits;
 use crate::forward::verdict::Outcome;
-use crate::forwarder::Consent;
+use crate::service::forwarder::ConsentCheck;
 use crate::settings::Settings;
-use crate::target::Target;
 use progress::{Progress, Shown};
 
 mod dry_run;
@@ -76,7 +76,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     let to_send = waiting.min(arguments.limit.unwrap_or(u64::MAX));
     let mut progress = Progress::of(context, arguments.format, to_send);
     let line = Line { folder: &folder, endpoint: &endpoint, shape, limits: arguments.limits(&settings) };
-    let consent = Consent { collector: &collector, folder: &folder, targets: &mut targets };
+    let consent = ConsentCheck { collector: &collector, folder: &folder, targets: &mut targets };
     let report = flush::run(&line, &mut Shown { consent, progress: &mut progress });
     progress.clear();
     let report = report?;

@@ -5,7 +5,7 @@
 //! code here only follows it:
 //!
 //! ```text
-//! files -> sources -> document -> version, consent -> derive (catalogue) -> Draft -> stamped by the spool -> Record -> message
+//! files -> inputs -> document -> version, consent -> derive (catalogue) -> Draft -> stamped by the spool -> Record -> message
 //! ```
 //!
 //! Invariants:
@@ -19,11 +19,12 @@ pub mod derive;
 pub mod document;
 pub mod host;
 pub mod identity;
+pub mod inputs;
 pub mod message;
 pub mod network;
 pub mod observe;
 pub mod outcome;
-pub mod sources;
+pub mod subject;
 pub mod version;
 
 use std::sync::Arc;

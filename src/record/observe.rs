@@ -6,27 +6,14 @@
 use std::path::PathBuf;
 
 use semver::Version;
-use serde::{Deserialize, Serialize};
 
 use super::catalogue::{Catalogue, Service};
 use super::consent::{self, Consent};
 use super::derive::{self, Derived};
 use super::document::{self, Node, ReadError};
-use super::sources::Sources;
-use super::version::{self, Found};
-
-/// What is looked at.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Subject {
-    /// The config files, merged in order.
-    pub files: Vec<PathBuf>,
-    /// The service, or `None` to take it from the top-level key.
-    pub service: Option<String>,
-    /// The release, or `None` to look for the tool's package.json.
-    pub service_version: Option<Version>,
-    /// The Node.js version, or `None` for `unknown`.
-    pub node_version: Option<String>,
-}
+use super::inputs::Inputs;
+use super::subject::Subject;
+use super::version::{self, ServiceVersion};
 
 /// What a look found.
 #[derive(Clone, Debug)]
@@ -34,7 +21,7 @@ pub struct Observation {
     /// The service's name.
     pub service: String,
     /// Its release.
-    pub version: Found,
+    pub version: ServiceVersion,
     /// What follows from it.
     pub state: State,
 }
@@ -43,7 +30,7 @@ pub struct Observation {
 #[derive(Clone, Debug)]
 pub enum State {
     /// Collect this.
-    Reports(Report),
+    Reportable(Reportable),
     /// Consent is not given: stop, and erase what is unsent. The text names the key.
     Withdrawn(String),
     /// Consent is not given, and the file may have been cut off: collect, send and erase nothing. The text names the key.
@@ -54,7 +41,7 @@ pub enum State {
 
 /// What the document reports.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct Reportable {
     /// Keys and values.
     pub derived: Derived,
     /// The host to be hashed into the anonymous id; `Debug` hides it.
@@ -115,28 +102,24 @@ pub enum ObserveError {
 
 /// Looks at the files of `subject`.
 pub fn observe(catalogue: &Catalogue, subject: &Subject) -> Result<Observation, ObserveError> {
-    judge(catalogue, subject, &Sources::read(subject))
+    judge(catalogue, subject, &Inputs::read(subject))
 }
 
 /// What follows from the bytes that the files of `subject` hold. Pure.
-pub fn judge(
-    catalogue: &Catalogue,
-    subject: &Subject,
-    sources: &Sources,
-) -> Result<Observation, ObserveError> {
-    let texts = sources.files.iter().map(|(file, text)| (file, text.as_ref().map_err(Clone::clone)));
+pub fn judge(catalogue: &Catalogue, subject: &Subject, inputs: &Inputs) -> Result<Observation, ObserveError> {
+    let texts = inputs.files.iter().map(|(file, text)| (file, text.as_ref().map_err(Clone::clone)));
     let document = document::lay(texts)?;
     let file = subject.files.last().cloned().unwrap_or_default();
     let (service, block) = recognise(catalogue, subject.service.as_deref(), &document.root, &file)?;
     let given = subject.service_version.as_ref();
-    let version = version::of_service(given, &sources.packages, &service.name, &service.newest);
+    let version = version::of_service(given, &inputs.packages, &service.name, &service.newest);
     let state = if version.version < service.since {
         State::TooOld(format!("{} has telemetry from {} on", service.name, service.since))
     } else {
         match consent::decide(service, &version.version, block, document.ends_whole) {
             Consent::Withdrawn(why) => State::Withdrawn(why),
             Consent::Unclear(why) => State::Unclear(why),
-            Consent::Given => State::Reports(Report {
+            Consent::Given => State::Reportable(Reportable {
                 derived: derive::derive(service, &version.version, block),
                 identity_host: identity_host(service, &version.version, block),
                 node_version: version::of_node(subject.node_version.as_deref()),

@@ -13,16 +13,16 @@ use serde::Deserialize;
 
 /// A service version, and how it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct ServiceVersion {
     /// The release, such as `15.0.0`.
     pub version: Version,
     /// Where it comes from.
-    pub origin: Origin,
+    pub origin: VersionOrigin,
 }
 
 /// Where a version comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum VersionOrigin {
     /// Given in the settings or on the command line.
     Given,
     /// Read from the tool's package.json.
@@ -48,12 +48,17 @@ pub fn packages_near(config_file: &Path) -> Vec<PathBuf> {
 }
 
 /// Takes the version that was given, else that of the first package.json of this name, else the newest that is known.
-pub fn of_service(given: Option<&Version>, packages: &[String], name: &str, newest: &Version) -> Found {
+pub fn of_service(
+    given: Option<&Version>,
+    packages: &[String],
+    name: &str,
+    newest: &Version,
+) -> ServiceVersion {
     match given {
-        Some(version) => Found { version: version.clone(), origin: Origin::Given },
+        Some(version) => ServiceVersion { version: version.clone(), origin: VersionOrigin::Given },
         None => match packages.iter().find_map(|text| told_by(text, name)) {
-            Some(version) => Found { version, origin: Origin::PackageJson },
-            None => Found { version: newest.clone(), origin: Origin::Assumed },
+            Some(version) => ServiceVersion { version, origin: VersionOrigin::PackageJson },
+            None => ServiceVersion { version: newest.clone(), origin: VersionOrigin::Assumed },
         },
     }
 }
@@ -96,9 +101,9 @@ mod tests {
         };
         let (ours, other) =
             (r#"{"name": "butler", "version": "13.1.2"}"#, r#"{"name": "butler-sos", "version": "9.0.0"}"#);
-        assert_eq!(found(&[other, ours]), ("13.1.2".into(), Origin::PackageJson));
+        assert_eq!(found(&[other, ours]), ("13.1.2".into(), VersionOrigin::PackageJson));
         for none in ["", other, r#"{"name": "butler", "version": "hunter2"}"#, r#"{"name": "butler"}"#] {
-            assert_eq!(found(&[none]), ("15.1.0".into(), Origin::Assumed), "{none}");
+            assert_eq!(found(&[none]), ("15.1.0".into(), VersionOrigin::Assumed), "{none}");
         }
     }
 

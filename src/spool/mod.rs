@@ -71,6 +71,7 @@ mod retention;
 mod sealed;
 mod segment;
 mod selector;
+mod stamp;
 mod state;
 mod store;
 mod view;
@@ -85,6 +86,7 @@ pub use memory::Counts;
 pub use queue::{Queued, Spool};
 pub use retention::{RetentionStep, SpoolLimits};
 pub use selector::Selector;
+pub use stamp::SpoolStamp;
 pub use state::{DeadLetter, FlushMemory, IdHistory, Instance, LinkState, Pin, Problem};
 pub use view::SpoolView;
 

@@ -12,12 +12,12 @@ use crate::cli::exit::Ended;
 use crate::cli::output;
 use crate::clock;
 use crate::collect::Collector;
+use crate::collect::Target;
 use crate::forward::answer::{Answer, Body};
 use crate::forward::plan::{FlushStep, Planner};
 use crate::forward::wire;
 use crate::settings::Settings;
 use crate::spool::{Queued, SpoolFolder, is_ahead};
-use crate::target::Target;
 
 /// PostHog's yes.
 const ACCEPTED: Answer =
@@ -31,7 +31,7 @@ pub(super) fn run(
     targets: &mut [Target],
     arguments: &Arguments,
 ) -> Result<Ended> {
-    let held: BTreeSet<String> = collector.held(folder, targets)?.into_iter().collect();
+    let held = collector.withheld(folder, targets)?;
     let shape = context::shape(settings, &context::shown_key(settings, arguments.reveal));
     let spool = folder.open_existing(clock::now_ms())?;
     let mut planner = Planner::new(arguments.limits(settings), spool.link_state()?.batch_events);

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use crate::cli::context::Context;
 use crate::cli::output::Format;
 use crate::forward::flush::Caller;
-use crate::forwarder::Consent;
+use crate::service::forwarder::ConsentCheck;
 use crate::spool::SpoolError;
 
 /// A flush without a terminal says so many times at most how far it is, however long it takes.
@@ -74,7 +74,7 @@ impl Progress {
 
 /// Asks for consent, and shows how far it is.
 pub(super) struct Shown<'a> {
-    pub(super) consent: Consent<'a>,
+    pub(super) consent: ConsentCheck<'a>,
     pub(super) progress: &'a mut Progress,
 }
 

@@ -26,7 +26,7 @@ pub enum SystemIdSource {
 /// Where a system id came from, in ascending order of how well it tells machines apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Origin {
+pub enum SystemIdOrigin {
     /// Nothing was readable or wanted.
     Empty,
     /// The operating system; the same on machines made from one disk image.
@@ -41,7 +41,7 @@ pub struct SystemId {
     /// Lower-case; empty if there is none.
     pub text: String,
     /// Where it came from.
-    pub origin: Origin,
+    pub origin: SystemIdOrigin,
 }
 
 /// Hides the id: it may not reach a log or an error message.
@@ -72,15 +72,15 @@ fn choose(
     dmi: impl FnOnce() -> Option<String>,
     machine: impl FnOnce() -> Option<String>,
 ) -> SystemId {
-    let dmi = || dmi().map(|text| SystemId { text, origin: Origin::Dmi });
-    let machine = || machine().map(|text| SystemId { text, origin: Origin::Machine });
+    let dmi = || dmi().map(|text| SystemId { text, origin: SystemIdOrigin::Dmi });
+    let machine = || machine().map(|text| SystemId { text, origin: SystemIdOrigin::Machine });
     let found = match source {
         SystemIdSource::Auto => dmi().or_else(machine),
         SystemIdSource::Dmi => dmi(),
         SystemIdSource::Machine => machine(),
         SystemIdSource::None => None,
     };
-    found.unwrap_or(SystemId { text: String::new(), origin: Origin::Empty })
+    found.unwrap_or(SystemId { text: String::new(), origin: SystemIdOrigin::Empty })
 }
 
 /// The text as the tools hash it; `None` if it names no machine. Firmware whose maker filled nothing in says
@@ -99,7 +99,7 @@ mod tests {
 
     const FIRMWARE: &str = "4c4c4544-0042-3510-8052-b4c04f4d3332";
 
-    fn chosen(source: SystemIdSource, dmi: Option<&str>) -> (String, Origin) {
+    fn chosen(source: SystemIdSource, dmi: Option<&str>) -> (String, SystemIdOrigin) {
         let id = choose(source, || dmi.and_then(clean), || clean("3D1219C7C4C5404A"));
         (id.text, id.origin)
     }
@@ -107,18 +107,18 @@ mod tests {
     #[test]
     fn auto_takes_the_firmware_and_falls_back_to_the_operating_system() {
         let upper = FIRMWARE.to_uppercase();
-        assert_eq!(chosen(SystemIdSource::Auto, Some(&upper)), (FIRMWARE.to_owned(), Origin::Dmi));
-        let machine = ("3d1219c7c4c5404a".to_owned(), Origin::Machine);
+        assert_eq!(chosen(SystemIdSource::Auto, Some(&upper)), (FIRMWARE.to_owned(), SystemIdOrigin::Dmi));
+        let machine = ("3d1219c7c4c5404a".to_owned(), SystemIdOrigin::Machine);
         assert_eq!(chosen(SystemIdSource::Auto, None), machine);
         assert_eq!(chosen(SystemIdSource::Auto, Some("To be filled by O.E.M.")), machine);
     }
 
     #[test]
     fn a_source_that_was_chosen_is_the_only_one_asked() {
-        let nothing = (String::new(), Origin::Empty);
+        let nothing = (String::new(), SystemIdOrigin::Empty);
         assert_eq!(chosen(SystemIdSource::Dmi, None), nothing);
         assert_eq!(chosen(SystemIdSource::None, Some(FIRMWARE)), nothing);
-        assert_eq!(chosen(SystemIdSource::Machine, Some(FIRMWARE)).1, Origin::Machine);
+        assert_eq!(chosen(SystemIdSource::Machine, Some(FIRMWARE)).1, SystemIdOrigin::Machine);
     }
 
     #[test]

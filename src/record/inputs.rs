@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::document::MAX_BYTES;
-use super::observe::Subject;
+use super::subject::Subject;
 use super::version;
-use crate::bounded::{self, Unreadable};
+use crate::read_limited::{self, Unreadable};
 
 /// What the files of a subject held when they were read.
-pub struct Sources {
+pub struct Inputs {
     /// The config files, in order.
     pub files: Vec<(PathBuf, Result<String, Unreadable>)>,
     /// The package.json files that may tell the release, in the order in which they are believed.
@@ -25,10 +25,10 @@ pub struct Sources {
     pub digest: [u8; 32],
 }
 
-impl Sources {
+impl Inputs {
     /// Reads all that the subject depends on.
-    pub fn read(subject: &Subject) -> Sources {
-        let text = |file: &Path| bounded::read_text(file, MAX_BYTES);
+    pub fn read(subject: &Subject) -> Inputs {
+        let text = |file: &Path| read_limited::read_text(file, MAX_BYTES);
         let files: Vec<_> = subject.files.iter().map(|file| (file.clone(), text(file))).collect();
         let packages: Vec<_> = packages_of(subject).iter().map(|file| text(file).ok()).collect();
         let mut digest = Sha256::new();
@@ -42,12 +42,12 @@ impl Sources {
             add(&mut digest, b"pack", text);
         }
         let packages = packages.into_iter().flatten().collect();
-        Sources { files, packages, digest: digest.finalize().into() }
+        Inputs { files, packages, digest: digest.finalize().into() }
     }
 }
 
 /// Every file in which a change may change what is observed, whether it exists or not.
-pub fn places(subject: &Subject) -> Vec<PathBuf> {
+pub fn files(subject: &Subject) -> Vec<PathBuf> {
     subject.files.iter().cloned().chain(packages_of(subject)).collect()
 }
 
@@ -83,7 +83,7 @@ mod tests {
             service_version,
             node_version: None,
         };
-        let digest = || Sources::read(&subject(None)).digest;
+        let digest = || Inputs::read(&subject(None)).digest;
         let mut digests = vec![digest()];
         let mut changed = |what: &str| {
             let now = digest();
@@ -102,10 +102,10 @@ mod tests {
         changed("one beside it");
         let given = subject(Some("1.0.0".parse().unwrap()));
         assert_eq!(
-            places(&given),
+            files(&given),
             std::slice::from_ref(&file),
             "a release that is given is looked for nowhere"
         );
-        assert!(Sources::read(&given).packages.is_empty());
+        assert!(Inputs::read(&given).packages.is_empty());
     }
 }
