@@ -41,7 +41,10 @@ impl Service {
         // The receiver is gone only when the service ends.
         let notify = move || _ = sender.send(Wake::Due);
         match Worker::start(&self.program, look::TASK, &request, notify) {
-            Ok(worker) => self.worker = Some(RunningWorker { worker, pending }),
+            Ok(worker) => {
+                tracing::trace!(looks = pending.len(), "a worker was started");
+                self.worker = Some(RunningWorker { worker, pending });
+            }
             Err(error) => {
                 let fault = Fault::of_worker(error);
                 pending.into_iter().for_each(|index| self.look_failed(index, &fault, reporter));
