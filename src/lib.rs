@@ -62,7 +62,6 @@ pub mod clock;
 pub mod collect;
 pub mod doctor;
 pub mod forward;
-pub mod portable_path;
 pub mod read_limited;
 pub mod record;
 pub mod rights;

@@ -40,6 +40,20 @@ pub struct Target {
 }
 
 impl Target {
+    /// An instance that has not been looked at yet.
+    pub fn new(name: Option<String>, subject: Subject) -> Target {
+        Target {
+            name,
+            subject,
+            known: None,
+            bytes: None,
+            unconfirmed_since: None,
+            early_pin: None,
+            last_record_ms: None,
+            schedule: Schedule::default(),
+        }
+    }
+
     /// Whether nothing is known of what the spool holds of it.
     pub fn is_new(&self) -> bool {
         self.known.is_none()
@@ -102,30 +116,6 @@ impl Target {
     pub fn display_name(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.first_file().display().to_string())
     }
-
-    /// The instances of the settings, in their order.
-    pub fn of(settings: &Settings) -> Result<Vec<Target>, semver::Error> {
-        settings.instances.iter().map(Target::new).collect()
-    }
-
-    fn new(instance: &settings::Instance) -> Result<Target, semver::Error> {
-        let service_version = instance.service_version.as_deref().map(Version::parse).transpose()?;
-        Ok(Target {
-            name: instance.name.clone(),
-            subject: Subject {
-                files: instance.config_files.clone(),
-                service: instance.service.clone(),
-                service_version,
-                node_version: instance.node_version.clone(),
-            },
-            known: None,
-            bytes: None,
-            unconfirmed_since: None,
-            early_pin: None,
-            last_record_ms: None,
-            schedule: Schedule::default(),
-        })
-    }
 }
 
 /// An `Instant` means nothing to another process; its age does.
@@ -138,4 +128,22 @@ fn of_age<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Instant>,
     let now = Instant::now();
     let age = Option::<Duration>::deserialize(deserializer)?;
     Ok(age.map(|age| now.checked_sub(age).unwrap_or(now)))
+}
+
+impl Target {
+    /// The instances of the settings, in their order.
+    pub fn of(settings: &Settings) -> Result<Vec<Target>, semver::Error> {
+        settings.instances.iter().map(of_instance).collect()
+    }
+}
+
+fn of_instance(instance: &settings::Instance) -> Result<Target, semver::Error> {
+    let service_version = instance.service_version.as_deref().map(Version::parse).transpose()?;
+    let subject = Subject {
+        files: instance.config_files.clone(),
+        service: instance.service.clone(),
+        service_version,
+        node_version: instance.node_version.clone(),
+    };
+    Ok(Target::new(instance.name.clone(), subject))
 }

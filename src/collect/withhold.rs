@@ -108,3 +108,56 @@ impl Collector {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::record::catalogue::Catalogue;
+    use crate::record::identity::SystemIdSource;
+    use crate::record::subject::Subject;
+
+    /// Consent given; withdrawn by a word, by absence; unclear; not readable.
+    const BLOCKS: [&str; 5] = [
+        "anonTelemetry: true, mqttConfig: {enable: true}}\n",
+        "anonTelemetry: false}\n",
+        "mqttConfig: {enable: true}}\n",
+        "logLevel: info}",
+        "mqttConfig: {",
+    ];
+
+    #[test]
+    fn what_a_flush_would_hold_or_erase_is_named_and_nothing_is_written() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        let target = |(number, block): (usize, &&str)| {
+            let file = at(&number.to_string());
+            fs::write(&file, format!("Butler: {{{block}")).unwrap();
+            let subject =
+                Subject { files: vec![file], service: None, service_version: None, node_version: None };
+            Target::new(Some(format!("n{number}")), subject)
+        };
+        let mut targets: Vec<Target> = BLOCKS.iter().enumerate().map(target).collect();
+        // The spool knows two of them by earlier names as well, and others.
+        let known = |number: usize, service: &str| Instance {
+            service: service.to_owned(),
+            config_files: vec![at(&number.to_string())],
+            ..Instance::default()
+        };
+        let instances = [
+            ("earlier".to_owned(), known(1, "butler")),
+            ("earlier-too".to_owned(), known(4, "butler-sos")),
+            ("other".to_owned(), Instance::default()),
+            ("of-another-service".to_owned(), known(1, "butler-sos")),
+        ];
+        let catalogue = Catalogue::load(&[]).unwrap();
+        let collector = Collector::new(catalogue, SystemIdSource::None, std::time::Duration::from_millis(20));
+        let withheld = collector.would_withhold(&mut targets, &instances);
+        assert_eq!(
+            withheld.into_iter().collect::<Vec<_>>(),
+            ["earlier", "earlier-too", "n1", "n2", "n3", "n4"]
+        );
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), BLOCKS.len());
+    }
+}

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Subject {
     /// The config files, merged in order.
-    #[serde(with = "crate::portable_path::list")]
     pub files: Vec<PathBuf>,
     /// The service, or `None` to take it from the top-level key.
     pub service: Option<String>,

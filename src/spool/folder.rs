@@ -30,7 +30,6 @@ const FLUSH_LOCK: &str = "flush-lock";
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SpoolFolder {
     /// The folder.
-    #[serde(with = "crate::portable_path")]
     pub path: PathBuf,
     /// Its limits.
     pub limits: SpoolLimits,
