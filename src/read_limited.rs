@@ -46,8 +46,8 @@ pub fn read_text(file: &Path, limit: u64) -> Result<String, Unreadable> {
     read(file, limit, || ())
 }
 
-/// Checks twice: before the opening, as opening a device may have effects, and after it, as the file
-/// may have been exchanged in between, which `meanwhile` does in tests.
+/// Checks twice: before the opening, as opening a device may have effects, and after it, as the
+/// file may have been exchanged in between, which `meanwhile` does in tests.
 fn read(file: &Path, limit: u64, meanwhile: impl FnOnce()) -> Result<String, Unreadable> {
     check(&std::fs::metadata(file)?, limit)?;
     meanwhile();

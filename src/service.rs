@@ -7,20 +7,20 @@
 //! - [`look`] holds the request to a worker, the worker's side, and its messages.
 //! - `dispatch` starts workers and applies their results.
 //! - `spool_watch` notices a spool that was restored, exchanged or removed.
-//! - [`forwarder`] is the loop around forwarding, on a thread of its own: a slow network never delays
-//!   a record. The two loops meet in the spool only.
+//! - [`forwarder`] is the loop around forwarding, on a thread of its own: a slow network never
+//!   delays a record. The two loops meet in the spool only.
 //!
 //! Invariants:
 //! - Nothing is held while waiting: no spool, no config file.
-//! - One bad instance never stops or delays the others, and a spool that cannot be used now is tried
-//!   again later.
+//! - One bad instance never stops or delays the others, and a spool that cannot be used now is
+//!   tried again later.
 //! - The path to a file is watched before the file is read, so no change is missed in between.
 //! - While a worker runs nothing else looks. Files that become due meanwhile are read when it has
 //!   ended. However it ends, the instances whose result is missing are looked at again.
 //! - Between events and polls nothing wakes up.
 //!
-//! The settings are watched like an instance: when their bytes change, the loop ends, and the caller
-//! decides. If the new settings are no good, the caller runs the loop again.
+//! The settings are watched like an instance: when their bytes change, the loop ends, and the
+//! caller decides. If the new settings are no good, the caller runs the loop again.
 
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};

@@ -1,7 +1,7 @@
 //! `salver look` and `salver forward`: the workers of a running service.
 //!
-//! They appear in a list of processes for a moment, are not for use by hand, and take their requests
-//! on stdin ([`crate::service::worker`]).
+//! They appear in a list of processes for a moment, are not for use by hand, and take their
+//! requests on stdin ([`crate::service::worker`]).
 
 use anyhow::Result;
 

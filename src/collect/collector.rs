@@ -84,8 +84,8 @@ impl Collector {
         Ok(outcome)
     }
 
-    /// A look for a caller that does not wait, and looks again where a confirmation is needed. Files
-    /// that cannot be read are not noted in the spool: the cause may be gone in a moment.
+    /// A look for a caller that does not wait, and looks again where a confirmation is needed.
+    /// Files that cannot be read are not noted in the spool: the cause may be gone in a moment.
     pub fn look_once(
         &self,
         options: &LookOptions<'_>,

@@ -1,4 +1,5 @@
-//! Decides on the anonymous ids of the instances. The record stage computes an id, the spool keeps it.
+//! Decides on the anonymous ids of the instances. The record stage computes an id, the spool keeps
+//! it.
 //!
 //! Why an id is pinned: the tools compute their id anew at each start, and it changes with an
 //! address or a user; one server would be many in the charts. Why not from the first moment: a

@@ -1,7 +1,7 @@
 //! Reads consent again before anything is sent.
 //!
-//! Why the last look does not suffice: an admin may have said no since. Files that hold the bytes of
-//! the last time are not parsed again, so this is cheap enough for every batch.
+//! Why the last look does not suffice: an admin may have said no since. Files that hold the bytes
+//! of the last time are not parsed again, so this is cheap enough for every batch.
 
 use std::collections::BTreeSet;
 

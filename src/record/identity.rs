@@ -1,13 +1,14 @@
-//! The anonymous id of an instance, and what it was made from.
+//! The anonymous id of an instance, and the conditions under which it was computed.
 //!
-//! A record must land in the same instance as the tool's own, so the id is worked out exactly as the tools do
-//! it: HMAC-SHA256 over hardware address, IPv4 address, host and system id, keyed with the hardware address.
-//! The tools work it out anew at each start, and it changes when an address changes or another user runs
-//! them; salver pins it. This module says what the id would be now and how good the conditions were; the
-//! spool keeps the pin.
+//! A record must land in the same instance as the tool's own, so the id is computed exactly as the
+//! tools do it: HMAC-SHA256 over hardware address, IPv4 address, host and system id, keyed with the
+//! hardware address. The tools compute it anew at each start, and it changes when an address
+//! changes or another user runs them; salver pins it. This module computes the id as it is now, and
+//! how good the conditions were; the spool keeps the pin.
 //!
-//! - IdentityInputs never leave this module but as a digest: they are not stored, and `Debug` does not show them.
-//! - An id that was delivered is never changed by what is said here. Before that, a pin made while something
+//! - Inputs leave this module only as a digest: they are not stored, and `Debug` does not show
+//!   them.
+//! - This module never changes an id that was delivered. Before that, a pin made while something
 //!   could not be read gives way to a better one; see [`Readable::better_than`].
 //! - A copied disk must not report under the id of the original; see [`Fingerprint`].
 
@@ -49,21 +50,21 @@ impl fmt::Debug for IdentityInputs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Readable {
-    /// Where the settings said to look for a system id.
+    /// The source of the system id in the settings.
     pub source: SystemIdSource,
-    /// Whether there was a network interface.
+    /// There was a network interface.
     pub network: bool,
-    /// Whether it had an IPv4 address.
+    /// It had an IPv4 address.
     pub ipv4: bool,
-    /// Where the system id came from.
     pub system: SystemIdOrigin,
 }
 
 impl Readable {
-    /// Whether an id made under these conditions replaces one made under `other`, as long as that was not
-    /// delivered or exported. True if nothing is worse and something is better: conditions that are better in
-    /// one point and worse in another do not replace each other, or two users taking turns would change the
-    /// id each time. True also if the settings ask for another source since, as that is an admin's decision.
+    /// Whether an id made under these conditions replaces one made under `other` that was not
+    /// delivered or exported yet. True if nothing is worse and something is better. Conditions that
+    /// are better in one point and worse in another do not replace each other, or two users taking
+    /// turns would change the id each time. Also true if the settings name another source since, as
+    /// that is an admin's decision.
     pub fn better_than(&self, other: &Self) -> bool {
         let not_worse =
             self.network >= other.network && self.ipv4 >= other.ipv4 && self.system >= other.system;
@@ -76,12 +77,11 @@ impl Readable {
 pub struct Identity {
     /// 64 lower-case hex digits.
     pub id: String,
-    /// What could be read for it.
     pub readable: Readable,
 }
 
-/// Works out what the id is now, for `host` as the config file names it. Reads the network interfaces and the
-/// system id; what cannot be read makes a different id, never an error.
+/// Computes the id as it is now, for `host` as the config file names it. Reads the network
+/// interfaces and the system id. An input that cannot be read makes a different id, never an error.
 pub fn identify(host: &str, source: SystemIdSource) -> Identity {
     let interface = default_interface();
     let system = system_id(source);
@@ -97,7 +97,7 @@ pub fn identify(host: &str, source: SystemIdSource) -> Identity {
     Identity { id, readable }
 }
 
-/// The id as the tools work it out: 64 lower-case hex digits.
+/// The id as the tools compute it: 64 lower-case hex digits.
 pub fn anonymous_id(inputs: &IdentityInputs) -> String {
     let IdentityInputs { mac, ipv4, host, system_id } = inputs;
     let digest = keyed_digest(mac, &[mac, ipv4, host, system_id]);

@@ -1,7 +1,7 @@
-//! One look at the config files of one instance: which service, which release, may it be collected, what does it report.
+//! Observes the config files of one instance: its service, its release, the consent, the report.
 //!
-//! Nothing is kept between two looks and nothing outside the files is read, so a look can be repeated at any time and
-//! gives the same answer for the same bytes.
+//! Nothing is kept between two observations and nothing outside the files is read, so an
+//! observation can be repeated at any time and gives the same answer for the same bytes.
 
 use std::path::PathBuf;
 
@@ -15,36 +15,33 @@ use super::inputs::Inputs;
 use super::subject::Subject;
 use super::version::{self, ServiceVersion};
 
-/// What a look found.
+/// The result of an observation.
 #[derive(Clone, Debug)]
 pub struct Observation {
-    /// The service's name.
     pub service: String,
-    /// Its release.
     pub version: ServiceVersion,
-    /// What follows from it.
     pub state: State,
 }
 
-/// What a readable document says.
+/// The decision of a document that could be read.
 #[derive(Clone, Debug)]
 pub enum State {
-    /// Collect this.
+    /// Consent is given, and this is the report.
     Reportable(Reportable),
-    /// Consent is not given: stop, and erase what is unsent. The text names the key.
+    /// Consent is not given: stop, and erase unsent records. The text names the key.
     Withdrawn(String),
-    /// Consent is not given, and the file may have been cut off: collect, send and erase nothing. The text names the key.
+    /// Consent is not given, and the file may have been cut off: collect, send and erase nothing.
+    /// The text names the key.
     Unclear(String),
     /// This release had no telemetry. The text says since when.
     TooOld(String),
 }
 
-/// What the document reports.
+/// The report that follows from a document.
 #[derive(Clone, Debug)]
 pub struct Reportable {
-    /// Keys and values.
     pub derived: Derived,
-    /// The host to be hashed into the anonymous id; `Debug` hides it.
+    /// Hashed into the anonymous id; `Debug` hides it.
     pub identity_host: Host,
     /// The Node.js version, or `unknown`.
     pub node_version: String,
@@ -60,52 +57,41 @@ impl std::fmt::Debug for Host {
     }
 }
 
-/// Why a look found nothing to go by. All of them hold: nothing is collected, sent or erased because of them.
+/// Why files give no observation. Nothing is collected, sent or erased because of an error.
 #[derive(Debug, thiserror::Error)]
 pub enum ObserveError {
     /// A file could not be read as a document.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// No top-level key of a known service.
     #[error("{}: none of the top-level keys {known} is in it; name the config file of a service that salver knows", file.display())]
     NoService {
         /// The (last) file.
         file: PathBuf,
-        /// The keys that are known.
         known: String,
     },
-    /// The top-level key is there and no keys below it: a file that is being written, not a decision.
+    /// The block of the service is empty: a file that is being written, not a decision.
     #[error("{}: there are no keys below {key} (half written?); it is read again when it changes", file.display())]
     EmptyBlock {
         /// The (last) file.
         file: PathBuf,
-        /// The top-level key.
         key: String,
     },
-    /// Top-level keys of two services.
     #[error("{}: it has the top-level keys of several services ({found}); say which one with `service`", file.display())]
     Ambiguous {
         /// The (last) file.
         file: PathBuf,
-        /// The keys found.
         found: String,
     },
-    /// The settings name a service that no catalogue has.
     #[error("there is no catalogue for the service `{name}`; known are {known}")]
-    UnknownService {
-        /// As named.
-        name: String,
-        /// The names that are known.
-        known: String,
-    },
+    UnknownService { name: String, known: String },
 }
 
-/// Looks at the files of `subject`.
+/// Reads the files of `subject` and judges them.
 pub fn observe(catalogue: &Catalogue, subject: &Subject) -> Result<Observation, ObserveError> {
     judge(catalogue, subject, &Inputs::read(subject))
 }
 
-/// What follows from the bytes that the files of `subject` hold. Pure.
+/// Judges the bytes that were read from the files of `subject`. Pure.
 pub fn judge(catalogue: &Catalogue, subject: &Subject, inputs: &Inputs) -> Result<Observation, ObserveError> {
     let texts = inputs.files.iter().map(|(file, text)| (file, text.as_ref().map_err(Clone::clone)));
     let document = document::lay(texts)?;
@@ -147,7 +133,7 @@ fn recognise<'a>(
         None => catalogue.services().iter().collect(),
     };
     let key_of = |service: &Service| match document {
-        // Not `at`: a top-level key is one key, even with a dot in it.
+        // Not `at`: a top-level key is one key, even if it has a dot in it.
         Node::Map(map) => map.contains_key(&service.top_level_key),
         _ => false,
     };

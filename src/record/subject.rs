@@ -1,11 +1,11 @@
-//! The config files of one instance, and the parts of its description that the settings give.
+//! An instance as the settings describe it: the input of an observation.
 
 use std::path::PathBuf;
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-/// One instance, as far as observing it is concerned.
+/// The config files of an instance, and what the settings say about it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Subject {
     /// The config files, merged in order.

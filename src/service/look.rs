@@ -39,8 +39,8 @@ pub struct LookConfig {
     pub interval: Option<Duration>,
 }
 
-/// The work of one worker: looks at some instances or, if there are none, a check that the spool can
-/// be used.
+/// The work of one worker: looks at some instances or, if there are none, a check that the spool
+/// can be used.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Request<'a> {
     pub config: Cow<'a, LookConfig>,
@@ -125,8 +125,8 @@ impl LookConfig {
     }
 }
 
-/// Has a worker check that the spool can be used, and waits for it. A worker that cannot be started,
-/// or sends nothing, is no verdict.
+/// Has a worker check that the spool can be used, and waits for it. A worker that cannot be
+/// started, or sends nothing, is no verdict.
 pub fn try_spool(program: &Program, config: &LookConfig) -> Result<(), Fault> {
     let request = Request { config: Cow::Borrowed(config), looks: Cow::Borrowed(&[]) };
     let Ok(worker) = Worker::start(program, TASK, &request, || ()) else { return Ok(()) };

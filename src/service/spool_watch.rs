@@ -1,11 +1,11 @@
 //! Notices a spool that was restored, exchanged or removed under a running service.
 //!
-//! Why: the service keeps what it knows to be durable, so that an unchanged file costs no look. That
-//! holds for one spool in one state. After a restore the same file may differ from the last durable
-//! state, and no event says so. So the stamp of the spool is compared at each poll.
+//! Why: the service keeps what it knows to be durable, so that an unchanged file costs no look.
+//! That holds for one spool in one state. After a restore the same file may differ from the last
+//! durable state, and no event says so. So the stamp of the spool is compared at each poll.
 //!
-//! A commit of another process (a flush, a purge) changes the stamp as well, and costs one worker at
-//! the next poll. Pure.
+//! A commit of another process (a flush, a purge) changes the stamp as well, and costs one worker
+//! at the next poll. Pure.
 
 use crate::spool::SpoolStamp;
 

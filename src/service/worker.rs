@@ -1,9 +1,9 @@
 //! A short-lived child process of this very program, for work that would cost a service something
 //! for ever.
 //!
-//! Why: once a process has opened the spool, sled keeps threads in it that wake up every second, and
-//! memory that is never returned. So `salver run` never opens it; a child does, for as long as there
-//! is something to do. A crash of the child does not reach the service.
+//! Why: once a process has opened the spool, sled keeps threads in it that wake up every second,
+//! and memory that is never returned. So `salver run` never opens it; a child does, for as long as
+//! there is something to do. A crash of the child does not reach the service.
 //!
 //! The child is a hidden command. It gets the version and its request in two lines on stdin, and
 //! sends its messages as lines of JSON on stdout. Its log is the parent's stderr, in the parent's
@@ -12,10 +12,10 @@
 //! Invariants:
 //! - The parent waits for a worker only if it wants to: a thread hands over the request, receives
 //!   the messages, and notifies the parent of each.
-//! - A worker may be killed at any moment. What it reported before is durable; the next worker finds
-//!   the rest.
-//! - A worker does not outlive its parent: stdin stays open as long as the parent lives, and its end
-//!   ends the child.
+//! - A worker may be killed at any moment. What it reported before is durable; the next worker
+//!   finds the rest.
+//! - A worker does not outlive its parent: stdin stays open as long as the parent lives, and its
+//!   end ends the child.
 //! - Both are the same version. On Linux the child is the image that runs, even after an upgrade
 //!   replaced its file. Elsewhere it is the file at the path that was started, so the version comes
 //!   first, and another version refuses the request.

@@ -1,14 +1,15 @@
 //! The id of the machine, the fourth input of the anonymous id.
 //!
-//! The tools take the product UUID that the firmware tells (DMI, SMBIOS). On Linux only root may read it, and
-//! some virtual machines and most containers have none. There salver takes the id of the operating system,
-//! which the public description of the id names, unless the settings say otherwise.
+//! The tools take the product UUID of the firmware (DMI, SMBIOS). On Linux only root may read it,
+//! and some virtual machines and most containers have none. There salver takes the id of the
+//! operating system, which the public description of the id names, unless the settings say
+//! otherwise.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The setting `identity.systemId`: where to look.
+/// The setting `identity.systemId`: the source of the system id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SystemIdSource {
@@ -19,11 +20,11 @@ pub enum SystemIdSource {
     Dmi,
     /// The operating system's machine id only.
     Machine,
-    /// Nowhere: the id equals that of a tool which cannot read the UUID.
+    /// None: the id equals that of a tool that cannot read the UUID.
     None,
 }
 
-/// Where a system id came from, in ascending order of how well it tells machines apart.
+/// The source of a system id, in ascending order of how well it tells machines apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SystemIdOrigin {
@@ -35,12 +36,11 @@ pub enum SystemIdOrigin {
     Dmi,
 }
 
-/// A system id and where it came from.
+/// A system id and its source.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SystemId {
     /// Lower-case; empty if there is none.
     pub text: String,
-    /// Where it came from.
     pub origin: SystemIdOrigin,
 }
 
@@ -51,13 +51,13 @@ impl fmt::Debug for SystemId {
     }
 }
 
-/// Reads the system id. What is not readable counts as absent.
+/// Reads the system id. A source that is not readable counts as absent.
 pub fn system_id(source: SystemIdSource) -> SystemId {
     choose(source, dmi_id, machine_id)
 }
 
-/// The product UUID: on Linux from `/sys` and for root only, on Windows from the SMBIOS tables, on macOS from
-/// the I/O registry.
+/// The product UUID: on Linux from `/sys` and for root only, on Windows from the SMBIOS tables, on
+/// macOS from the I/O registry.
 pub(super) fn dmi_id() -> Option<String> {
     sysinfo::Product::uuid().ok().and_then(|text| clean(&text))
 }
@@ -83,8 +83,9 @@ fn choose(
     found.unwrap_or(SystemId { text: String::new(), origin: SystemIdOrigin::Empty })
 }
 
-/// The text as the tools hash it; `None` if it names no machine. Firmware whose maker filled nothing in says
-/// so in words, and systemd writes `uninitialized` into the machine id of an image that was never started.
+/// The text as the tools hash it; `None` if it names no machine. Firmware whose maker filled
+/// nothing in says so in words, and systemd writes `uninitialized` into the machine id of an image
+/// that was never started.
 fn clean(text: &str) -> Option<String> {
     let text = text.trim().to_lowercase();
     let placeholder = text.contains("o.e.m.")
