@@ -6,6 +6,7 @@
 //!
 //! - [`look`] holds the request to a worker, the worker's side, and its messages.
 //! - `dispatch` starts workers and applies their results.
+//! - `watched` reads the files of an instance, and those of the settings.
 //! - `spool_watch` notices a spool that was restored, exchanged or removed.
 //! - [`forwarder`] is the loop around forwarding, on a thread of its own: a slow network never
 //!   delays a record. The two loops meet in the spool only.
@@ -28,22 +29,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::collect::{Ids, LookOutcome, Target, UnreadableFiles};
-use crate::record::inputs::{self, Inputs};
 use crate::settings::{Source, Watch};
-use crate::watch::events::{Events, WatchTarget};
-use crate::watch::quiet_retry::QuietRetry;
+use crate::watch::events::Events;
 use crate::watch::settle::Settling;
-use crate::watch::stability::StableRead;
 use crate::watch::watched::Watched;
 use dispatch::RunningWorker;
 use look::{Fault, FaultKind, Look, LookConfig};
 use spool_watch::SpoolWatch;
+use watched::{WatchedInstance, WatchedSettings};
 use worker::Program;
 
 mod dispatch;
 pub mod forwarder;
 pub mod look;
 mod spool_watch;
+mod watched;
 pub mod worker;
 
 /// What wakes the loops.
@@ -101,24 +101,6 @@ pub struct Service {
     next_poll: Duration,
 }
 
-/// An instance, with the faults it has now.
-struct WatchedInstance {
-    target: Target,
-    stability: StableRead,
-    read_retry: QuietRetry,
-    look_retry: QuietRetry,
-    unreadable: Option<UnreadableFiles>,
-}
-
-/// The settings file and the files that it names.
-struct WatchedSettings {
-    source: Source,
-    /// Digest of the bytes that the settings in force were read from.
-    in_force: [u8; 32],
-    stability: StableRead,
-    retry: QuietRetry,
-}
-
 impl Service {
     /// A service of the settings that were read from `source` when its bytes had the digest
     /// `in_force`. It wakes itself through `sender`.
@@ -142,20 +124,12 @@ impl Service {
                 _ = woken.send(Wake::Due);
             }
         });
-        let instance = |target| WatchedInstance {
-            target,
-            stability: StableRead::default(),
-            read_retry: QuietRetry::default(),
-            look_retry: QuietRetry::default(),
-            unreadable: None,
-        };
-        let (stability, retry) = (StableRead::default(), QuietRetry::default());
         Service {
             program,
             config,
             watch,
-            instances: targets.into_iter().map(instance).collect(),
-            settings: WatchedSettings { source, in_force, stability, retry },
+            instances: targets.into_iter().map(WatchedInstance::new).collect(),
+            settings: WatchedSettings::new(source, in_force),
             spool: SpoolWatch::default(),
             events,
             settling,
@@ -242,12 +216,7 @@ impl Service {
         // A stamp that cannot be read for a moment is no reason for a look.
         let Ok(stamp) = self.config.folder.stamp() else { return };
         if self.spool.differs(stamp) {
-            for WatchedInstance { target, unreadable, .. } in &mut self.instances {
-                target.forget_spool();
-                if let Some(files) = unreadable {
-                    files.noted = false;
-                }
-            }
+            self.instances.iter_mut().for_each(WatchedInstance::forget_spool);
         }
     }
 
@@ -279,19 +248,15 @@ impl Service {
         }
     }
 
-    /// Reads the files of an instance, once the path to them is watched. Returns the look that they
-    /// need, if any.
+    /// Reads the files of an instance. Returns the look that they need, if any.
     fn read_instance(&mut self, index: usize, is_poll: bool, reporter: &mut dyn Reporter) -> Option<Look> {
-        let WatchedInstance { target, stability, .. } = &mut self.instances[index];
-        let files: Vec<_> = inputs::files(&target.subject).into_iter().map(WatchTarget::File).collect();
-        self.events.follow(Watched::Instance(index), &files);
-        let digest = Inputs::read(&target.subject).digest;
-        let announced = !is_poll && stability.is_confirmed();
-        if !announced && stability.needs_second_read(digest, target.has_changed(&digest)) {
-            self.touch(Watched::Instance(index));
-            return None;
+        match self.instances[index].read(index, &mut self.events, is_poll) {
+            Some(digest) => self.look_needed(index, digest, reporter),
+            None => {
+                self.touch(Watched::Instance(index));
+                None
+            }
         }
-        self.look_needed(index, digest, reporter)
     }
 
     /// The look that an instance needs; `None` if its files hold the bytes of the last one, and all
@@ -313,19 +278,13 @@ impl Service {
         Some(Look { index, target: target.clone(), note_unreadable })
     }
 
-    /// Whether the settings' files hold other bytes than those in force, once their paths are
-    /// watched.
+    /// Whether the files of the settings hold other bytes than those in force.
     fn settings_changed(&mut self, is_poll: bool) -> bool {
-        let WatchedSettings { source, in_force, stability, retry } = &mut self.settings;
-        self.events.follow(Watched::Settings, &source.places());
-        let digest = source.digest();
-        let changed = digest != *in_force;
-        let announced = !is_poll && stability.is_confirmed();
-        if !announced && stability.needs_second_read(digest, changed) {
+        let Some(changed) = self.settings.read(&mut self.events, is_poll) else {
             self.touch(Watched::Settings);
             return false;
-        }
-        if !changed && retry.succeeded() {
+        };
+        if !changed && self.settings.retry.succeeded() {
             tracing::info!("the settings file is again as it is applied");
         }
         changed
