@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use salver::record::catalogue::Catalogue;
 use salver::record::host::System;
-use salver::record::observe::{State, Subject, observe};
+use salver::record::observe::{State, observe};
+use salver::record::subject::Subject;
 use salver::record::{Draft, Layout, Place, Reason, Value};
 use salver::spool::{SpoolFolder, SpoolLimits};
 
@@ -36,7 +37,7 @@ pub fn draft_of(release: &str) -> Draft {
     };
     let catalogue = Catalogue::load(&[]).expect("the catalogue is built in");
     let seen = observe(&catalogue, &subject).expect("the fixture can be read");
-    let State::Reports(report) = seen.state else { panic!("the fixture gives its consent") };
+    let State::Reportable(report) = seen.state else { panic!("the fixture gives its consent") };
     Draft {
         layout: report.derived.layout,
         values: report.derived.values,

@@ -8,13 +8,13 @@ use anyhow::Result;
 use super::exit::Usage;
 use super::output::say;
 use crate::collect::Collector;
+use crate::collect::Target;
 use crate::forward::transport::{Endpoint, EndpointSettings};
 use crate::forward::wire::RequestOptions;
 use crate::record::catalogue::Catalogue;
 use crate::secret::Secret;
 use crate::settings::{self, FlushMode, Instance, Overrides, Resolved, Settings};
 use crate::spool::{SpoolFolder, SpoolLimits};
-use crate::target::Target;
 
 /// The arguments that all commands share.
 pub struct Context {

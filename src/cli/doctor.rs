@@ -9,9 +9,9 @@ use super::context::Context;
 use super::exit::Ended;
 use super::output::{self, Format};
 use crate::clock::now_ms;
+use crate::collect::Target;
 use crate::doctor::{self, Finding, Level};
 use crate::settings::{Resolved, Settings};
-use crate::target::Target;
 
 /// How to report.
 #[derive(Debug, clap::Args)]

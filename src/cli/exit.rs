@@ -15,8 +15,8 @@ use std::process::ExitCode;
 
 use super::output::remark;
 use crate::forward::transport::EndpointError;
-use crate::look::{Fault, FaultKind};
 use crate::record::catalogue::CatalogueError;
+use crate::service::look::{Fault, FaultKind};
 use crate::settings::SettingsError;
 use crate::spool::SpoolError;
 

@@ -8,14 +8,14 @@ use std::collections::HashMap;
 use serde_json::{Map, Value as Json, json};
 
 use crate::record::derive::{Derived, Provenance};
-use crate::record::version::Origin;
+use crate::record::version::VersionOrigin;
 use crate::record::{Record, message};
 
 /// The nested form once more, as text; its keys are listed on their own.
 const NESTED: &str = "telemetry_json";
 
 /// One JSON object: output key to value and origin.
-pub fn keys(event: &Json, record: &Record, derived: &Derived, version: Origin) -> Json {
+pub fn keys(event: &Json, record: &Record, derived: &Derived, version: VersionOrigin) -> Json {
     let places = || derived.layout.places.iter().zip(&derived.provenance);
     let reasons: HashMap<&str, &Provenance> =
         places().filter_map(|(place, why)| Some((place.property.as_deref()?, why))).collect();
@@ -45,13 +45,13 @@ fn decided(value: Json, why: &Provenance) -> Json {
 }
 
 /// Where the keys come from that no config path decides.
-fn origin(key: &str, version: Origin) -> &'static str {
+fn origin(key: &str, version: VersionOrigin) -> &'static str {
     match key {
         "service" => "the catalogue of the config file's top-level key",
         "serviceVersion" => match version {
-            Origin::Given => "the settings or the command line",
-            Origin::PackageJson => "the package.json of the service",
-            Origin::Assumed => "assumed: the newest release that is known",
+            VersionOrigin::Given => "the settings or the command line",
+            VersionOrigin::PackageJson => "the package.json of the service",
+            VersionOrigin::Assumed => "assumed: the newest release that is known",
         },
         "system_id" => "worked out once and pinned; see `salver id`",
         "system_nodeVersion" => "the settings or the command line, else unknown",

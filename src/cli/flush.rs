@@ -7,11 +7,11 @@ use super::exit::Ended;
 use super::output::{Format, remark, say};
 use crate::clock;
 use crate::collect::DO_NOT_TRACK;
+use crate::collect::Target;
 use crate::forward::flush::{self, FlushTarget};
 use crate::forward::plan::FlushLimits;
-use crate::forwarder::Consent;
+use crate::service::forwarder::ConsentCheck;
 use crate::settings::Settings;
-use crate::target::Target;
 use progress::{Progress, ProgressHooks};
 
 mod dry_run;
@@ -75,7 +75,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     let mut progress = Progress::of(context, arguments.format, to_send);
     let target =
         FlushTarget { folder: &folder, endpoint: &endpoint, request, limits: arguments.limits(&settings) };
-    let consent = Consent { collector: &collector, folder: &folder, targets: &mut targets };
+    let consent = ConsentCheck { collector: &collector, folder: &folder, targets: &mut targets };
     let report = flush::run(&target, &mut ProgressHooks { consent, progress: &mut progress });
     progress.clear();
     let report = report?;

@@ -13,12 +13,12 @@ use super::exit::{Ended, Usage};
 use super::output;
 use super::times::shown;
 use crate::clock;
+use crate::collect::Target;
 use crate::collect::{Collector, Ids};
-use crate::record::identity::{Origin, Readable, SystemIdSource};
-use crate::record::observe::{Report, State};
+use crate::record::identity::{Readable, SystemIdOrigin, SystemIdSource};
+use crate::record::observe::{Reportable, State};
 use crate::settings::{Settings, default_name};
 use crate::spool::{Pin, SpoolFolder};
-use crate::target::Target;
 
 /// Whose ids, and what to do with them.
 #[derive(Debug, clap::Args)]
@@ -69,7 +69,7 @@ fn show(context: &Context, collector: &Collector, folder: &SpoolFolder, targets:
             }
         };
         let name = target.key(&observation.service);
-        let State::Reports(report) = &observation.state else {
+        let State::Reportable(report) = &observation.state else {
             match collector.ids.pinned(folder, &name)? {
                 Some(pin) => writeln!(out, "Instance ID : {}  ({name}, not collected now)", pin.id)?,
                 None => eprintln!("salver: {name}: nothing is collected, so it has no id"),
@@ -87,8 +87,8 @@ fn show(context: &Context, collector: &Collector, folder: &SpoolFolder, targets:
 }
 
 /// What an admin may want to know of an id.
-fn notes(ids: Ids, report: &Report, pin: &Pin) -> Vec<String> {
-    let now = ids.worked_out(report);
+fn notes(ids: Ids, report: &Reportable, pin: &Pin) -> Vec<String> {
+    let now = ids.computed(report);
     let from = pin.readable.map(|readable| format!("worked out from {}", inputs(&readable)));
     let stays = match (&from, pin.fixed) {
         (None, _) => "adopted, or found in records, so it stays",
@@ -101,8 +101,8 @@ fn notes(ids: Ids, report: &Report, pin: &Pin) -> Vec<String> {
         notes.push(format!("worked out anew, from {from}, it would be {}; the pinned one is kept", now.id));
     }
     // The tools know of no machine id; where they cannot read the firmware's UUID they hash nothing in its place.
-    let tools = Ids { source: SystemIdSource::None }.worked_out(report).id;
-    if now.readable.system == Origin::Machine && tools != pin.id {
+    let tools = Ids { source: SystemIdSource::None }.computed(report).id;
+    if now.readable.system == SystemIdOrigin::Machine && tools != pin.id {
         notes.push(format!(
             "a tool that cannot read the firmware's UUID prints {tools}; `--adopt` takes the id from the tool's log"
         ));
@@ -118,9 +118,9 @@ fn inputs(readable: &Readable) -> String {
         (false, _) => "no network interface",
     };
     let system = match readable.system {
-        Origin::Dmi => "the firmware's UUID",
-        Origin::Machine => "the operating system's machine id",
-        Origin::Empty => "no system id",
+        SystemIdOrigin::Dmi => "the firmware's UUID",
+        SystemIdOrigin::Machine => "the operating system's machine id",
+        SystemIdOrigin::Empty => "no system id",
     };
     format!("{network} and {system}")
 }

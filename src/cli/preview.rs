@@ -14,11 +14,11 @@ use super::output;
 use super::record::assumption;
 use crate::clock;
 use crate::collect::DO_NOT_TRACK;
+use crate::collect::Target;
 use crate::forward::wire;
 use crate::record::observe::State;
-use crate::record::version::Origin;
+use crate::record::version::VersionOrigin;
 use crate::record::{Reason, Record, message};
-use crate::target::Target;
 
 /// What to show of which instance.
 #[derive(Debug, clap::Args)]
@@ -69,11 +69,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     let observation = collector.observe(&target)?;
     let name = target.key(&observation.service);
     let report = match &observation.state {
-        State::Reports(report) if !collector.do_not_track() => report,
-        State::Reports(_) => return Ok(nothing(&name, DO_NOT_TRACK)),
+        State::Reportable(report) if !collector.do_not_track() => report,
+        State::Reportable(_) => return Ok(nothing(&name, DO_NOT_TRACK)),
         State::Withdrawn(why) | State::Unclear(why) | State::TooOld(why) => return Ok(nothing(&name, why)),
     };
-    if observation.version.origin == Origin::Assumed && !context.quiet {
+    if observation.version.origin == VersionOrigin::Assumed && !context.quiet {
         eprintln!("{name}: {}", assumption(&observation.version.version.to_string()));
     }
     let id = collector.ids.next(&folder, &name, report)?.id;

@@ -6,12 +6,12 @@ use std::path::Path;
 use super::Finding;
 use crate::clock;
 use crate::clock::rfc3339;
+use crate::collect::Target;
 use crate::collect::{Collector, DO_NOT_TRACK};
 use crate::record::observe::State;
-use crate::record::version::Origin;
+use crate::record::version::VersionOrigin;
 use crate::settings::show_size;
 use crate::spool::{SpoolError, SpoolFolder};
-use crate::target::Target;
 
 /// Less room than this, in bytes, and the next segment may not fit.
 const LITTLE_ROOM: u64 = 64 * 1024 * 1024;
@@ -128,12 +128,12 @@ pub fn instance(collector: &Collector, target: &Target) -> Vec<Finding> {
     let off =
         |why: &str, next: &str| vec![Finding::warning(CHECK, format!("{what}: not collected: {why}"), next)];
     match &seen.state {
-        State::Reports(_) if collector.do_not_track() => {
+        State::Reportable(_) if collector.do_not_track() => {
             off(DO_NOT_TRACK, "unset it if records are wanted from this server")
         }
-        State::Reports(_) => {
+        State::Reportable(_) => {
             let mut findings = vec![Finding::ok(CHECK, format!("{what}: read, consent is given"))];
-            if seen.version.origin == Origin::Assumed {
+            if seen.version.origin == VersionOrigin::Assumed {
                 findings.push(Finding::warning(
                     CHECK,
                     format!("{name}: no package.json tells its version, so the newest known is assumed"),

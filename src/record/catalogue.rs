@@ -13,7 +13,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::Value;
-use crate::bounded;
+use crate::read_limited;
 
 mod check;
 mod error;
@@ -181,7 +181,7 @@ impl Catalogue {
 fn of_folder(folder: &Path) -> Result<Vec<Service>, CatalogueError> {
     let mut services: Vec<(Service, PathBuf)> = Vec::new();
     for file in yaml_files(folder)? {
-        let text = bounded::read_text(&file, MAX_BYTES)
+        let text = read_limited::read_text(&file, MAX_BYTES)
             .map_err(|cause| CatalogueError::Unreadable { file: file.clone(), cause })?;
         let service = file::parse(&text, &file)?;
         if let Some((known, first)) = services.iter().find(|(known, _)| known.name == service.name) {

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Error as YamlError;
 
-use crate::bounded::{self, Unreadable};
+use crate::read_limited::{self, Unreadable};
 
 /// The largest config file that is read. The real templates have at most 70 KB.
 pub const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -122,7 +122,7 @@ pub enum Cause {
 
 /// Reads `files` and lays them over each other.
 pub fn read(files: &[PathBuf]) -> Result<Document, ReadError> {
-    lay(files.iter().map(|file| (file, bounded::read_text(file, MAX_BYTES))))
+    lay(files.iter().map(|file| (file, read_limited::read_text(file, MAX_BYTES))))
 }
 
 /// Lays the texts of files over each other in order, the later over the earlier. Pure.

@@ -5,7 +5,7 @@
 //! server. So data ([`catalogue`]) says what is reported, and the code here only follows it:
 //!
 //! ```text
-//! files -> sources -> document -> version, consent -> derive (catalogue) -> Draft
+//! files -> inputs -> document -> version, consent -> derive (catalogue) -> Draft
 //!       -> stamped by the spool -> Record -> message
 //! ```
 //!
@@ -22,11 +22,12 @@ pub mod derive;
 pub mod document;
 pub mod host;
 pub mod identity;
+pub mod inputs;
 pub mod message;
 pub mod network;
 pub mod observe;
 pub mod outcome;
-pub mod sources;
+pub mod subject;
 pub mod version;
 
 use std::sync::Arc;

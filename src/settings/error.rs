@@ -8,7 +8,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::bounded::Unreadable;
+use crate::read_limited::Unreadable;
 
 /// Where in the settings file something is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use super::check::check;
 use super::error::{Place, SettingsError};
 use super::values::Settings;
 use super::{limits, nearest, shape};
-use crate::bounded::{self, Unreadable};
+use crate::read_limited::{self, Unreadable};
 
 /// A settings file has some forty values; these bounds are hundreds of times that.
 const MAX_NODES: usize = 50_000;
@@ -22,7 +22,7 @@ impl Settings {
     pub fn load(path: &Path) -> Result<Self, SettingsError> {
         let file = std::path::absolute(path)
             .map_err(|error| SettingsError::NoSuchFolder { path: path.to_owned(), cause: error.kind() })?;
-        match bounded::read_text(&file, limits::FILE_BYTES) {
+        match read_limited::read_text(&file, limits::FILE_BYTES) {
             Ok(text) => Self::parse(&text, &file),
             Err(Unreadable::Missing) => Err(SettingsError::Missing { file }),
             Err(cause) => Err(SettingsError::Unreadable { file, cause }),

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 
 use super::layers::Resolved;
 use super::limits;
-use crate::bounded;
-use crate::watch::events::Place;
+use crate::read_limited;
+use crate::watch::events::WatchTarget;
 
 /// The files that say what salver does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,16 +29,17 @@ impl Source {
     }
 
     /// Where a change may happen.
-    pub fn places(&self) -> Vec<Place> {
-        let files = self.files.iter().cloned().map(Place::File);
-        files.chain(self.catalogues.iter().cloned().map(Place::Folder)).collect()
+    pub fn places(&self) -> Vec<WatchTarget> {
+        let files = self.files.iter().cloned().map(WatchTarget::File);
+        files.chain(self.catalogues.iter().cloned().map(WatchTarget::Folder)).collect()
     }
 
     /// Tells what the files hold now from what they held before.
     pub fn digest(&self) -> [u8; 32] {
         let mut digest = Sha256::new();
         for file in self.files.iter().cloned().chain(self.catalogues.iter().flat_map(files_in)) {
-            let text = bounded::read_text(&file, limits::FILE_BYTES).map_err(|cause| format!("{cause:?}"));
+            let text =
+                read_limited::read_text(&file, limits::FILE_BYTES).map_err(|cause| format!("{cause:?}"));
             for part in [file.to_string_lossy().as_bytes(), text.unwrap_or_else(|cause| cause).as_bytes()] {
                 digest.update((part.len() as u64).to_le_bytes());
                 digest.update(part);

@@ -14,12 +14,12 @@ use crate::cli::exit::Ended;
 use crate::cli::output;
 use crate::clock;
 use crate::collect::Collector;
+use crate::collect::Target;
 use crate::forward::answer::{Answer, Body};
 use crate::forward::plan::{FlushStep, Planner};
 use crate::forward::wire;
 use crate::settings::Settings;
 use crate::spool::{Queued, SpoolFolder, is_ahead};
-use crate::target::Target;
 
 const ACCEPTED: Answer =
     Answer::Http { status: 200, body: Body::Accepted { quota_limited: false }, retry_after: None };
@@ -31,9 +31,9 @@ pub(super) fn run(
     targets: &mut [Target],
     arguments: &Arguments,
 ) -> Result<Ended> {
-    let held: BTreeSet<String> = collector.held(folder, targets)?.into_iter().collect();
     let request = context::shape(settings, context::shown_key(settings, arguments.reveal));
     let mut spool = folder.read(clock::now_ms())?;
+    let held = collector.would_withhold(targets, spool.instances());
     let mut planner = Planner::new(arguments.limits(settings), spool.link_state().batch_events);
     // Records that may have arrived already are sent again first.
     let mut again = spool.on_the_wire();

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use crate::bounded::Unreadable;
+use crate::read_limited::Unreadable;
 
 /// Why a catalogue could not be used.
 #[derive(Debug, thiserror::Error)]

@@ -1,11 +1,14 @@
-//! The way to a file: every folder in which something can happen to it, and under which name.
+//! The walk along the path to a file: every folder in which a change can affect the file, and the
+//! name that matters in it.
 //!
-//! Why: a file changes when it is written, but also when a link on the way to it is turned (Kubernetes swaps `..data`), when its folder is
-//! replaced by an upgrade, or when a folder that was missing is made. Each of these is an event in one folder about one
-//! name. And config folders hold log files that are written every second: an event about any other name means nothing.
+//! Why: a file changes when it is written, but also when a link on its path is turned (Kubernetes
+//! swaps `..data`), when its folder is replaced by an upgrade, or when a missing folder is made.
+//! Each of these is an event in one folder about one name. And config folders hold log files that
+//! are written every second: an event about any other name means nothing.
 //!
-//! So the way is walked component by component, as the kernel walks it, and each step is noted: the real folder, the
-//! name. At the first name that does not exist the walk ends; that name is what is waited for.
+//! So the path is walked component by component, as the kernel walks it, and each step is kept: the
+//! real folder and the name. At the first name that does not exist the walk ends; that name is the
+//! one to wait for.
 //!
 //! Pure but for the question what stands at a path, which is passed in.
 
@@ -13,43 +16,42 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
-/// More links than any kernel follows.
+/// As many links as Linux follows; other kernels follow fewer.
 const MOST_LINKS: usize = 40;
 
-/// What stands at a path.
+/// The entry at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// Nothing, or nothing that may be seen.
-    Nothing,
+pub enum PathEntry {
+    /// None, or none that this process may see.
+    Missing,
     /// A file or a folder.
-    Itself,
+    Present,
     /// A link to another path.
     Link(PathBuf),
 }
 
-/// One name on the way, and the folder it stands in.
+/// One name on the path, and the folder it stands in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct PathStep {
     /// An existing folder, without links in its path.
     pub folder: PathBuf,
-    /// A name in it.
     pub name: OsString,
-    /// The name is that of a link.
+    /// Whether the name is that of a link.
     pub link: bool,
 }
 
 /// Asks the file system.
-pub fn on_disk(path: &Path) -> Found {
+pub fn on_disk(path: &Path) -> PathEntry {
     match std::fs::read_link(path) {
-        Ok(link) => Found::Link(link),
-        Err(_) if std::fs::symlink_metadata(path).is_ok() => Found::Itself,
-        Err(_) => Found::Nothing,
+        Ok(link) => PathEntry::Link(link),
+        Err(_) if std::fs::symlink_metadata(path).is_ok() => PathEntry::Present,
+        Err(_) => PathEntry::Missing,
     }
 }
 
-/// Walks to a file, which should be absolute.
-pub fn walk(file: &Path, look: impl Fn(&Path) -> Found) -> Vec<Step> {
-    let mut steps: Vec<Step> = Vec::new();
+/// Walks along the path to a file, which should be absolute; `entry_at` answers for each step.
+pub fn walk(file: &Path, entry_at: impl Fn(&Path) -> PathEntry) -> Vec<PathStep> {
+    let mut steps: Vec<PathStep> = Vec::new();
     let mut folder = PathBuf::new();
     let mut ahead: VecDeque<Part> = parts(file).collect();
     let mut links = 0;
@@ -66,18 +68,18 @@ pub fn walk(file: &Path, look: impl Fn(&Path) -> Found) -> Vec<Step> {
             Part::Name(name) => name,
         };
         let here = folder.join(&name);
-        let found = look(&here);
-        let link = matches!(found, Found::Link(_));
-        steps.push(Step { folder: folder.clone(), name, link });
+        let found = entry_at(&here);
+        let link = matches!(found, PathEntry::Link(_));
+        steps.push(PathStep { folder: folder.clone(), name, link });
         match found {
-            Found::Itself => folder = here,
-            Found::Link(to) if links < MOST_LINKS => {
+            PathEntry::Present => folder = here,
+            PathEntry::Link(to) if links < MOST_LINKS => {
                 links += 1;
                 for part in parts(&to).collect::<Vec<_>>().into_iter().rev() {
                     ahead.push_front(part);
                 }
             }
-            Found::Nothing | Found::Link(_) => break,
+            PathEntry::Missing | PathEntry::Link(_) => break,
         }
     }
     steps
@@ -110,12 +112,12 @@ mod tests {
     fn walk_with(file: &str, links: &[(&str, &str)], missing: &str) -> Vec<(String, String)> {
         let links: BTreeMap<&Path, &str> = links.iter().map(|(at, to)| (Path::new(*at), *to)).collect();
         let look = |path: &Path| match links.get(path) {
-            Some(to) => Found::Link(PathBuf::from(to)),
-            None if path.starts_with(missing) => Found::Nothing,
-            None => Found::Itself,
+            Some(to) => PathEntry::Link(PathBuf::from(to)),
+            None if path.starts_with(missing) => PathEntry::Missing,
+            None => PathEntry::Present,
         };
         let text =
-            |step: &Step| (step.folder.display().to_string(), step.name.to_string_lossy().into_owned());
+            |step: &PathStep| (step.folder.display().to_string(), step.name.to_string_lossy().into_owned());
         walk(Path::new(file), look).iter().map(text).collect()
     }
 
@@ -173,7 +175,7 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         std::os::unix::fs::symlink("nowhere", at("link")).unwrap();
         std::fs::write(at("file"), "").unwrap();
-        assert_eq!(on_disk(&at("link")), Found::Link("nowhere".into()));
-        assert_eq!((on_disk(&at("file")), on_disk(&at("none"))), (Found::Itself, Found::Nothing));
+        assert_eq!(on_disk(&at("link")), PathEntry::Link("nowhere".into()));
+        assert_eq!((on_disk(&at("file")), on_disk(&at("none"))), (PathEntry::Present, PathEntry::Missing));
     }
 }

@@ -1,6 +1,7 @@
 //! Why there are no events, in words that an admin can act on.
 //!
-//! inotify has limits for each user, which other programs use up as well: the number of watches and the number of watchers.
+//! inotify has two limits for each user, the number of watches and the number of watchers; other
+//! programs of that user use them up as well.
 
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use notify::{Error, ErrorKind};
 
 const POLLING: &str = "changes are found by polling (watch.poll) until then";
 
-/// Why a folder is not watched.
+/// Text for a folder that cannot be watched.
 pub fn of_watch(error: &Error, folder: &Path) -> String {
     match error.kind {
         ErrorKind::MaxFilesWatch => {
@@ -18,7 +19,7 @@ pub fn of_watch(error: &Error, folder: &Path) -> String {
     }
 }
 
-/// Why nothing is watched.
+/// Text for a watcher that cannot be created.
 pub fn of_watcher(error: &Error) -> String {
     match &error.kind {
         ErrorKind::Io(io) if cfg!(target_os = "linux") && io.raw_os_error() == Some(TOO_MANY_FILES) => {

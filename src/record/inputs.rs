@@ -1,34 +1,36 @@
-//! The bytes that a look goes by: read once, and told from those of another look by a digest.
+//! The bytes that an observation follows from: read once, and told apart by a digest.
 //!
-//! Why: a file says nothing reliable about its own change. Times survive a rename, clocks are set, shares lie. So a look reads the
-//! bytes, and only bytes that differ from those of the last look are parsed. Everything that is derived is derived from these very bytes; a
-//! file that is replaced a moment later is the business of the next look.
+//! Why: a file says nothing reliable about its own change. Times survive a rename, clocks are set,
+//! shares lie. So the bytes are read, and only bytes that differ from those of the last look are
+//! parsed. Everything is derived from these very bytes; a file that is replaced a moment later
+//! concerns the next look.
 //!
-//! Invariant: equal digests lead to equal observations, as long as the catalogue and the subject are the same.
+//! Invariant: equal digests lead to equal observations, as long as the catalogue and the subject
+//! are the same.
 
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use super::document::MAX_BYTES;
-use super::observe::Subject;
+use super::subject::Subject;
 use super::version;
-use crate::bounded::{self, Unreadable};
+use crate::read_limited::{self, Unreadable};
 
-/// What the files of a subject held when they were read.
-pub struct Sources {
+/// The content of a subject's files when they were read.
+pub struct Inputs {
     /// The config files, in order.
     pub files: Vec<(PathBuf, Result<String, Unreadable>)>,
-    /// The package.json files that may tell the release, in the order in which they are believed.
+    /// The package.json files that may name the release, the first of them decides.
     pub packages: Vec<String>,
-    /// Tells these bytes from others.
+    /// Digest of all these bytes.
     pub digest: [u8; 32],
 }
 
-impl Sources {
-    /// Reads all that the subject depends on.
-    pub fn read(subject: &Subject) -> Sources {
-        let text = |file: &Path| bounded::read_text(file, MAX_BYTES);
+impl Inputs {
+    /// Reads every file that the subject depends on.
+    pub fn read(subject: &Subject) -> Inputs {
+        let text = |file: &Path| read_limited::read_text(file, MAX_BYTES);
         let files: Vec<_> = subject.files.iter().map(|file| (file.clone(), text(file))).collect();
         let packages: Vec<_> = packages_of(subject).iter().map(|file| text(file).ok()).collect();
         let mut digest = Sha256::new();
@@ -42,16 +44,16 @@ impl Sources {
             add(&mut digest, b"pack", text);
         }
         let packages = packages.into_iter().flatten().collect();
-        Sources { files, packages, digest: digest.finalize().into() }
+        Inputs { files, packages, digest: digest.finalize().into() }
     }
 }
 
-/// Every file in which a change may change what is observed, whether it exists or not.
-pub fn places(subject: &Subject) -> Vec<PathBuf> {
+/// Every file that an observation depends on, whether it exists or not.
+pub fn files(subject: &Subject) -> Vec<PathBuf> {
     subject.files.iter().cloned().chain(packages_of(subject)).collect()
 }
 
-/// None if the release was given.
+/// The package.json files to search; none if the release was given.
 fn packages_of(subject: &Subject) -> Vec<PathBuf> {
     match subject.service_version {
         Some(_) => Vec::new(),
@@ -59,7 +61,7 @@ fn packages_of(subject: &Subject) -> Vec<PathBuf> {
     }
 }
 
-/// With its length in front, so that no two files make up a text that none of them holds.
+/// The length in front keeps two files from adding up to the digest of another pair.
 fn add(digest: &mut Sha256, kind: &[u8; 4], text: &str) {
     digest.update(kind);
     digest.update((text.len() as u64).to_le_bytes());
@@ -73,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_changes_the_observation_changes_the_digest() {
+    fn a_change_of_any_input_changes_the_digest() {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("config");
         let file = config.join("production.yaml");
@@ -83,7 +85,7 @@ mod tests {
             service_version,
             node_version: None,
         };
-        let digest = || Sources::read(&subject(None)).digest;
+        let digest = || Inputs::read(&subject(None)).digest;
         let mut digests = vec![digest()];
         let mut changed = |what: &str| {
             let now = digest();
@@ -102,10 +104,10 @@ mod tests {
         changed("one beside it");
         let given = subject(Some("1.0.0".parse().unwrap()));
         assert_eq!(
-            places(&given),
+            files(&given),
             std::slice::from_ref(&file),
             "a release that is given is looked for nowhere"
         );
-        assert!(Sources::read(&given).packages.is_empty());
+        assert!(Inputs::read(&given).packages.is_empty());
     }
 }
