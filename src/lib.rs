@@ -72,4 +72,6 @@ pub mod settings;
 pub mod spool;
 pub mod target;
 pub mod watch;
+pub mod wiring;
 pub mod worker;
+pub mod yaml;

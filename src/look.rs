@@ -19,7 +19,6 @@ use crate::collect::{Ask, Collector, Introduction, Looked, Remembered};
 use crate::record::catalogue::Catalogue;
 use crate::record::identity::SystemIdSource;
 use crate::record::{Reason, message};
-use crate::settings::Settings;
 use crate::spool::{SpoolError, SpoolFolder};
 use crate::target::Target;
 use crate::worker::{self, Program, Worker};
@@ -185,18 +184,6 @@ impl Fault {
 }
 
 impl Means {
-    /// As the settings say.
-    pub fn of(settings: &Settings, folder: SpoolFolder, catalogue: Catalogue, shows: bool) -> Means {
-        Means {
-            folder,
-            catalogue,
-            system_id: settings.identity.system_id,
-            settle: settings.watch.settle,
-            interval: settings.record.interval,
-            shows,
-        }
-    }
-
     /// Why a look records.
     pub fn ask(&self) -> Ask {
         self.interval.map_or(Ask::Difference, Ask::Interval)

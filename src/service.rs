@@ -23,8 +23,9 @@ use std::time::{Duration, Instant};
 use crate::collect::Ids;
 use crate::look::{self, Came, Fault, FaultKind, Held, Look, Means};
 use crate::record::sources::{self, Sources};
-use crate::settings::{Source, Watch};
+use crate::settings::Inputs;
 use crate::target::Target;
+use crate::watch::WatchOptions;
 use crate::watch::events::{Events, Place};
 use crate::watch::patience::Patience;
 use crate::watch::rest::Rest;
@@ -78,8 +79,8 @@ pub trait Screen {
 pub struct Service {
     program: Program,
     means: Means,
-    watch: Watch,
-    source: Source,
+    watch: WatchOptions,
+    inputs: Inputs,
     /// The bytes of the settings that are in force.
     in_force: [u8; 32],
     targets: Vec<Target>,
@@ -104,12 +105,12 @@ struct Troubles {
 }
 
 impl Service {
-    /// A service of the settings that were read from `source` when it held the bytes `in_force`. Wakes itself through `sender`.
+    /// A service of the settings that were read from `inputs` when they held the bytes `in_force`. Wakes itself through `sender`.
     pub fn new(
         program: Program,
         means: Means,
-        watch: Watch,
-        (source, in_force): (Source, [u8; 32]),
+        watch: WatchOptions,
+        (inputs, in_force): (Inputs, [u8; 32]),
         targets: Vec<Target>,
         sender: Sender<Wake>,
     ) -> Service {
@@ -131,7 +132,7 @@ impl Service {
             program,
             means,
             watch,
-            source,
+            inputs,
             in_force,
             targets,
             troubles,
@@ -248,8 +249,10 @@ impl Service {
                 Sources::read(subject).digest
             }
             None => {
-                self.events.follow(number, &self.source.places());
-                self.source.digest()
+                let files = self.inputs.files().map(|file| Place::File(file.to_owned()));
+                let folders = self.inputs.folders().map(|folder| Place::Folder(folder.to_owned()));
+                self.events.follow(number, &files.chain(folders).collect::<Vec<_>>());
+                self.inputs.digest()
             }
         }
     }

@@ -5,14 +5,13 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use semver::Version;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clock;
 use crate::collect::{Ask, Ids, Remembered};
 use crate::record::identity::Readable;
 use crate::record::observe::Subject;
-use crate::settings::{self, Settings};
+use crate::settings;
 use crate::watch::interval::Schedule;
 
 /// One instance, and what is already known to be durable of it.
@@ -41,21 +40,11 @@ pub struct Target {
 }
 
 impl Target {
-    /// The instances of the settings, in their order.
-    pub fn of(settings: &Settings) -> Result<Vec<Target>, semver::Error> {
-        settings.instances.iter().map(Target::new).collect()
-    }
-
-    fn new(instance: &settings::Instance) -> Result<Target, semver::Error> {
-        let service_version = instance.service_version.as_deref().map(Version::parse).transpose()?;
-        Ok(Target {
-            name: instance.name.clone(),
-            subject: Subject {
-                files: instance.config_files.clone(),
-                service: instance.service.clone(),
-                service_version,
-                node_version: instance.node_version.clone(),
-            },
+    /// An instance that has not been looked at yet.
+    pub fn new(name: Option<String>, subject: Subject) -> Target {
+        Target {
+            name,
+            subject,
             known: None,
             remembered: None,
             bytes: None,
@@ -63,7 +52,7 @@ impl Target {
             early_pin: None,
             last_record_ms: None,
             schedule: Schedule::default(),
-        })
+        }
     }
 
     /// Nothing is known of it yet.

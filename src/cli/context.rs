@@ -7,13 +7,10 @@ use anyhow::Result;
 
 use super::exit::Usage;
 use super::output::say;
-use crate::collect::Collector;
-use crate::forward::transport::{Endpoint, EndpointSettings};
-use crate::forward::wire::Shape;
-use crate::record::catalogue::Catalogue;
 use crate::settings::{self, FlushMode, Instance, Overrides, Resolved, Settings};
-use crate::spool::{SpoolFolder, SpoolLimits, SpoolView};
+use crate::spool::{SpoolFolder, SpoolView};
 use crate::target::Target;
+use crate::wiring;
 
 /// The arguments that all commands share.
 pub struct Context {
@@ -29,7 +26,7 @@ impl Context {
     pub fn resolve(&self, watch: Vec<PathBuf>, flush_mode: Option<FlushMode>) -> Result<Resolved> {
         let overrides =
             Overrides { config: self.config.clone(), spool: self.spool.clone(), watch, flush_mode };
-        Ok(settings::resolve(overrides, &settings::system_place())?)
+        Ok(settings::resolve(overrides, &settings::system_settings())?)
     }
 
     /// Names the spool of a try-out on screen, since nobody chose it.
@@ -62,71 +59,16 @@ impl Context {
         if !names.is_empty() {
             resolved.settings.instances = names.iter().map(find).collect::<Result<_, _>>()?;
         }
-        let targets = Target::of(&resolved.settings)?;
+        let targets = wiring::targets(&resolved.settings);
         Ok((resolved, targets))
-    }
-
-    /// The spool of the settings.
-    pub fn folder(settings: &Settings) -> SpoolFolder {
-        let spool = &settings.spool;
-        SpoolFolder {
-            path: spool.directory.clone(),
-            limits: SpoolLimits {
-                max_bytes: spool.max_bytes,
-                max_records: spool.max_records,
-                retention: spool.retention,
-            },
-            wait: spool.wait,
-        }
     }
 
     /// Says that a spool is shown which cannot be written to, and what is not known of it.
     pub fn say_read_only(&self, settings: &Settings, view: &SpoolView) {
         if !self.quiet {
-            let folder = Context::folder(settings);
+            let folder = wiring::spool_folder(settings);
             eprintln!("salver: {}: {}", folder.path.display(), read_only(&folder, view));
         }
-    }
-
-    /// Looks and records.
-    pub fn collector(settings: &Settings) -> Result<Collector> {
-        let catalogue = Catalogue::load(&settings.catalogues)?;
-        Ok(Collector::new(catalogue, settings.identity.system_id, settings.watch.settle))
-    }
-
-    /// Where to forward to, if an admin wrote both a host and a key.
-    pub fn endpoint(settings: &Settings) -> Result<(Endpoint, Shape)> {
-        let (endpoint, shape) = Context::destination(settings)?;
-        Ok((Endpoint::new(&endpoint)?, shape))
-    }
-
-    /// The same, not yet checked by whoever connects.
-    pub fn destination(settings: &Settings) -> Result<(EndpointSettings, Shape)> {
-        let posthog = &settings.posthog;
-        let (Some(host), Some(api_key)) = (&posthog.host, &posthog.api_key) else {
-            let missing = if posthog.host.is_none() { "posthog.host" } else { "posthog.apiKey" };
-            let text = format!(
-                "{missing} is not set, so nothing is sent: write both posthog.host and posthog.apiKey into the settings file"
-            );
-            return Err(Usage(text).into());
-        };
-        let endpoint = EndpointSettings {
-            host: host.clone(),
-            proxy: posthog.proxy.as_ref().map(|proxy| proxy.expose().to_owned()),
-            ca_file: posthog.ca_file.clone(),
-            timeout: settings.flush.timeout,
-        };
-        Ok((endpoint, shape(settings, api_key.expose())))
-    }
-}
-
-/// The shape of a request with this key, or with what is shown in its place.
-pub fn shape(settings: &Settings, api_key: &str) -> Shape {
-    Shape {
-        api_key: api_key.to_owned(),
-        batch_bytes: settings.flush.batch_bytes,
-        historical_after: settings.flush.historical_after,
-        geoip: settings.posthog.geoip,
     }
 }
 

@@ -11,7 +11,7 @@ use super::output::{self, Format};
 use crate::clock::now_ms;
 use crate::doctor::{self, Finding, Level};
 use crate::settings::{Resolved, Settings};
-use crate::target::Target;
+use crate::wiring;
 
 /// How to report.
 #[derive(Debug, clap::Args)]
@@ -41,7 +41,7 @@ fn examine(resolved: &Resolved) -> Vec<Finding> {
         Some(file) => Finding::ok("settings", format!("{}", file.display())),
         None => Finding::ok("settings", "no file, all defaults"),
     }];
-    let folder = Context::folder(settings);
+    let folder = wiring::spool_folder(settings);
     findings.extend(doctor::spool(&folder));
     findings.push(doctor::space(&folder.path, settings.spool.max_bytes));
     findings.extend(instances(settings));
@@ -56,9 +56,9 @@ fn instances(settings: &Settings) -> Vec<Finding> {
         let next = "name the config files of Butler and Butler SOS under `instances`";
         return vec![Finding::warning("file", "no instance is named, so nothing is collected", next)];
     }
-    let found = Context::collector(settings).and_then(|collector| {
-        let targets = Target::of(settings)?;
-        Ok(targets.iter().flat_map(|target| doctor::instance(&collector, target)).collect())
+    let found = wiring::collector(settings).map(|collector| {
+        let targets = wiring::targets(settings);
+        targets.iter().flat_map(|target| doctor::instance(&collector, target)).collect()
     });
     found.unwrap_or_else(|error| vec![Finding::error("settings", &error)])
 }
@@ -70,7 +70,7 @@ fn line(settings: &Settings) -> (Vec<Finding>, Option<i64>) {
         let next = "write both into the settings file, unless this server is to stay silent";
         return (vec![Finding::warning("posthog", text, next)], None);
     };
-    match Context::endpoint(settings) {
+    match wiring::endpoint(settings) {
         Ok((endpoint, shape)) => {
             let mut findings = vec![doctor::key(api_key.expose())];
             findings.extend(doctor::proxy(endpoint.route()));

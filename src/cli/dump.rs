@@ -17,6 +17,7 @@ use super::times::{self, Time};
 use crate::forward::wire;
 use crate::record::message;
 use crate::spool::Queued;
+use crate::wiring;
 use source::Source;
 
 mod forms;
@@ -85,7 +86,7 @@ enum Shape {
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
     let settings = context.settings()?;
-    let mut source = Source::of(Context::folder(&settings))?;
+    let mut source = Source::of(wiring::spool_folder(&settings))?;
     if let Source::View(view) = &source {
         if arguments.state == Wanted::Dead && !view.knows_dead() {
             bail!(

@@ -13,11 +13,11 @@
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
-use crate::forward::transport::EndpointError;
 use crate::look::{Fault, FaultKind};
 use crate::record::catalogue::CatalogueError;
 use crate::settings::SettingsError;
 use crate::spool::SpoolError;
+use crate::wiring::DestinationError;
 
 /// How a command that did not fail ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +65,8 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 fn of(error: &anyhow::Error) -> u8 {
     if error.is::<Usage>()
         || error.is::<SettingsError>()
-        || error.is::<EndpointError>()
+        || error.is::<DestinationError>()
         || error.is::<CatalogueError>()
-        || error.is::<semver::Error>()
     {
         return 2;
     }

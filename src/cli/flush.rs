@@ -8,11 +8,9 @@ use super::output::Format;
 use crate::clock;
 use crate::collect::DO_NOT_TRACK;
 use crate::forward::flush::{self, Line};
-use crate::forward::plan::FlushLimits;
 use crate::forward::verdict::Outcome;
 use crate::forwarder::Consent;
-use crate::settings::Settings;
-use crate::target::Target;
+use crate::wiring;
 use progress::{Progress, Shown};
 
 mod dry_run;
@@ -43,22 +41,15 @@ pub struct Arguments {
     format: Format,
 }
 
-impl Arguments {
-    fn limits(&self, settings: &Settings) -> FlushLimits {
-        let flush = &settings.flush;
-        FlushLimits { batch_events: flush.batch_events, patience: flush.patience, records: self.limit }
-    }
-}
-
 pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     let settings = context.settings()?;
-    let folder = Context::folder(&settings);
-    let mut targets = Target::of(&settings)?;
-    let collector = Context::collector(&settings)?;
+    let folder = wiring::spool_folder(&settings);
+    let mut targets = wiring::targets(&settings);
+    let collector = wiring::collector(&settings)?;
     if arguments.dry_run {
         return dry_run::run(&settings, &folder, &collector, &mut targets, arguments);
     }
-    let (endpoint, shape) = Context::endpoint(&settings)?;
+    let (endpoint, shape) = wiring::endpoint(&settings)?;
     if collector.do_not_track() {
         eprintln!("salver: {DO_NOT_TRACK}, so nothing is sent; every record is kept");
         return Ok(Ended::NothingCollected);
@@ -75,7 +66,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
 
     let to_send = waiting.min(arguments.limit.unwrap_or(u64::MAX));
     let mut progress = Progress::of(context, arguments.format, to_send);
-    let line = Line { folder: &folder, endpoint: &endpoint, shape, limits: arguments.limits(&settings) };
+    let line = Line {
+        folder: &folder,
+        endpoint: &endpoint,
+        shape,
+        limits: wiring::flush_limits(&settings, arguments.limit),
+    };
     let consent = Consent { collector: &collector, folder: &folder, targets: &mut targets };
     let report = flush::run(&line, &mut Shown { consent, progress: &mut progress });
     progress.clear();

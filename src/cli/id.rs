@@ -19,6 +19,7 @@ use crate::record::observe::{Report, State};
 use crate::settings::{Settings, default_name};
 use crate::spool::{IdHistory, Instance, Pin, SpoolFolder, SpoolView};
 use crate::target::Target;
+use crate::wiring;
 
 /// Whose ids, and what to do with them.
 #[derive(Debug, clap::Args)]
@@ -47,8 +48,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     }
     let (resolved, targets) = context.targets(&names)?;
     let settings = &resolved.settings;
-    let folder = Context::folder(settings);
-    let collector = Context::collector(settings)?;
+    let folder = wiring::spool_folder(settings);
+    let collector = wiring::collector(settings)?;
     if let (Some(id), Some(target)) = (&arguments.adopt, targets.first()) {
         adopt(&collector, &folder, target, id)?;
     }
@@ -181,7 +182,7 @@ fn known(
     context: &Context,
     settings: &Settings,
 ) -> Result<(Vec<(String, IdHistory)>, Vec<(String, Instance)>)> {
-    let folder = Context::folder(settings);
+    let folder = wiring::spool_folder(settings);
     let read = || {
         let spool = folder.open_existing(clock::now_ms())?;
         let known = (spool.ids()?, spool.instances()?);

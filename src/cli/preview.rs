@@ -20,6 +20,7 @@ use crate::record::version::Origin;
 use crate::record::{Reason, Record, message};
 use crate::spool::Queued;
 use crate::target::Target;
+use crate::wiring;
 
 /// What to show of which instance.
 #[derive(Debug, clap::Args)]
@@ -65,8 +66,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     let settings = resolved.settings;
     let mut target = targets.into_iter().next().ok_or_else(|| Usage("nothing to preview".into()))?;
     override_subject(&mut target, arguments);
-    let collector = Context::collector(&settings)?;
-    let folder = Context::folder(&settings);
+    let collector = wiring::collector(&settings)?;
+    let folder = wiring::spool_folder(&settings);
     let observation = collector.observe(&target)?;
     let name = target.key(&observation.service);
     let report = match &observation.state {
@@ -99,7 +100,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
             let queued = Queued { seq: 0, record, attempts: 0, dead: None };
             // As it is sent, to the byte.
             let mut out = output::stdout();
-            wire::write(&[queued], &context::shape(&settings, &key), clock::now_ms(), &mut out)?;
+            wire::write(&[queued], &wiring::request_options(&settings, &key), clock::now_ms(), &mut out)?;
             writeln!(out)?;
             out.flush()?;
         }

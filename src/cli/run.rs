@@ -13,15 +13,12 @@ use super::output::say;
 use super::record::assumption;
 use super::signals;
 use crate::collect::Introduction;
-use crate::forward::plan::FlushLimits;
-use crate::forward::transport::Endpoint;
 use crate::forwarder::{Forwarder, Forwarding};
-use crate::look::{Came, Fault, FaultKind, Held, Means};
+use crate::look::{Came, Fault, FaultKind, Held};
 use crate::record::Reason;
-use crate::record::catalogue::Catalogue;
 use crate::service::{Left, Screen, Service, Wake};
-use crate::settings::{FlushMode, Resolved, Settings, Source};
-use crate::target::Target;
+use crate::settings::{FlushMode, Resolved};
+use crate::wiring;
 use crate::worker::Program;
 
 /// What to watch, and how to forward.
@@ -91,10 +88,7 @@ struct Job {
 impl Job {
     fn load(context: &Context, arguments: &Arguments, sender: &Sender<Wake>) -> Result<Job> {
         let resolved = context.resolve(arguments.watch.clone(), arguments.flush)?;
-        // If they change from here on, this is no longer what they say, and they are read once more.
-        let source = Source::of(&resolved);
-        let in_force = source.digest();
-        let resolved = context.resolve(arguments.watch.clone(), arguments.flush)?;
+        let in_force = resolved.inputs.digest_in_force();
         let settings = &resolved.settings;
         if settings.instances.is_empty() {
             return Err(Usage(
@@ -103,29 +97,13 @@ impl Job {
             )
             .into());
         }
-        let targets = Target::of(settings)?;
-        let catalogue = Catalogue::load(&settings.catalogues)?;
-        let means = Means::of(settings, Context::folder(settings), catalogue, resolved.try_out);
-        let forwarding = match settings.flush.mode {
-            FlushMode::Manual => None,
-            FlushMode::Auto => {
-                let (endpoint, shape) = Context::destination(settings)?;
-                // Nobody connects here, but what cannot be used is to be told now.
-                Endpoint::new(&endpoint)?;
-                Some(Forwarding {
-                    means: means.clone(),
-                    endpoint,
-                    shape,
-                    limits: limits(settings),
-                    every: settings.flush.every,
-                    targets: targets.clone(),
-                })
-            }
-        };
+        let targets = wiring::targets(settings);
+        let means = wiring::means(settings, resolved.try_out)?;
+        let forwarding = wiring::forwarding(settings, &means, &targets)?;
         let program = Program::this(context.logging.clone()).context("cannot find the program that runs")?;
-        let watch = settings.watch.clone();
-        let service =
-            Service::new(program.clone(), means, watch, (source, in_force), targets, sender.clone());
+        let watch = wiring::watch_options(settings);
+        let inputs = (resolved.inputs.clone(), in_force);
+        let service = Service::new(program.clone(), means, watch, inputs, targets, sender.clone());
         Ok(Job { resolved, in_force, program, service, forwarding, forwarder: None })
     }
 
@@ -137,7 +115,7 @@ impl Job {
 
     /// Whether it would change nothing to put the other one in its place. Catalogues cannot be compared.
     fn says_the_same_as(&self, other: &Job) -> bool {
-        self.resolved == other.resolved && self.resolved.settings.catalogues.is_empty()
+        self.resolved.says_the_same_as(&other.resolved) && self.resolved.settings.catalogues.is_empty()
     }
 
     fn start(&mut self) -> Result<()> {
@@ -151,14 +129,6 @@ impl Job {
         if let Some(forwarder) = self.forwarder {
             forwarder.stop();
         }
-    }
-}
-
-fn limits(settings: &Settings) -> FlushLimits {
-    FlushLimits {
-        batch_events: settings.flush.batch_events,
-        patience: std::time::Duration::ZERO,
-        records: None,
     }
 }
 

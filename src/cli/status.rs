@@ -11,6 +11,7 @@ use crate::spool::{
     Counts, FlushMemory, Instance, LedgerEntry, LinkState, Problem, RetentionStep, SpoolError, SpoolFolder,
     SpoolView,
 };
+use crate::wiring;
 
 mod show;
 
@@ -69,7 +70,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
 }
 
 fn read(context: &Context, settings: &Settings, acknowledge: bool) -> Result<Status> {
-    let folder = Context::folder(settings);
+    let folder = wiring::spool_folder(settings);
     let mut status = Status {
         counts: Counts::default(),
         instances: Vec::new(),

@@ -16,12 +16,15 @@ use std::fmt;
 use std::path::PathBuf;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Error as YamlError;
 
 use crate::bounded::{self, Unreadable};
+use crate::yaml::{self, Bounds, Problem, YamlError};
 
 /// The largest config file that is read. The real templates have at most 70 KB.
 pub const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Room for the largest file that is read, if it holds 40 bytes a node.
+const BOUNDS: Bounds = Bounds { nodes: 100_000, leading_zeros_are_text: false };
 
 /// One place in a config document.
 #[derive(Clone, PartialEq)]
@@ -142,40 +145,15 @@ pub fn lay<'a, T: AsRef<str>>(
 
 /// Parses one YAML document. Pure.
 pub fn parse(text: &str) -> Result<Node, Cause> {
-    let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_nodes: 100_000, max_events: 400_000 },
-        strict_booleans: true,
-        underscored_numbers_as_strings: true,
-        non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::AsString,
-        with_snippet: false,
-    };
-    match serde_saphyr::from_str_with_options::<Node>(text, options) {
+    match yaml::parse::<Node>(text, &BOUNDS) {
         Ok(Node::Null) => Err(Cause::Empty),
         Ok(node) => Ok(node),
-        Err(YamlError::Eof { .. }) => Err(Cause::Empty),
-        Err(error) => Err(syntax(&error)),
-    }
-}
-
-/// The parser's own words may quote the file, so they are replaced by ours.
-fn syntax(error: &YamlError) -> Cause {
-    let error = error.without_snippet();
-    let (line, column) = error.location().map_or((1, 1), |l| (l.line(), l.column()));
-    // The line of the alias is told, but the cause is what went wrong behind it.
-    let cause = if let YamlError::AliasError { error, .. } = error { error } else { error };
-    let what = match cause {
-        YamlError::DuplicateMappingKey { .. } => "the same key stands twice in one map; remove one of them",
-        YamlError::MultipleDocuments { .. } => "a second document starts; a config file is one document",
-        YamlError::UnknownAnchor { .. } => "an alias names an anchor that does not exist",
-        YamlError::Budget { .. }
-        | YamlError::AliasReplayLimitExceeded { .. }
-        | YamlError::AliasExpansionLimitExceeded { .. }
-        | YamlError::AliasReplayStackDepthExceeded { .. } => {
-            "aliases, nesting or size beyond what a config file needs"
+        Err(YamlError { problem: Problem::Empty, .. }) => Err(Cause::Empty),
+        Err(YamlError { at, problem }) => {
+            let (line, column) = at.map_or((1, 1), |at| (at.line, at.column));
+            Err(Cause::Syntax { line, column, what: problem.words() })
         }
-        _ => "not valid YAML (or half written); check indentation and quotes around here",
-    };
-    Cause::Syntax { line, column, what }
+    }
 }
 
 impl<'de> Deserialize<'de> for Node {

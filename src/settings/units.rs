@@ -1,8 +1,8 @@
 //! Sizes and durations as an admin writes them, and back.
 //!
-//! A number without a unit is the classic way to be wrong by a factor of a thousand, so a duration always has one.
-//! Sizes may go without, as bytes are the only thing that a bare size can mean. A day is 24 hours here, whatever the
-//! clocks of the season do; months and years have no fixed length and are refused.
+//! A number without a unit is the classic way to be wrong by a factor of a thousand, so a duration always
+//! has one. A size may go without: a bare one can only mean bytes. A day has 24 hours, also when clocks
+//! are changed for the season; months and years have no fixed length and are refused.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use jiff::fmt::friendly::{SpanParser, SpanPrinter};
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// Reads `250ms`, `12h`, `1h 30m` or `730d` (jiff's friendly format); `None` if the text is no such duration, is
-/// negative, or names months or years.
+/// Reads `250ms`, `12h`, `1h 30m` or `730d` (jiff's friendly format); `None` if the text is no such
+/// duration, is negative, or names months or years.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let span = SpanParser::new().parse_span(text).ok()?;
     let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;

@@ -20,3 +20,14 @@ pub mod registry;
 pub mod rest;
 pub mod settle;
 pub mod way;
+
+use std::time::Duration;
+
+/// How closely files are watched.
+#[derive(Clone, Debug)]
+pub struct WatchOptions {
+    /// How long a file must have been quiet before it is read.
+    pub settle: Duration,
+    /// How often each file is looked at even without events.
+    pub poll: Duration,
+}

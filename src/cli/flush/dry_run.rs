@@ -18,6 +18,7 @@ use crate::forward::wire;
 use crate::settings::Settings;
 use crate::spool::{Queued, SpoolFolder, is_ahead};
 use crate::target::Target;
+use crate::wiring;
 
 /// PostHog's yes.
 const ACCEPTED: Answer =
@@ -32,9 +33,10 @@ pub(super) fn run(
     arguments: &Arguments,
 ) -> Result<Ended> {
     let held: BTreeSet<String> = collector.held(folder, targets)?.into_iter().collect();
-    let shape = context::shape(settings, &context::shown_key(settings, arguments.reveal));
+    let shape = wiring::request_options(settings, &context::shown_key(settings, arguments.reveal));
     let spool = folder.open_existing(clock::now_ms())?;
-    let mut planner = Planner::new(arguments.limits(settings), spool.link_state()?.batch_events);
+    let mut planner =
+        Planner::new(wiring::flush_limits(settings, arguments.limit), spool.link_state()?.batch_events);
     // What may have arrived already is sent once more, before all else.
     let mut again = spool.on_the_wire();
     let mut sent_again = BTreeSet::new();

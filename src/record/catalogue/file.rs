@@ -4,23 +4,26 @@ use std::path::Path;
 
 use semver::Version;
 use serde::Deserialize;
-use serde_saphyr::{Error as YamlError, Spanned};
 
 use super::check::{self, Line};
 use super::{CatalogueError, Consent, Field, Rule, Service, Source};
 use crate::record::Value;
+use crate::yaml::{self, Bounds, Located, Problem, YamlError};
+
+/// Room for the largest catalogue that is read, if it holds 10 bytes a node.
+const BOUNDS: Bounds = Bounds { nodes: 100_000, leading_zeros_are_text: true };
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ServiceFile {
-    service: Spanned<String>,
-    top_level_key: Spanned<String>,
+    service: Located<String>,
+    top_level_key: Located<String>,
     since: Version,
-    newest: Spanned<Version>,
-    consent: Spanned<Consent>,
-    identity_host: Option<Spanned<Source>>,
+    newest: Located<Version>,
+    consent: Located<Consent>,
+    identity_host: Option<Located<Source>>,
     docker_flag_since: Option<Version>,
-    report: Spanned<Vec<Section>>,
+    report: Located<Vec<Section>>,
 }
 
 /// Fields with defaults in common.
@@ -30,7 +33,7 @@ struct Section {
     since: Option<Version>,
     until: Option<Version>,
     missing: Option<Missing>,
-    fields: Vec<Spanned<FieldEntry>>,
+    fields: Vec<Located<FieldEntry>>,
 }
 
 #[derive(Deserialize)]
@@ -81,9 +84,7 @@ impl From<Missing> for Value {
 
 /// Reads and checks one catalogue that stands in `file`.
 pub(super) fn parse(text: &str, file: &Path) -> Result<Service, CatalogueError> {
-    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
-    let read: ServiceFile =
-        serde_saphyr::from_str_with_options(text, options).map_err(|error| refusal(&error, file))?;
+    let read: ServiceFile = yaml::parse(text, &BOUNDS).map_err(|error| refusal(&error, file))?;
     let contradiction =
         |(line, cause): (Line, String)| CatalogueError::Contradiction { file: file.to_owned(), line, cause };
 
@@ -106,15 +107,15 @@ pub(super) fn parse(text: &str, file: &Path) -> Result<Service, CatalogueError> 
 /// Checks all that stands before the fields.
 fn check_head(read: &ServiceFile) -> Result<(), (Line, String)> {
     let at = |line: Line| move |cause: String| (line, cause);
-    check::name(&read.service.value).map_err(at(read.service.referenced.line()))?;
-    check::key(&read.top_level_key.value).map_err(at(read.top_level_key.referenced.line()))?;
-    check::newest(&read.since, &read.newest.value).map_err(at(read.newest.referenced.line()))?;
-    check::consent(&read.consent.value).map_err(at(read.consent.referenced.line()))?;
+    check::name(&read.service.value).map_err(at(read.service.line()))?;
+    check::key(&read.top_level_key.value).map_err(at(read.top_level_key.line()))?;
+    check::newest(&read.since, &read.newest.value).map_err(at(read.newest.line()))?;
+    check::consent(&read.consent.value).map_err(at(read.consent.line()))?;
     if let Some(host) = &read.identity_host {
-        check::source(&host.value).map_err(at(host.referenced.line()))?;
+        check::source(&host.value).map_err(at(host.line()))?;
     }
     if read.report.value.iter().all(|section| section.fields.is_empty()) {
-        return Err((read.report.referenced.line(), "no field is reported".into()));
+        return Err((read.report.line(), "no field is reported".into()));
     }
     Ok(())
 }
@@ -123,7 +124,7 @@ fn check_head(read: &ServiceFile) -> Result<(), (Line, String)> {
 fn fields(section: Section) -> impl Iterator<Item = (Line, Field)> {
     let Section { since, until, missing, fields } = section;
     fields.into_iter().map(move |entry| {
-        let line = entry.referenced.line();
+        let line = entry.line();
         let entry = entry.value;
         let field = Field {
             property: entry.property,
@@ -142,21 +143,21 @@ fn fields(section: Section) -> impl Iterator<Item = (Line, Field)> {
     })
 }
 
-/// The parser's objection in words that quote nothing of the file.
+/// What is wrong, in words that quote nothing of the file.
 fn refusal(error: &YamlError, file: &Path) -> CatalogueError {
-    let error = error.without_snippet();
-    let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
-    let cause = match error {
-        YamlError::SerdeUnknownField { expected, .. } => {
-            format!("this key is not known here; known are {}", expected.join(", "))
+    let (line, column) = error.at.map_or((1, 1), |at| (at.line, at.column));
+    let cause = match &error.problem {
+        Problem::UnknownKey { known, .. } => {
+            format!("this key is not known here; known are {}", known.join(", "))
         }
-        YamlError::SerdeUnknownVariant { expected, .. } => {
-            format!("this rule is not known; known are {}", expected.join(", "))
+        Problem::UnknownWord { known } => {
+            format!("this rule is not known; known are {}", known.join(", "))
         }
-        YamlError::SerdeMissingField { field, .. } => format!("`{field}` is missing"),
-        YamlError::DuplicateMappingKey { .. } => "the same key stands twice; remove one of them".into(),
-        _ => "not a catalogue, or a value of the wrong shape (a version has three numbers: 1.2.0); see docs/catalogues.md"
-            .into(),
+        Problem::MissingKey(key) => format!("`{key}` is missing"),
+        Problem::DuplicateKey => Problem::DuplicateKey.words().to_owned(),
+        _ => "not a catalogue, or a value of the wrong shape (a version has three numbers: 1.2.0); \
+              see docs/catalogues.md"
+            .to_owned(),
     };
     CatalogueError::Malformed { file: file.to_owned(), line, column, cause }
 }

@@ -1,0 +1,139 @@
+//! The only place where settings become the options of the stages.
+//!
+//! Why one place: the stages do not know the settings, so each can be used and tested alone, and a
+//! reader of a setting finds here everything that it reaches.
+
+use crate::collect::Collector;
+use crate::forward::plan::FlushLimits;
+use crate::forward::transport::{Endpoint, EndpointError, EndpointSettings};
+use crate::forward::wire::Shape;
+use crate::forwarder::Forwarding;
+use crate::look::Means;
+use crate::record::catalogue::{Catalogue, CatalogueError};
+use crate::record::observe::Subject;
+use crate::settings::{FlushMode, Instance, Settings};
+use crate::spool::{SpoolFolder, SpoolLimits};
+use crate::target::Target;
+use crate::watch::WatchOptions;
+
+/// The settings name no usable destination.
+#[derive(Debug, thiserror::Error)]
+pub enum DestinationError {
+    #[error(
+        "{0} is not set, so nothing is sent: write both posthog.host and posthog.apiKey into the \
+         settings file"
+    )]
+    Missing(&'static str),
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+}
+
+pub fn spool_folder(settings: &Settings) -> SpoolFolder {
+    let spool = &settings.spool;
+    SpoolFolder {
+        path: spool.directory.clone(),
+        limits: SpoolLimits {
+            max_bytes: spool.max_bytes,
+            max_records: spool.max_records,
+            retention: spool.retention,
+        },
+        wait: spool.wait,
+    }
+}
+
+/// Reads the host's facts and the catalogues.
+pub fn collector(settings: &Settings) -> Result<Collector, CatalogueError> {
+    let catalogue = Catalogue::load(&settings.catalogues)?;
+    Ok(Collector::new(catalogue, settings.identity.system_id, settings.watch.settle))
+}
+
+/// The instances of the settings, in their order.
+pub fn targets(settings: &Settings) -> Vec<Target> {
+    settings.instances.iter().map(target).collect()
+}
+
+fn target(instance: &Instance) -> Target {
+    let subject = Subject {
+        files: instance.config_files.clone(),
+        service: instance.service.clone(),
+        service_version: instance.service_version.clone(),
+        node_version: instance.node_version.clone(),
+    };
+    Target::new(instance.name.clone(), subject)
+}
+
+/// Reads the catalogues. `shows`: each record is to be shown.
+pub fn means(settings: &Settings, shows: bool) -> Result<Means, CatalogueError> {
+    Ok(Means {
+        folder: spool_folder(settings),
+        catalogue: Catalogue::load(&settings.catalogues)?,
+        system_id: settings.identity.system_id,
+        settle: settings.watch.settle,
+        interval: settings.record.interval,
+        shows,
+    })
+}
+
+pub fn watch_options(settings: &Settings) -> WatchOptions {
+    WatchOptions { settle: settings.watch.settle, poll: settings.watch.poll }
+}
+
+/// Where to forward to, if an admin wrote both a host and a key, and the options of each request.
+pub fn endpoint(settings: &Settings) -> Result<(Endpoint, Shape), DestinationError> {
+    let (endpoint, request) = destination(settings)?;
+    Ok((Endpoint::new(&endpoint)?, request))
+}
+
+/// The same for another process, which opens the endpoint itself.
+fn destination(settings: &Settings) -> Result<(EndpointSettings, Shape), DestinationError> {
+    let posthog = &settings.posthog;
+    let host = posthog.host.clone().ok_or(DestinationError::Missing("posthog.host"))?;
+    let api_key = posthog.api_key.as_ref().ok_or(DestinationError::Missing("posthog.apiKey"))?;
+    let endpoint = EndpointSettings {
+        host,
+        proxy: posthog.proxy.as_ref().map(|proxy| proxy.expose().to_owned()),
+        ca_file: posthog.ca_file.clone(),
+        timeout: settings.flush.timeout,
+    };
+    Ok((endpoint, request_options(settings, api_key.expose())))
+}
+
+/// The options of a request with this key, or with the text that is shown in its place.
+pub fn request_options(settings: &Settings, api_key: &str) -> Shape {
+    Shape {
+        api_key: api_key.to_owned(),
+        batch_bytes: settings.flush.batch_bytes,
+        historical_after: settings.flush.historical_after,
+        geoip: settings.posthog.geoip,
+    }
+}
+
+/// The limits of a flush by hand. `records`: send at most this many.
+pub fn flush_limits(settings: &Settings, records: Option<u64>) -> FlushLimits {
+    let flush = &settings.flush;
+    FlushLimits { batch_events: flush.batch_events, patience: flush.patience, records }
+}
+
+/// What the service forwards with, if it is to do so by itself. Nothing is connected, but a setting
+/// that cannot be used is an error here.
+pub fn forwarding(
+    settings: &Settings,
+    means: &Means,
+    targets: &[Target],
+) -> Result<Option<Forwarding>, DestinationError> {
+    if settings.flush.mode == FlushMode::Manual {
+        return Ok(None);
+    }
+    let (endpoint, shape) = destination(settings)?;
+    Endpoint::new(&endpoint)?;
+    // The next attempt is never far, so an attempt of the service does not wait.
+    let patience = std::time::Duration::ZERO;
+    Ok(Some(Forwarding {
+        means: means.clone(),
+        endpoint,
+        shape,
+        limits: FlushLimits { patience, ..flush_limits(settings, None) },
+        every: settings.flush.every,
+        targets: targets.to_vec(),
+    }))
+}
