@@ -52,9 +52,10 @@ pub(super) fn source(source: &Source) -> Result<(), String> {
 }
 
 /// All fields, each on its own and beside those before it.
-pub(super) fn fields(fields: &[(Line, Field)]) -> Result<(), (Line, String)> {
-    for (at, (line, field)) in fields.iter().enumerate() {
-        alone(field).and_then(|()| beside(field, &fields[..at])).map_err(|cause| (*line, cause))?;
+pub(super) fn fields(fields: &[Field], lines: &[Line]) -> Result<(), (Line, String)> {
+    let numbered: Vec<(&Field, Line)> = fields.iter().zip(lines.iter().copied()).collect();
+    for (at, (field, line)) in numbered.iter().enumerate() {
+        alone(field).and_then(|()| beside(field, &numbered[..at])).map_err(|cause| (*line, cause))?;
     }
     Ok(())
 }
@@ -105,8 +106,8 @@ fn range(since: Option<&Version>, until: Option<&Version>) -> Result<(), String>
 }
 
 /// Says what is wrong with a field beside those before it.
-fn beside(field: &Field, before: &[(Line, Field)]) -> Result<(), String> {
-    for (line, other) in before.iter().filter(|(_, other)| other.overlaps(field)) {
+fn beside(field: &Field, before: &[(&Field, Line)]) -> Result<(), String> {
+    for (other, line) in before.iter().filter(|(other, _)| other.overlaps(field)) {
         for (name, theirs) in [(&field.property, &other.property), (&field.nested, &other.nested)] {
             if let Some(name) = name
                 && Some(name) == theirs.as_ref()
@@ -150,8 +151,8 @@ mod tests {
     }
 
     fn refused(fields: &[Field]) -> Option<(Line, String)> {
-        let numbered: Vec<(Line, Field)> = (1..).zip(fields.iter().cloned()).collect();
-        super::fields(&numbered).err()
+        let lines: Vec<Line> = (1..).take(fields.len()).collect();
+        super::fields(fields, &lines).err()
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub enum CatalogueError {
         /// Why.
         cause: Unreadable,
     },
+    /// No other program wrote it, so only a mistake in the build can be the cause.
+    #[error("a catalogue that is compiled in cannot be read ({0}); install another build of salver")]
+    BuiltIn(#[from] serde_json::Error),
     /// The file is not a catalogue.
     #[error("{}, line {line}, column {column}: {cause}", file.display())]
     Malformed {

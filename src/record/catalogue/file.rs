@@ -89,19 +89,32 @@ pub(super) fn parse(text: &str, file: &Path) -> Result<Service, CatalogueError> 
         |(line, cause): (Line, String)| CatalogueError::Contradiction { file: file.to_owned(), line, cause };
 
     check_head(&read).map_err(contradiction)?;
-    let report = read.report.value;
-    let lines_and_fields: Vec<(Line, Field)> = report.into_iter().flat_map(fields).collect();
-    check::fields(&lines_and_fields).map_err(contradiction)?;
-    Ok(Service {
-        name: read.service.value,
-        top_level_key: read.top_level_key.value,
-        since: read.since,
-        newest: read.newest.value,
-        consent: read.consent.value,
-        identity_host: read.identity_host.map(|source| source.value),
-        docker_flag_since: read.docker_flag_since,
-        fields: lines_and_fields.into_iter().map(|(_, field)| field).collect(),
-    })
+    let (service, lines) = read.into_service();
+    check::fields(&service.fields, &lines).map_err(contradiction)?;
+    Ok(service)
+}
+
+/// Reads a catalogue that build.rs has turned into JSON, and that tests have checked.
+pub(super) fn built_in(json: &str) -> Result<Service, serde_json::Error> {
+    Ok(serde_json::from_str::<ServiceFile>(json)?.into_service().0)
+}
+
+impl ServiceFile {
+    /// The service, and the line of each of its fields.
+    fn into_service(self) -> (Service, Vec<Line>) {
+        let (lines, fields) = self.report.value.into_iter().flat_map(fields).unzip();
+        let service = Service {
+            name: self.service.value,
+            top_level_key: self.top_level_key.value,
+            since: self.since,
+            newest: self.newest.value,
+            consent: self.consent.value,
+            identity_host: self.identity_host.map(|path| path.value),
+            docker_flag_since: self.docker_flag_since,
+            fields,
+        };
+        (service, lines)
+    }
 }
 
 /// Checks all that stands before the fields.
