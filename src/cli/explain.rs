@@ -16,9 +16,9 @@ const NESTED: &str = "telemetry_json";
 
 /// One JSON object: output key to value and origin.
 pub fn keys(event: &Json, record: &Record, derived: &Derived, version: Origin) -> Json {
-    let places = || derived.layout.places.iter().zip(&derived.reasons);
+    let slots = || derived.layout.slots.iter().zip(&derived.reasons);
     let reasons: HashMap<&str, &Why> =
-        places().filter_map(|(place, why)| Some((place.property.as_deref()?, why))).collect();
+        slots().filter_map(|(slot, why)| Some((slot.property.as_deref()?, why))).collect();
     let mut keys = Map::new();
     for (key, value) in
         event["properties"].as_object().into_iter().flatten().filter(|(key, _)| *key != NESTED)
@@ -29,8 +29,8 @@ pub fn keys(event: &Json, record: &Record, derived: &Derived, version: Origin) -
         };
         keys.insert(key.clone(), entry);
     }
-    for ((place, why), value) in places().zip(&record.draft.values) {
-        if let (Some(path), Some(value)) = (&place.nested, message::shown(place, value)) {
+    for ((slot, why), value) in slots().zip(&record.draft.values) {
+        if let (Some(path), Some(value)) = (&slot.nested, message::shown(slot, value)) {
             keys.insert(format!("enabledFeatures.{path}"), decided(json!(value), why));
         }
     }

@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 use super::Value;
 use crate::bounded;
 
-mod check;
 mod error;
 mod file;
+mod validate;
 
 pub use error::CatalogueError;
 
@@ -50,7 +50,7 @@ pub struct Service {
     /// What must be true for anything to be collected.
     pub consent: Consent,
     /// Where the host stands that is hashed into the anonymous id.
-    pub identity_host: Option<Source>,
+    pub identity_host: Option<ConfigPath>,
     /// The first release whose system block says whether it runs in Docker.
     pub docker_flag_since: Option<Version>,
     /// Everything that is reported.
@@ -65,13 +65,13 @@ pub struct Consent {
     pub key: String,
     /// Keys that switch collection off by being the boolean `false`.
     #[serde(default)]
-    pub off_when_false: Vec<Source>,
+    pub off_when_false: Vec<ConfigPath>,
 }
 
 /// A config path, and the releases in which it counts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Source {
+pub struct ConfigPath {
     /// The dotted path below the top-level key.
     pub path: String,
     /// The first release in which it counts.
@@ -80,7 +80,7 @@ pub struct Source {
     until: Option<Version>,
 }
 
-impl Source {
+impl ConfigPath {
     /// Whether it counts in this release.
     pub fn counts_in(&self, version: &Version) -> bool {
         within(version, self.since.as_ref(), self.until.as_ref())

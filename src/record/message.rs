@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{Draft, Place, Record, Value};
+use super::{Draft, Record, Slot, Value};
 
 mod features;
 
@@ -96,9 +96,9 @@ impl Serialize for SystemBlock<'_> {
 
 /// The features as flat properties, in the order of the layout.
 pub fn properties(draft: &Draft) -> impl Iterator<Item = (&str, Shown<'_>)> {
-    draft.layout.places.iter().zip(&draft.values).filter_map(|(place, value)| {
-        let name = place.property.as_deref()?;
-        Some((name, shown(place, value)?))
+    draft.layout.slots.iter().zip(&draft.values).filter_map(|(slot, value)| {
+        let name = slot.property.as_deref()?;
+        Some((name, shown(slot, value)?))
     })
 }
 
@@ -118,10 +118,10 @@ impl Serialize for Shown<'_> {
     }
 }
 
-/// What stands at a place, if anything does.
-pub fn shown<'a>(place: &'a Place, value: &'a Value) -> Option<Shown<'a>> {
+/// The value of a slot as it is reported, if it is.
+pub fn shown<'a>(slot: &'a Slot, value: &'a Value) -> Option<Shown<'a>> {
     match value {
-        Value::Missing => place.missing.as_ref().filter(|value| **value != Value::Missing).map(Shown),
+        Value::Missing => slot.missing.as_ref().filter(|value| **value != Value::Missing).map(Shown),
         value => Some(Shown(value)),
     }
 }

@@ -37,7 +37,7 @@ pub use outcome::BatchOutcome;
 /// One value of a record, as a rule of the catalogue read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Value {
-    /// The config file does not have it (or has another type there): [`Place::missing`] stands in its place.
+    /// The config file does not have it (or has another type there): [`Slot::missing`] is reported instead.
     Missing,
     /// Present and empty: a block the tool hands on as it is.
     Null,
@@ -47,18 +47,18 @@ pub enum Value {
     Int(i64),
     /// A version of three numbers, or a fixed word of the catalogue such as `null` or `unknown`.
     Text(String),
-    /// An empty map, to be filled by the places below it.
+    /// An empty map, to be filled by the slots below it.
     Object,
 }
 
 /// Where a value stands in the message: the same for all records of one generation, so a spool keeps it once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct Slot {
     /// Its name among the flat event properties, such as `feature_heartbeat`.
     pub property: Option<String>,
     /// Its dotted path below `enabledFeatures`, such as `feature.heartbeat`.
     pub nested: Option<String>,
-    /// What the tool writes when the key is missing; `None` leaves the place out.
+    /// What the tool writes when the key is missing; `None` leaves the slot out.
     pub missing: Option<Value>,
 }
 
@@ -69,8 +69,8 @@ pub struct Layout {
     pub service: String,
     /// Whether the system block of this generation says if it runs in Docker.
     pub docker_flag: bool,
-    /// The places, in the order in which the tool writes them.
-    pub places: Vec<Place>,
+    /// In the order in which the tool writes them.
+    pub slots: Vec<Slot>,
 }
 
 /// What would be reported now: a record before it has a uuid and a timestamp.
@@ -78,7 +78,7 @@ pub struct Layout {
 pub struct Draft {
     /// The keys. They take many times the room of the values, so drafts share them.
     pub layout: Arc<Layout>,
-    /// The values, one for each place of the layout.
+    /// The values, one for each slot of the layout.
     pub values: Vec<Value>,
     /// The anonymous id: 64 lower-case hex digits.
     pub id: String,

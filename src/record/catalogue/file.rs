@@ -5,8 +5,8 @@ use std::path::Path;
 use semver::Version;
 use serde::Deserialize;
 
-use super::check::{self, Line};
-use super::{CatalogueError, Consent, Field, Rule, Service, Source};
+use super::validate::{self, Line};
+use super::{CatalogueError, ConfigPath, Consent, Field, Rule, Service};
 use crate::record::Value;
 use crate::yaml::{self, Bounds, Located, Problem, YamlError};
 
@@ -21,7 +21,7 @@ struct ServiceFile {
     since: Version,
     newest: Located<Version>,
     consent: Located<Consent>,
-    identity_host: Option<Located<Source>>,
+    identity_host: Option<Located<ConfigPath>>,
     docker_flag_since: Option<Version>,
     report: Located<Vec<Section>>,
 }
@@ -88,9 +88,9 @@ pub(super) fn parse(text: &str, file: &Path) -> Result<Service, CatalogueError> 
     let contradiction =
         |(line, cause): (Line, String)| CatalogueError::Contradiction { file: file.to_owned(), line, cause };
 
-    check_head(&read).map_err(contradiction)?;
+    validate_head(&read).map_err(contradiction)?;
     let (service, lines) = read.into_service();
-    check::fields(&service.fields, &lines).map_err(contradiction)?;
+    validate::fields(&service.fields, &lines).map_err(contradiction)?;
     Ok(service)
 }
 
@@ -118,14 +118,14 @@ impl ServiceFile {
 }
 
 /// Checks all that stands before the fields.
-fn check_head(read: &ServiceFile) -> Result<(), (Line, String)> {
+fn validate_head(read: &ServiceFile) -> Result<(), (Line, String)> {
     let at = |line: Line| move |cause: String| (line, cause);
-    check::name(&read.service.value).map_err(at(read.service.line()))?;
-    check::key(&read.top_level_key.value).map_err(at(read.top_level_key.line()))?;
-    check::newest(&read.since, &read.newest.value).map_err(at(read.newest.line()))?;
-    check::consent(&read.consent.value).map_err(at(read.consent.line()))?;
+    validate::name(&read.service.value).map_err(at(read.service.line()))?;
+    validate::key(&read.top_level_key.value).map_err(at(read.top_level_key.line()))?;
+    validate::newest(&read.since, &read.newest.value).map_err(at(read.newest.line()))?;
+    validate::consent(&read.consent.value).map_err(at(read.consent.line()))?;
     if let Some(host) = &read.identity_host {
-        check::source(&host.value).map_err(at(host.line()))?;
+        validate::config_path(&host.value).map_err(at(host.line()))?;
     }
     if read.report.value.iter().all(|section| section.fields.is_empty()) {
         return Err((read.report.line(), "no field is reported".into()));

@@ -24,8 +24,8 @@ impl<'a> EnabledFeatures<'a> {
     /// Those of a draft.
     pub fn of(draft: &'a Draft) -> Self {
         let mut features = EnabledFeatures { objects: vec![Vec::new()] };
-        for (place, value) in draft.layout.places.iter().zip(&draft.values) {
-            if let (Some(path), Some(value)) = (&place.nested, shown(place, value)) {
+        for (slot, value) in draft.layout.slots.iter().zip(&draft.values) {
+            if let (Some(path), Some(value)) = (&slot.nested, shown(slot, value)) {
                 features.set(path, value);
             }
         }
@@ -54,7 +54,7 @@ impl<'a> EnabledFeatures<'a> {
         }
     }
 
-    /// From the last on, since places that belong together stand together.
+    /// From the last on, since slots that belong together are neighbours.
     fn find(&self, at: usize, key: &str) -> Option<usize> {
         self.objects[at].iter().rposition(|(name, _)| *name == key)
     }

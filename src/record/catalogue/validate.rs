@@ -5,7 +5,7 @@
 
 use semver::Version;
 
-use super::{Consent, Field, Rule, Source};
+use super::{ConfigPath, Consent, Field, Rule};
 
 /// A line of the file, counted from 1.
 pub(super) type Line = u64;
@@ -42,13 +42,13 @@ pub(super) fn newest(since: &Version, newest: &Version) -> Result<(), String> {
 /// The keys of the consent.
 pub(super) fn consent(consent: &Consent) -> Result<(), String> {
     path(&consent.key)?;
-    consent.off_when_false.iter().try_for_each(source)
+    consent.off_when_false.iter().try_for_each(config_path)
 }
 
 /// A path that counts in some releases.
-pub(super) fn source(source: &Source) -> Result<(), String> {
-    path(&source.path)?;
-    range(source.since.as_ref(), source.until.as_ref())
+pub(super) fn config_path(given: &ConfigPath) -> Result<(), String> {
+    path(&given.path)?;
+    range(given.since.as_ref(), given.until.as_ref())
 }
 
 /// All fields, each on its own and beside those before it.
