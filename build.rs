@@ -1,7 +1,8 @@
 //! Turns the built-in catalogues from YAML into JSON.
 //!
 //! Why: every process reads them at its start, and reading the JSON takes a tenth of the time. YAML
-//! stays the source; a test holds what is loaded to it, and checks it as one from a folder is checked.
+//! stays the source; a test holds what is loaded to it, and checks it as one from a folder is
+//! checked.
 
 use std::error::Error;
 use std::path::Path;

@@ -1,24 +1,30 @@
 //! Who else may read or change what salver keeps and what it obeys.
 //!
-//! Why: the spool names a server by its anonymous ids, and the settings and catalogues decide what leaves it and where it goes.
-//! Whoever can write to them, or put something else in their place, decides in salver's stead.
+//! Why: the spool names a server by its anonymous ids, and the settings and catalogues decide what
+//! leaves it and where it goes. Whoever can write to them, or put something else in their place,
+//! decides in salver's stead.
 //!
-//! The rules for a private folder, the same for every command and checked before anything in it is opened:
+//! The rules for a private folder, the same for every command and checked before anything in it is
+//! opened:
 //!
-//! 1. **It is its owner's alone**: 0700 on Unix; on Windows an access list that inherits nothing and lets in administrators,
-//!    SYSTEM and the account that made it.
-//! 2. **Only its owner works in it.** On Unix that leaves out root too: what root made there would belong to root, and the
-//!    service that owns the folder could not go on. The error names the `sudo -u` to use instead. On Windows new files take
-//!    the access list of their folder, so there administrators and SYSTEM may own it as well.
-//! 3. **No link** in its place or directly in it. Deeper ones are its owner's doing: nobody else can get there.
-//! 4. **Nobody can exchange it.** On Unix each folder above it belongs to root or its owner, and nobody else may rename what is
-//!    in it (as with `StrictModes` of sshd). Sticky folders such as `/tmp` are fine, and so are those that a group may write
-//!    to if root decided that, or if it is the user's own group, which many systems give to each user alone. On Windows this
-//!    is not looked at: who puts another folder in its place owns that, so rule 2 tells.
+//! 1. **It is its owner's alone**: 0700 on Unix; on Windows an access list that inherits nothing
+//!    and lets in administrators, SYSTEM and the account that made it.
+//! 2. **Only its owner works in it.** On Unix that leaves out root too: what root made there would
+//!    belong to root, and the service that owns the folder could not go on. The error names the
+//!    `sudo -u` to use instead. On Windows new files take the access list of their folder, so there
+//!    administrators and SYSTEM may own it as well.
+//! 3. **No link** in its place or directly in it. Deeper ones are its owner's doing: nobody else
+//!    can get there.
+//! 4. **Nobody can exchange it.** On Unix each folder above it belongs to root or its owner, and
+//!    nobody else may rename what is in it (as with `StrictModes` of sshd). Sticky folders such as
+//!    `/tmp` are fine, and so are those that a group may write to if root decided that, or if it is
+//!    the user's own group, which many systems give to each user alone. On Windows this is not
+//!    looked at: who puts another folder in its place owns that, so rule 2 tells.
 //! 5. **What cannot be asked is refused**, such as access lists on a FAT disk.
 //!
-//! Those for what salver obeys stand in settings/trust.rs. How each system is asked stands in unix.rs and windows.rs; what an
-//! access list says is read in access.rs, which is tested on every system. Real Windows was not tried, only wine.
+//! Those for what salver obeys stand in settings/trust.rs. How each system is asked stands in
+//! unix.rs and windows.rs; what an access list says is read in access.rs, which is tested on every
+//! system. Real Windows was not tried, only wine.
 
 #[cfg(any(windows, test))]
 mod access;
@@ -34,7 +40,8 @@ use std::path::{Path, PathBuf};
 pub use system::keep_new_files_private;
 pub(crate) use system::{Author, make_private};
 
-/// Somebody else may be, or may have been, at a path. The text names the path, the cause, and a command that mends it.
+/// Somebody else may be, or may have been, at a path. The text names the path, the cause, and a
+/// command that mends it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Exposed {
     /// A link stands where the folder should.
@@ -120,8 +127,8 @@ pub enum Exposed {
     },
 }
 
-/// Checks that a folder, or what is to become one, is where it seems to be, and its owner's. What is not there is exposed
-/// to nobody, and what is no folder is left to whoever opens it.
+/// Checks that a folder, or what is to become one, is where it seems to be, and its owner's. What
+/// is not there is exposed to nobody, and what is no folder is left to whoever opens it.
 pub(crate) fn check_place(path: &Path) -> Result<(), Exposed> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() => {

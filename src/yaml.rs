@@ -1,15 +1,17 @@
 //! The one door through which YAML comes in: config files, settings and catalogues.
 //!
 //! Why one: config files hold passwords and the settings hold a project key, and a parser's message
-//! quotes the line that it objects to. Here each objection becomes a [`Problem`] and a [`Position`],
-//! and only the code behind this door sees the parser's own words.
+//! quotes the line that it objects to. Here each objection becomes a [`Problem`] and a
+//! [`Position`], and only the code behind this door sees the parser's own words.
 //!
 //! Invariants:
-//! 1. Nodes, events and what aliases expand to are bounded before anything is built, see [`Bounds`].
-//! 2. An error holds no value of the file. [`Problem::UnknownKey`] holds the key, since the settings
-//!    suggest the nearest known one; neither `Display` nor `Debug` shows it.
-//! 3. The types are those of the YAML 1.2 core schema: `yes` and `off` are texts, as are numbers with
-//!    underscores. A key that stands twice in one map is an error, and so is a second document.
+//! 1. Nodes, events and what aliases expand to are bounded before anything is built, see
+//!    [`Bounds`].
+//! 2. An error holds no value of the file. [`Problem::UnknownKey`] holds the key, since the
+//!    settings suggest the nearest known one; neither `Display` nor `Debug` shows it.
+//! 3. The types are those of the YAML 1.2 core schema: `yes` and `off` are texts, as are numbers
+//!    with underscores. A key that stands twice in one map is an error, and so is a second
+//!    document.
 //! 4. Positions count from 1. An error behind an alias has the position of the alias.
 
 use std::fmt;
@@ -58,7 +60,8 @@ pub struct YamlError {
 pub enum Problem {
     /// No content, or comments only.
     Empty,
-    /// A key that its map does not have. It may be a secret, so the key is not to be shown as it is.
+    /// A key that its map does not have. It may be a secret, so the key is not to be shown as it
+    /// is.
     UnknownKey {
         key: String,
         known: Vec<&'static str>,

@@ -41,11 +41,12 @@ impl Context {
         Ok(self.resolve(Vec::new(), None)?.settings)
     }
 
-    /// The settings for a command whose arguments name instances or files, and the targets they name; all instances of the
-    /// settings if there are no arguments.
+    /// The settings for a command whose arguments name instances or files, and the targets they
+    /// name; all instances of the settings if there are no arguments.
     pub fn targets(&self, names: &[String]) -> Result<(Resolved, Vec<Target>)> {
         let files = names.iter().filter(|name| is_path(name)).map(PathBuf::from).collect();
-        // Files that no instance has are added to the instances, so from here on everything named is one of them.
+        // Files that no instance has are added to the instances, so from here on everything named
+        // is one of them.
         let mut resolved = self.resolve(files, None)?;
         let known = &resolved.settings.instances;
         let find = |name: &String| {
@@ -99,7 +100,8 @@ pub fn disk_full(folder: &SpoolFolder) -> String {
     )
 }
 
-/// Whether an argument names a file and not an instance: it looks like a path, or there is such a file.
+/// Whether an argument names a file and not an instance: it looks like a path, or there is such a
+/// file.
 fn is_path(name: &str) -> bool {
     name.contains(['/', '\\'])
         || name.ends_with(".yaml")

@@ -1,4 +1,5 @@
-//! `salver doctor`: does each step from the config file to PostHog work, and if not, what is to be done?
+//! `salver doctor`: checks each step from the config file to PostHog, and names the next step where
+//! one fails.
 
 use std::io::Write;
 
@@ -13,7 +14,6 @@ use crate::doctor::{self, Finding, Level};
 use crate::settings::{Resolved, Settings};
 use crate::wiring;
 
-/// How to report.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// text or json
@@ -45,9 +45,9 @@ fn examine(resolved: &Resolved) -> Vec<Finding> {
     findings.extend(doctor::spool(&folder));
     findings.push(doctor::space(&folder.path, settings.spool.max_bytes));
     findings.extend(instances(settings));
-    let (line, theirs_ms) = line(settings);
-    findings.push(doctor::clock(now_ms(), theirs_ms));
-    findings.extend(line);
+    let (connection, remote_ms) = connection(settings);
+    findings.push(doctor::clock(now_ms(), remote_ms));
+    findings.extend(connection);
     findings
 }
 
@@ -63,8 +63,9 @@ fn instances(settings: &Settings) -> Vec<Finding> {
     found.unwrap_or_else(|error| vec![Finding::error("settings", &error)])
 }
 
-/// The way to PostHog, if an admin wrote one, and the clock of whoever answered.
-fn line(settings: &Settings) -> (Vec<Finding>, Option<i64>) {
+/// The checks of the connection, if a host and a key are set, and the clock of the server that
+/// answered.
+fn connection(settings: &Settings) -> (Vec<Finding>, Option<i64>) {
     let (Some(_), Some(api_key)) = (&settings.posthog.host, &settings.posthog.api_key) else {
         let text = "posthog.host and posthog.apiKey are not both set, so nothing is sent";
         let next = "write both into the settings file, unless this server is to stay silent";
@@ -74,9 +75,9 @@ fn line(settings: &Settings) -> (Vec<Finding>, Option<i64>) {
         Ok((endpoint, shape)) => {
             let mut findings = vec![doctor::key(api_key.expose())];
             findings.extend(doctor::proxy(endpoint.route()));
-            let (line, theirs_ms) = doctor::line(&endpoint, &shape);
-            findings.extend(line);
-            (findings, theirs_ms)
+            let (connection, remote_ms) = doctor::connection(&endpoint, &shape);
+            findings.extend(connection);
+            (findings, remote_ms)
         }
         Err(error) => (vec![Finding::error("settings", &error)], None),
     }

@@ -1,7 +1,8 @@
 //! `salver preview --explain`: where each value that would be sent comes from.
 //!
-//! Made for auditors: every key of the event is listed, in its order, and after them the keys of the nested form. A value that a
-//! config file decides names the path; one that none decided names the paths that were looked at.
+//! Made for auditors: every key of the event is listed, in its order, and after them the keys of
+//! the nested form. A value that a config file decides names the path; one that none decided names
+//! the paths that were looked at.
 
 use std::collections::HashMap;
 

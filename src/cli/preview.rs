@@ -45,7 +45,8 @@ pub struct Arguments {
     #[arg(long = "as", value_name = "SHAPE", default_value = "record")]
     shape: Shape,
 
-    /// For each key that would be sent, the config path that decided it, or where else it comes from
+    /// For each key that would be sent, the config path that decided it, or where else it comes
+    /// from
     #[arg(long)]
     explain: bool,
 

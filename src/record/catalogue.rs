@@ -1,11 +1,13 @@
 //! The catalogue: what each service reports, release by release, as data.
 //!
-//! Why data: an auditor can read two YAML files and know every value that can leave, and a new release or a new service
-//! is a change to a file, not to code. No name of a service's feature stands in Rust.
+//! Why data: an auditor can read two YAML files and know every value that can leave, and a new
+//! release or a new service is a change to a file, not to code. No name of a service's feature
+//! stands in Rust.
 //!
-//! Two catalogues are compiled in; folders named in the settings add services to them or replace them by name. Each is
-//! checked when it is loaded ([`CatalogueError`]), so that a slip in one is an error with a file and a line, and never a
-//! value that is quietly missing. `docs/catalogues.md` tells how one is written.
+//! Two catalogues are compiled in; folders named in the settings add services to them or replace
+//! them by name. Each is checked when it is loaded ([`CatalogueError`]), so that a slip in one is
+//! an error with a file and a line, and never a value that is quietly missing. `docs/catalogues.md`
+//! tells how one is written.
 
 use std::path::{Path, PathBuf};
 
@@ -45,7 +47,8 @@ pub struct Service {
     pub top_level_key: String,
     /// The first release with telemetry; nothing is collected for older ones.
     pub since: Version,
-    /// The newest release known when the catalogue was written: assumed where no version can be found.
+    /// The newest release known when the catalogue was written: assumed where no version can be
+    /// found.
     pub newest: Version,
     /// What must be true for anything to be collected.
     pub consent: Consent,
@@ -121,7 +124,8 @@ impl Field {
     }
 }
 
-/// How config paths decide a value. All rules look at types first: what is not of the rule's type counts as missing.
+/// How config paths decide a value. All rules look at types first: what is not of the rule's type
+/// counts as missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Rule {
@@ -136,7 +140,8 @@ pub enum Rule {
     NonEmpty,
     /// A small whole number, or a version of three numbers.
     Version,
-    /// A block that the tool hands on whole: its listed keys stand in fields of their own, and an empty block stays empty.
+    /// A block that the tool hands on whole: its listed keys stand in fields of their own, and an
+    /// empty block stays empty.
     Object,
 }
 
@@ -145,7 +150,8 @@ fn within(version: &Version, since: Option<&Version>, until: Option<&Version>) -
 }
 
 impl Catalogue {
-    /// The built-in services, with those of the given folders added to them or replacing them by name.
+    /// The built-in services, with those of the given folders added to them or replacing them by
+    /// name.
     pub fn load(folders: &[PathBuf]) -> Result<Self, CatalogueError> {
         let built_in = BUILT_IN.into_iter().map(file::built_in);
         let mut catalogue = Catalogue { services: built_in.collect::<Result<_, _>>()? };

@@ -1,15 +1,17 @@
 //! A config file as salver sees it: a tree in which only the catalogue may look things up.
 //!
-//! Why an own tree: a config file holds passwords, hosts and tokens, and promise 7 says that no byte of it leaves except
-//! what the catalogue names. So the tree can be asked for one dotted path at a time and for nothing else, it has no
-//! `Display` and a `Debug` that shows no scalar, and the errors of this module name the file, the line and the cause,
-//! never the text of a line.
+//! Why an own tree: a config file holds passwords, hosts and tokens, and promise 7 says that no
+//! byte of it leaves except what the catalogue names. So the tree can be asked for one dotted path
+//! at a time and for nothing else, it has no `Display` and a `Debug` that shows no scalar, and the
+//! errors of this module name the file, the line and the cause, never the text of a line.
 //!
 //! Invariants:
 //! - Only regular files of at most [`MAX_BYTES`] are read.
-//! - YAML 1.2 core: `yes` is a string; a key that appears twice is an error; aliases are expanded within a budget.
-//! - A file that cannot be read as a document is an error here, never an empty document: whether consent was withdrawn
-//!   is decided by documents only (facts: "off is a decision, absence is not").
+//! - YAML 1.2 core: `yes` is a string; a key that appears twice is an error; aliases are expanded
+//!   within a budget.
+//! - A file that cannot be read as a document is an error here, never an empty document: whether
+//!   consent was withdrawn is decided by documents only (facts: "off is a decision, absence is
+//!   not").
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -52,7 +54,8 @@ impl Node {
         })
     }
 
-    /// Lays `other` over this document as Node's config library does: maps deep, everything else replaced.
+    /// Lays `other` over this document as Node's config library does: maps deep, everything else
+    /// replaced.
     pub fn merge(&mut self, other: Node) {
         match (self, other) {
             (Node::Map(under), Node::Map(over)) => {
@@ -88,7 +91,8 @@ impl fmt::Debug for Node {
 pub struct Document {
     /// The files, laid over each other.
     pub root: Node,
-    /// Each file ends in a line break. One that does not may have been cut off in the middle of a word.
+    /// Each file ends in a line break. One that does not may have been cut off in the middle of a
+    /// word.
     pub ends_whole: bool,
 }
 

@@ -20,8 +20,8 @@ const STICKY: u32 = 0o1000;
 pub(crate) struct Author(u32);
 
 impl Author {
-    /// The author of what is at a path; `None` where nothing is. An error if others could have written it as well, with the
-    /// command that mends it.
+    /// The author of what is at a path; `None` where nothing is. An error if others could have
+    /// written it as well, with the command that mends it.
     pub(crate) fn of(path: &Path) -> Result<Option<Author>, String> {
         match std::fs::metadata(path) {
             Ok(found) if found.mode() & EVERYBODY_WRITES != 0 => Err(closing(path)),
@@ -41,8 +41,8 @@ impl Author {
     }
 }
 
-/// From here on new files of this process are for its user alone, those that sled makes included. To be called before there is
-/// a second thread.
+/// From here on new files of this process are for its user alone, those that sled makes included.
+/// To be called before there is a second thread.
 pub fn keep_new_files_private() {
     umask(Mode::RWXG | Mode::RWXO);
 }
@@ -65,7 +65,8 @@ pub(super) fn check_owner(path: &Path) -> Result<(), Exposed> {
     }
 }
 
-/// Nobody else enters it. (An access list of POSIX that lets somebody in shows in the bits of the group.)
+/// Nobody else enters it. (An access list of POSIX that lets somebody in shows in the bits of the
+/// group.)
 pub(super) fn check_shut(path: &Path) -> Result<(), Exposed> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if found.mode() & OTHERS_AT_ALL != 0 => {
@@ -75,7 +76,8 @@ pub(super) fn check_shut(path: &Path) -> Result<(), Exposed> {
     }
 }
 
-/// Nobody puts another folder in its place. The way there is looked at as it is written and as it is without links.
+/// Nobody puts another folder in its place. The way there is looked at as it is written and as it
+/// is without links.
 pub(super) fn check_above(path: &Path) -> Result<(), Exposed> {
     let written = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let Some(nearest) = written.ancestors().skip(1).find(|above| above.is_dir()) else { return Ok(()) };

@@ -1,8 +1,8 @@
 //! Rights on Windows: owners and access lists, which say by account what is allowed.
 //!
-//! Why not `icacls.exe`: it cannot tell the owner, it prints names in the language of the system, and each command would have to
-//! start it. It is what an admin has, so it is what the errors name; accounts are written as SIDs there, which are the same in
-//! every language.
+//! Why not `icacls.exe`: it cannot tell the owner, it prints names in the language of the system,
+//! and each command would have to start it. It is what an admin has, so it is what the errors name;
+//! accounts are written as SIDs there, which are the same in every language.
 
 use std::io;
 use std::os::windows::fs::FileTypeExt;
@@ -49,7 +49,8 @@ pub fn keep_new_files_private() {}
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     let fresh = !path.exists();
     std::fs::create_dir_all(path)?;
-    // What an administrator makes belongs to all of them, and whoever is not one any more has no business in it.
+    // What an administrator makes belongs to all of them, and whoever is not one any more has no
+    // business in it.
     let account = if fresh { access(path)?.owner } else { user()? };
     set_list(path, &format!("D:P(A;OICI;FA;;;{ADMINISTRATORS})(A;OICI;FA;;;{SYSTEM})(A;OICI;FA;;;{account})"))
 }
@@ -98,7 +99,8 @@ pub(super) fn remove_link(path: &Path) -> String {
     format!("{} \"{}\"", if of_folder { "rmdir" } else { "del" }, path.display())
 }
 
-/// The command that lets in administrators, SYSTEM and the user who runs this, and no longer these others.
+/// The command that lets in administrators, SYSTEM and the user who runs this, and no longer these
+/// others.
 fn shutting(path: &Path, others: &[&str]) -> String {
     let user = user().unwrap_or_else(|_| ADMINISTRATORS.to_owned());
     let grants = [ADMINISTRATORS, SYSTEM, &user].map(|sid| format!("\"*{sid}:(OI)(CI)F\"")).join(" ");

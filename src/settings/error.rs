@@ -1,9 +1,9 @@
 //! The errors of the settings, in words that an admin can act on.
 //!
-//! The settings file holds a project key and perhaps a proxy's password, and a slip of one character can
-//! turn either into a key or into a value of another setting. So an error never quotes the file: it
-//! names the file, the line, the setting, the cause and the next step, and an unknown key only if
-//! [`super::suggest`] takes it for a mistyped word.
+//! The settings file holds a project key and perhaps a proxy's password, and a slip of one
+//! character can turn either into a key or into a value of another setting. So an error never
+//! quotes the file: it names the file, the line, the setting, the cause and the next step, and an
+//! unknown key only if [`super::suggest`] takes it for a mistyped word.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -77,8 +77,8 @@ impl<'a> Fields<'a> {
         SettingsError::Value { at, setting: name.to_owned(), what }
     }
 
-    /// Relative paths start at the settings file's folder, not at the working folder: a service's is
-    /// system32 or `/`.
+    /// Relative paths start at the settings file's folder, not at the working folder: a service's
+    /// is system32 or `/`.
     fn absolute(&self, text: &str) -> Result<PathBuf, Refusal> {
         if text.is_empty() || text.chars().any(char::is_control) {
             return Refusal::new(

@@ -92,15 +92,16 @@ pub(super) fn read(path: &Path) -> Result<String, SettingsError> {
 }
 
 impl Settings {
-    /// Reads and validates the settings file at `path`; a relative path is one from the working folder.
+    /// Reads and validates the settings file at `path`; a relative path is one from the working
+    /// folder.
     pub fn load(path: &Path) -> Result<Self, SettingsError> {
         let file = std::path::absolute(path)
             .map_err(|error| SettingsError::NoSuchFolder { path: path.to_owned(), cause: error.kind() })?;
         Self::parse(&read(&file)?, &file)
     }
 
-    /// Validates the text of a settings file that stands (or would stand) at `file`, which should be
-    /// absolute: relative paths in the text are resolved against its folder. Pure.
+    /// Validates the text of a settings file that stands (or would stand) at `file`, which should
+    /// be absolute: relative paths in the text are resolved against its folder. Pure.
     pub fn parse(text: &str, file: &Path) -> Result<Self, SettingsError> {
         let raw = match yaml::parse::<Option<RawSettings>>(text, &BOUNDS) {
             Ok(raw) => raw.unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! The files that the settings come from, and whether they still hold what was read.
 //!
-//! As with config files, only the bytes count: the settings are read anew when these differ, not when a
-//! file was merely touched.
+//! As with config files, only the bytes count: the settings are read anew when these differ, not
+//! when a file was merely touched.
 
 use std::path::{Path, PathBuf};
 
@@ -45,9 +45,9 @@ impl Inputs {
         self.digest_with(self.settings_file.as_deref().map(digest_of_file).unwrap_or_default())
     }
 
-    /// The digest of what the settings follow from: the text that was read, and what the other inputs
-    /// hold now. To be called before those are read, so that a change in between makes the digests
-    /// differ; then the settings are read once more than needed, and no change is lost.
+    /// The digest of what the settings follow from: the text that was read, and what the other
+    /// inputs hold now. To be called before those are read, so that a change in between makes the
+    /// digests differ; then the settings are read once more than needed, and no change is lost.
     pub fn digest_in_force(&self) -> [u8; 32] {
         self.digest_with(self.text_read)
     }

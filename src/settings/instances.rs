@@ -1,7 +1,7 @@
 //! `instances`: the watched installations, and that no two have the same key.
 //!
-//! An instance's key keeps its state in the spool apart from every other's, and admins type it. So two
-//! instances with one key are refused here, before their records are mixed up.
+//! An instance's key keeps its state in the spool apart from every other's, and admins type it. So
+//! two instances with one key are refused here, before their records are mixed up.
 
 use std::path::PathBuf;
 

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-/// The spool of a try-out, in the working folder. Used only when config files are named on the command line.
+/// The spool of a try-out, in the working folder. Used only when config files are named on the
+/// command line.
 pub const TRY_OUT_SPOOL: &str = "salver-spool";
 
 /// The settings file that is used when none is named.
@@ -31,18 +32,19 @@ pub fn system_spool() -> PathBuf {
     }
 }
 
-/// `%ProgramData%`. It is set for every account; the fallback is its value on any ordinary installation.
+/// `%ProgramData%`. It is set for every account; the fallback is its value on any ordinary
+/// installation.
 fn program_data() -> PathBuf {
     let set = std::env::var_os("ProgramData").map(PathBuf::from).filter(|folder| folder.is_absolute());
     set.unwrap_or_else(|| PathBuf::from(r"C:\ProgramData"))
 }
 
-/// The key of an instance that has no `name`: the service and eight hex digits of the SHA-256 of its
-/// (first) config file's absolute path.
+/// The key of an instance that has no `name`: the service and eight hex digits of the SHA-256 of
+/// its (first) config file's absolute path.
 ///
 /// The key must be the same at every start, so it depends on nothing but the path's text. Windows
-/// compares paths without regard to case, so they are digested in lower case: `c:\` and `C:\` are one
-/// instance.
+/// compares paths without regard to case, so they are digested in lower case: `c:\` and `C:\` are
+/// one instance.
 pub fn default_name(service: &str, path: &Path) -> String {
     let path = path.to_string_lossy();
     let text = if cfg!(windows) { path.to_lowercase() } else { path.into_owned() };

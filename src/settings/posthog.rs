@@ -1,8 +1,8 @@
 //! `posthog`: where records go. Without both a host and a key nothing is ever sent.
 //!
-//! PostHog answers 200 to a well-formed key of no project and drops the events later, so what the text
-//! alone can tell is told here, before records pile up in vain. No text is ever quoted: an admin may
-//! have put the password of the proxy into the host, or into the key.
+//! PostHog answers 200 to a well-formed key of no project and drops the events later, so what the
+//! text alone can tell is told here, before records pile up in vain. No text is ever quoted: an
+//! admin may have put the password of the proxy into the host, or into the key.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -66,8 +66,8 @@ impl RawPostHog {
     }
 }
 
-/// Scheme, name and port in lower case, the path of a reverse proxy if there is one, no slash at the
-/// end.
+/// Scheme, name and port in lower case, the path of a reverse proxy if there is one, no slash at
+/// the end.
 fn host(text: &str, allow_plain_http: bool) -> Result<String, Refusal> {
     let Some(uri) = base_url(text) else {
         return Refusal::new(

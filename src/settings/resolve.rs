@@ -2,16 +2,16 @@
 //!
 //! The rule in full, in this order:
 //! 1. A settings file that was named (`--config`, `SALVER_CONFIG`) is used, and must exist.
-//! 2. Otherwise the system's settings file is used, if it exists. It is never skipped because it cannot
-//!    be read: that would quietly put records into another spool than the service's.
+//! 2. Otherwise the system's settings file is used, if it exists. It is never skipped because it
+//!    cannot be read: that would quietly put records into another spool than the service's.
 //! 3. Otherwise, if config files are named, this is a try-out: defaults, and the spool is
 //!    `./salver-spool`.
 //! 4. Otherwise, if a spool is named, that is enough for the commands that only look at one.
 //! 5. Otherwise there is nothing to work on, and the error names the next step.
 //!
 //! A named spool and a named flush mode win in every case. Named config files are added to the
-//! instances listed in the settings; one of them that is listed there is that instance, with its name,
-//! service and versions.
+//! instances listed in the settings; one of them that is listed there is that instance, with its
+//! name, service and versions.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,8 @@ use super::instances::Instance;
 use super::paths::TRY_OUT_SPOOL;
 use super::trust;
 
-/// The command line and the environment. An empty path counts as not given, as an empty variable does.
+/// The command line and the environment. An empty path counts as not given, as an empty variable
+/// does.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
     /// `--config` or `SALVER_CONFIG`.
@@ -88,8 +89,9 @@ fn parse_trusted((file, text): (&Path, &str)) -> Result<Settings, SettingsError>
     Ok(settings)
 }
 
-/// Paths go into the spool, into JSON and into the requests of workers, none of which can hold others.
-/// One may come from the command line, from the working folder or from the folder of the settings file.
+/// Paths go into the spool, into JSON and into the requests of workers, none of which can hold
+/// others. One may come from the command line, from the working folder or from the folder of the
+/// settings file.
 fn require_unicode(settings: &Settings) -> Result<(), SettingsError> {
     let files = settings.instances.iter().flat_map(|instance| &instance.config_files);
     let mut paths =
@@ -114,7 +116,8 @@ fn settings_file(config: Option<PathBuf>, system_settings: &Path) -> Result<Opti
     }
 }
 
-/// Adds an instance for each named file that no instance has yet, with everything left to be told by the file.
+/// Adds an instance for each named file that no instance has yet, with everything left to be told
+/// by the file.
 fn add(instances: &mut Vec<Instance>, watch: Vec<PathBuf>) {
     for file in watch {
         if !instances.iter().any(|instance| instance.config_files.contains(&file)) {
@@ -209,7 +212,8 @@ mod tests {
         let spool = Some(folder.path().join("spool"));
         let resolved = resolve(Overrides { spool: spool.clone(), ..Overrides::default() }, &nowhere).unwrap();
         assert_eq!((Some(resolved.settings.spool.directory), resolved.try_out), (spool, false));
-        // An empty variable is as good as none; a ./salver-spool that happens to be here is never looked for.
+        // An empty variable is as good as none; a ./salver-spool that happens to be here is never
+        // looked for.
         let empty =
             Overrides { spool: Some(PathBuf::new()), config: Some(PathBuf::new()), ..Overrides::default() };
         let error = resolve(empty, &nowhere).unwrap_err().to_string();

@@ -1,8 +1,8 @@
 //! The rules by which a raw value becomes the value of a setting.
 //!
-//! The ends of the ranges are generous: they refuse a slip (a zero, a missing digit, milliseconds for
-//! minutes) and what the other side refuses anyway, and leave the rest to the admin. Each range stands
-//! with its setting, in the file of its section.
+//! The ends of the ranges are generous: they refuse a slip (a zero, a missing digit, milliseconds
+//! for minutes) and what the other side refuses anyway, and leave the rest to the admin. Each range
+//! stands with its setting, in the file of its section.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;

@@ -1,8 +1,8 @@
 //! A text that must not be printed by accident.
 //!
-//! The project key and the proxy's address (which may carry a password) travel through the same values
-//! as every other setting, and those values are logged, compared and shown. So one method alone gives
-//! the text, and its name stands out in a review.
+//! The project key and the proxy's address (which may carry a password) travel through the same
+//! values as every other setting, and those values are logged, compared and shown. So one method
+//! alone gives the text, and its name stands out in a review.
 
 use std::fmt;
 

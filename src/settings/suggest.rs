@@ -1,15 +1,15 @@
 //! Suggests the nearest known key for one that is no setting.
 //!
-//! The two usual slips are a mistyped word and a key under the wrong section; both can be named. The
-//! third, a secret that became a key (`apiKey:phc_...` without the space), must not be: only a key that
-//! looks like a word is shown.
+//! The two usual slips are a mistyped word and a key under the wrong section; both can be named.
+//! The third, a secret that became a key (`apiKey:phc_...` without the space), must not be: only a
+//! key that looks like a word is shown.
 
 use super::file::sections;
 
 /// Similarity (0 to 1) from which a known key counts as what was meant.
 const NEAR: f64 = 0.5;
-/// The longest setting has 15 letters; project keys and sensible passwords are longer than this or not
-/// all letters.
+/// The longest setting has 15 letters; project keys and sensible passwords are longer than this or
+/// not all letters.
 const WORD: usize = 24;
 
 /// The key in quotes if it can be shown, else a description of it.

@@ -113,8 +113,8 @@ fn secrets_are_in_no_message() {
     assert_eq!(settings.posthog.api_key.unwrap().expose(), "phc_hunter2");
 }
 
-/// The sample with everything switched on: a setting follows its `#` at once or, within an entry of the list, after
-/// two spaces; prose follows after one.
+/// The sample with everything switched on: a setting follows its `#` at once or, within an entry of
+/// the list, after two spaces; prose follows after one.
 fn sample_in_full() -> String {
     let switch_on = |line: &str| match line.split_once('#') {
         Some((indent, rest)) if indent.trim().is_empty() => match rest.len() - rest.trim_start().len() {

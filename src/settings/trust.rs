@@ -1,10 +1,10 @@
 //! Who may write the files that salver obeys.
 //!
 //! Why: the settings decide where records go, and the catalogues they name decide which values of a
-//! config file may leave. So the settings file may not be writable for everybody, and a catalogue is
-//! trusted like the settings file that names it: it belongs to the same user, to root, or to the user
-//! who runs salver, and is not writable for everybody either. The folder counts as well, since a user
-//! who can write it can exchange its files.
+//! config file may leave. So the settings file may not be writable for everybody, and a catalogue
+//! is trusted like the settings file that names it: it belongs to the same user, to root, or to the
+//! user who runs salver, and is not writable for everybody either. The folder counts as well, since
+//! a user who can write it can exchange its files.
 //!
 //! On Windows nothing is checked here: the rights are those of the folder, and below
 //! `%ProgramData%\salver` they are what its administrator made them. docs/settings.md says so.

@@ -1,8 +1,8 @@
 //! Sizes and durations as an admin writes them, and back.
 //!
-//! A number without a unit is the classic way to be wrong by a factor of a thousand, so a duration always
-//! has one. A size may go without: a bare one can only mean bytes. A day has 24 hours, also when clocks
-//! are changed for the season; months and years have no fixed length and are refused.
+//! A number without a unit is the classic way to be wrong by a factor of a thousand, so a duration
+//! always has one. A size may go without: a bare one can only mean bytes. A day has 24 hours, also
+//! when clocks are changed for the season; months and years have no fixed length and are refused.
 
 use std::time::Duration;
 

@@ -16,8 +16,8 @@ const SETTLE: Setting<Duration> = Setting {
     range: Duration::from_millis(10)..=MINUTE,
 };
 
-/// Below a second the disk never rests; beyond a day a change on a network share would be recorded a
-/// day late.
+/// Below a second the disk never rests; beyond a day a change on a network share would be recorded
+/// a day late.
 const POLL: Setting<Duration> = Setting { name: "watch.poll", default: MINUTE, range: SECOND..=DAY };
 
 #[derive(Clone, Debug, PartialEq)]

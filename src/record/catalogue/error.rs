@@ -1,7 +1,7 @@
 //! Why a catalogue could not be used, with the next step.
 //!
-//! Nothing of the file is quoted before it was read as a catalogue: the folder named in the settings may by mistake be that of
-//! a tool's config files, and those hold passwords.
+//! Nothing of the file is quoted before it was read as a catalogue: the folder named in the
+//! settings may by mistake be that of a tool's config files, and those hold passwords.
 
 use std::path::PathBuf;
 

@@ -1,7 +1,7 @@
 //! What a catalogue may not say.
 //!
-//! Each rule stands for a value that would otherwise be quietly missing, overwritten or never read. Pure; the caller adds the
-//! file and the line.
+//! Each rule stands for a value that would otherwise be quietly missing, overwritten or never read.
+//! Pure; the caller adds the file and the line.
 
 use semver::Version;
 
