@@ -1,4 +1,4 @@
-//! What most commands start from: the settings, the spool, the instances.
+//! The start of most commands: the settings, and the instances that the arguments name.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -17,12 +17,12 @@ pub struct Context {
     pub config: Option<PathBuf>,
     pub spool: Option<PathBuf>,
     pub quiet: bool,
-    /// The arguments that say how to log.
+    /// The logging arguments, for child processes.
     pub logging: Vec<OsString>,
 }
 
 impl Context {
-    /// The settings, with what the command line says laid over them.
+    /// The settings, with the command line laid over them.
     pub fn resolve(&self, watch: Vec<PathBuf>, flush_mode: Option<FlushMode>) -> Result<Resolved> {
         let overrides =
             Overrides { config: self.config.clone(), spool: self.spool.clone(), watch, flush_mode };
@@ -45,8 +45,7 @@ impl Context {
     /// name; all instances of the settings if there are no arguments.
     pub fn targets(&self, names: &[String]) -> Result<(Resolved, Vec<Target>)> {
         let files = names.iter().filter(|name| is_path(name)).map(PathBuf::from).collect();
-        // Files that no instance has are added to the instances, so from here on everything named
-        // is one of them.
+        // Files that no instance has are added to the instances, so each name below is an instance.
         let mut resolved = self.resolve(files, None)?;
         let known = &resolved.settings.instances;
         let find = |name: &String| {
@@ -73,7 +72,7 @@ impl Context {
     }
 }
 
-/// The project key of the settings, or what is shown in its place unless it is to be revealed.
+/// The project key of the settings if it is to be revealed, else `***`.
 pub fn shown_key(settings: &Settings, reveal: bool) -> String {
     let key = settings.posthog.api_key.as_ref().filter(|_| reveal);
     key.map_or("***", |key| key.expose()).to_owned()

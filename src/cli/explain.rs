@@ -1,8 +1,8 @@
-//! `salver preview --explain`: where each value that would be sent comes from.
+//! `salver preview --explain`: the source of each value that would be sent.
 //!
-//! Made for auditors: every key of the event is listed, in its order, and after them the keys of
-//! the nested form. A value that a config file decides names the path; one that none decided names
-//! the paths that were looked at.
+//! For auditors: lists every key of the event in its order, and after them the keys of the nested
+//! form. A value from a config file names its config path; one that no path decided names the paths
+//! that could have.
 
 use std::collections::HashMap;
 
@@ -12,10 +12,10 @@ use crate::record::derive::{Derived, Why};
 use crate::record::version::Origin;
 use crate::record::{Record, message};
 
-/// The nested form once more, as text; its keys are listed on their own.
+/// The property that repeats the nested form as text; the keys of that form are listed instead.
 const NESTED: &str = "telemetry_json";
 
-/// One JSON object: output key to value and origin.
+/// One JSON object: output key to value and source.
 pub fn keys(event: &Json, record: &Record, derived: &Derived, version: Origin) -> Json {
     let slots = || derived.layout.slots.iter().zip(&derived.reasons);
     let reasons: HashMap<&str, &Why> =
@@ -45,7 +45,7 @@ fn decided(value: Json, why: &Why) -> Json {
     }
 }
 
-/// Where the keys come from that no config path decides.
+/// The source of a key that no config path decides.
 fn origin(key: &str, version: Origin) -> &'static str {
     match key {
         "service" => "the catalogue of the config file's top-level key",

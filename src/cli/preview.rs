@@ -1,4 +1,4 @@
-//! `salver preview`: what would be recorded or sent. Writes nothing.
+//! `salver preview`: prints the record, event or request that would follow. Writes nothing.
 
 use std::io::Write;
 
@@ -22,7 +22,6 @@ use crate::spool::Queued;
 use crate::target::Target;
 use crate::wiring;
 
-/// What to show of which instance.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// A config file, or a name from the settings
@@ -43,10 +42,9 @@ pub struct Arguments {
 
     /// The record as it is stored, the event as it is sent, or the exact body of a request
     #[arg(long = "as", value_name = "SHAPE", default_value = "record")]
-    shape: Shape,
+    form: Form,
 
-    /// For each key that would be sent, the config path that decided it, or where else it comes
-    /// from
+    /// For each key that would be sent, the config path that decided it, or its source
     #[arg(long)]
     explain: bool,
 
@@ -56,7 +54,7 @@ pub struct Arguments {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Shape {
+pub enum Form {
     Record,
     Event,
     Request,
@@ -93,13 +91,13 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
         output::print_json(&explain::keys(&event, &record, &report.derived, observation.version.origin))?;
         return Ok(Ended::Done);
     }
-    match arguments.shape {
-        Shape::Record => output::print_json(&message::message(&record))?,
-        Shape::Event => output::print_json(&wire::event(&record, settings.posthog.geoip))?,
-        Shape::Request => {
+    match arguments.form {
+        Form::Record => output::print_json(&message::message(&record))?,
+        Form::Event => output::print_json(&wire::event(&record, settings.posthog.geoip))?,
+        Form::Request => {
             let key = context::shown_key(&settings, arguments.reveal);
             let queued = Queued { seq: 0, record, attempts: 0, dead: None };
-            // As it is sent, to the byte.
+            // The bytes that would be sent.
             let mut out = output::stdout();
             wire::write(&[queued], &wiring::request_options(&settings, &key), clock::now_ms(), &mut out)?;
             writeln!(out)?;

@@ -1,13 +1,13 @@
-//! The catalogue: what each service reports, release by release, as data.
+//! The catalogue: the values that each service reports, release by release, as data.
 //!
 //! Why data: an auditor can read two YAML files and know every value that can leave, and a new
-//! release or a new service is a change to a file, not to code. No name of a service's feature
-//! stands in Rust.
+//! release or a new service is a change to a file, not to code. Rust code names no feature of a
+//! service.
 //!
 //! Two catalogues are compiled in; folders named in the settings add services to them or replace
-//! them by name. Each is checked when it is loaded ([`CatalogueError`]), so that a slip in one is
-//! an error with a file and a line, and never a value that is quietly missing. `docs/catalogues.md`
-//! tells how one is written.
+//! them by name. Tests validate the built-in ones; those from folders are validated when they are
+//! loaded, so that a slip is a [`CatalogueError`] with file and line, and never a value that is
+//! quietly missing. `docs/catalogues.md` explains how to write one.
 
 use std::path::{Path, PathBuf};
 
@@ -50,20 +50,18 @@ pub struct Service {
     /// The newest release known when the catalogue was written: assumed where no version can be
     /// found.
     pub newest: Version,
-    /// What must be true for anything to be collected.
-    pub consent: Consent,
-    /// Where the host stands that is hashed into the anonymous id.
+    pub consent: ConsentKeys,
+    /// The config path of the host that is hashed into the anonymous id.
     pub identity_host: Option<ConfigPath>,
     /// The first release whose system block says whether it runs in Docker.
     pub docker_flag_since: Option<Version>,
-    /// Everything that is reported.
     pub fields: Vec<Field>,
 }
 
-/// The consent of a service.
+/// The keys by which the config file of a service gives or withholds consent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Consent {
+pub struct ConsentKeys {
     /// The key that must be the boolean `true`.
     pub key: String,
     /// Keys that switch collection off by being the boolean `false`.
@@ -71,20 +69,17 @@ pub struct Consent {
     pub off_when_false: Vec<ConfigPath>,
 }
 
-/// A config path, and the releases in which it counts.
+/// A config path, and the releases in which it counts: from `since` on, before `until`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigPath {
     /// The dotted path below the top-level key.
     pub path: String,
-    /// The first release in which it counts.
     since: Option<Version>,
-    /// The first release in which it no longer counts.
     until: Option<Version>,
 }
 
 impl ConfigPath {
-    /// Whether it counts in this release.
     pub fn counts_in(&self, version: &Version) -> bool {
         within(version, self.since.as_ref(), self.until.as_ref())
     }
@@ -103,14 +98,13 @@ pub struct Field {
     pub when: Option<String>,
     /// How the paths decide it.
     pub rule: Rule,
-    /// What is reported when the key is missing; `None` leaves the output key out.
+    /// The value that is reported when the key is missing; `None` leaves the output key out.
     pub missing: Option<Value>,
     since: Option<Version>,
     until: Option<Version>,
 }
 
 impl Field {
-    /// Whether this release reports it.
     pub fn reported_in(&self, version: &Version) -> bool {
         within(version, self.since.as_ref(), self.until.as_ref())
     }
@@ -124,8 +118,7 @@ impl Field {
     }
 }
 
-/// How config paths decide a value. All rules look at types first: what is not of the rule's type
-/// counts as missing.
+/// How config paths decide a value. A node of another type than the rule's counts as missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Rule {
@@ -175,7 +168,6 @@ impl Catalogue {
         &self.services
     }
 
-    /// The service of this name.
     pub fn service(&self, name: &str) -> Option<&Service> {
         self.services.iter().find(|service| service.name == name)
     }

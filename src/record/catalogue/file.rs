@@ -6,7 +6,7 @@ use semver::Version;
 use serde::Deserialize;
 
 use super::validate::{self, Line};
-use super::{CatalogueError, ConfigPath, Consent, Field, Rule, Service};
+use super::{CatalogueError, ConfigPath, ConsentKeys, Field, Rule, Service};
 use crate::record::Value;
 use crate::yaml::{self, Bounds, Located, Problem, YamlError};
 
@@ -20,7 +20,7 @@ struct ServiceFile {
     top_level_key: Located<String>,
     since: Version,
     newest: Located<Version>,
-    consent: Located<Consent>,
+    consent: Located<ConsentKeys>,
     identity_host: Option<Located<ConfigPath>>,
     docker_flag_since: Option<Version>,
     report: Located<Vec<Section>>,
