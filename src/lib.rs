@@ -31,6 +31,8 @@
 //!   the spool is never idle again, so the one that runs for years leaves that to others.
 //! - [`rights`] knows who else may read or change what salver keeps and what it obeys.
 //! - [`settings`] turns `salver.yaml`, environment and flags into one validated value.
+//! - [`wiring`] is the only place where settings become the options of the stages.
+//! - [`yaml`] is the one door through which YAML comes in. Nobody else names serde_saphyr.
 //! - [`cli`] is the only code that reads arguments, prints, asks or draws. One file a command.
 //!
 //! # Promises

@@ -137,3 +137,72 @@ pub fn forwarding(
         targets: targets.to_vec(),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+
+    const ALL: &str = "
+spool: {directory: spool, maxBytes: 3 MiB, maxRecords: 7, retention: 3h, wait: 4s}
+watch: {settle: 50ms, poll: 6s}
+record: {interval: 8h}
+flush: {mode: auto, every: 9m, batchEvents: 11, batchBytes: 1 MiB, timeout: 12s, patience: 13s,
+        historicalAfter: 14h}
+posthog: {host: 'https://posthog.example', apiKey: phc_k, proxy: 'http://p:1', geoip: true}
+instances: [{name: a, service: butler, configFile: a.yaml, serviceVersion: 1.2.3, nodeVersion: v4.5.6}]
+";
+
+    fn settings(text: &str) -> Settings {
+        let file = std::path::absolute(Path::new("conf/salver.yaml")).unwrap();
+        Settings::parse(text, &file).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn each_setting_reaches_the_options_of_its_stage() {
+        let settings = settings(ALL);
+        let SpoolFolder { path, limits, wait } = spool_folder(&settings);
+        assert_eq!((path, wait), (settings.spool.directory.clone(), Duration::from_secs(4)));
+        assert_eq!((limits.max_bytes, limits.max_records), (3 << 20, 7));
+        assert_eq!(limits.retention, Duration::from_hours(3));
+        let WatchOptions { settle, poll } = watch_options(&settings);
+        assert_eq!((settle, poll), (Duration::from_millis(50), Duration::from_secs(6)));
+        let means = means(&settings, true).unwrap();
+        assert_eq!((means.settle, means.interval), (settle, Some(Duration::from_hours(8))));
+        let targets = targets(&settings);
+        let Subject { files, service, service_version, node_version } = &targets[0].subject;
+        assert_eq!(files, &settings.instances[0].config_files);
+        assert_eq!((targets[0].name.as_deref(), service.as_deref()), (Some("a"), Some("butler")));
+        assert_eq!(service_version, &Some(semver::Version::new(1, 2, 3)));
+        assert_eq!(node_version.as_deref(), Some("v4.5.6"));
+        let forwarding = forwarding(&settings, &means, &targets).unwrap().unwrap();
+        assert_eq!(forwarding.every, Duration::from_mins(9));
+        let FlushLimits { batch_events, patience, records } = forwarding.limits;
+        assert_eq!((batch_events, patience, records), (11, Duration::ZERO, None));
+        assert_eq!(flush_limits(&settings, Some(2)).patience, Duration::from_secs(13));
+        assert_eq!(flush_limits(&settings, Some(2)).records, Some(2));
+        let EndpointSettings { host, proxy, ca_file, timeout } = forwarding.endpoint;
+        assert_eq!((host.as_str(), timeout), ("https://posthog.example", Duration::from_secs(12)));
+        assert_eq!((proxy.as_deref(), ca_file), (Some("http://p:1"), None));
+        let Shape { api_key, batch_bytes, historical_after, geoip } = forwarding.shape;
+        assert_eq!((api_key.as_str(), batch_bytes, geoip), ("phc_k", 1 << 20, true));
+        assert_eq!(historical_after, Duration::from_hours(14));
+    }
+
+    #[test]
+    fn nothing_is_forwarded_without_a_host_and_a_key_and_the_missing_one_is_named() {
+        for (text, missing) in [
+            ("{apiKey: phc_k}", "posthog.host is not set"),
+            ("{host: 'https://posthog.example'}", "posthog.apiKey is not set"),
+        ] {
+            let settings = settings(&format!("flush: {{mode: auto}}\nposthog: {text}"));
+            let means = means(&settings, false).unwrap();
+            let error = forwarding(&settings, &means, &[]).err().expect(text).to_string();
+            assert!(error.contains(missing), "{error}");
+        }
+        let by_hand = settings("flush: {mode: manual}");
+        assert!(forwarding(&by_hand, &means(&by_hand, false).unwrap(), &[]).unwrap().is_none());
+    }
+}
