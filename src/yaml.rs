@@ -48,14 +48,14 @@ pub struct Located<T> {
     pub at: Option<Position>,
 }
 
-/// Why a text is not the document that it should be.
+/// An objection to a text, and its position where the parser knows it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct YamlError {
     pub at: Option<Position>,
     pub problem: Problem,
 }
 
-/// What is wrong with a text.
+/// The kinds of objections.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Problem {
     /// No content, or comments only.

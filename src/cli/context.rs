@@ -29,7 +29,7 @@ impl Context {
         Ok(settings::resolve(overrides, &settings::system_settings())?)
     }
 
-    /// Names the spool of a try-out on screen, since nobody chose it.
+    /// Names the spool of a try-out on screen, since no setting names it.
     pub fn name_try_out(&self, resolved: &Resolved) {
         if resolved.try_out && !self.quiet {
             say(&format!("The spool of this try-out is {}.", resolved.settings.spool.directory.display()));
@@ -63,7 +63,7 @@ impl Context {
         Ok((resolved, targets))
     }
 
-    /// Says that a spool is shown which cannot be written to, and what is not known of it.
+    /// Says that the spool is read without being opened, and which facts are missing then.
     pub fn say_read_only(&self, settings: &Settings, view: &SpoolView) {
         if !self.quiet {
             let folder = wiring::spool_folder(settings);
@@ -78,7 +78,7 @@ pub fn shown_key(settings: &Settings, reveal: bool) -> String {
     key.map_or("***", |key| key.expose()).to_owned()
 }
 
-/// What is to be known of a spool that cannot be written to, before anything is read from it.
+/// The reason why the spool cannot be written, and the facts that are missing then.
 pub fn read_only(folder: &SpoolFolder, view: &SpoolView) -> String {
     let why = match view.is_full() {
         true => disk_full(folder),
@@ -90,7 +90,7 @@ pub fn read_only(folder: &SpoolFolder, view: &SpoolView) -> String {
     )
 }
 
-/// What is to be known of a spool whose disk is full.
+/// The consequences of a full disk, and the next step.
 pub fn disk_full(folder: &SpoolFolder) -> String {
     let free = folder.short_of_room().map_or_else(String::new, |free| format!(" ({free} bytes are free)"));
     format!(

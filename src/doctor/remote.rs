@@ -127,7 +127,7 @@ fn tls(route: &Route, posted: &Posted, issuer: Option<String>) -> (Option<Findin
     };
     match failed {
         _ if !route.tls => {
-            let text = "none: plain http, which anybody on the way can read and change";
+            let text = "none: plain http, which others on the network can read and change";
             let next = "write https in posthog.host, unless it is on this server or in its own network";
             (Some(Finding::warning(CHECK, text, next)), true)
         }

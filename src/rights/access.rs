@@ -85,7 +85,7 @@ fn entries(list: &str) -> Option<Vec<&str>> {
                     found.push(&list[start..at]);
                 }
             }
-            // What follows is the list of what is logged.
+            // The audit list follows.
             'S' if depth == 0 && list[at..].starts_with("S:") => break,
             _ => {}
         }

@@ -97,7 +97,7 @@ pub(super) fn check_above(path: &Path) -> Result<(), Exposed> {
     Ok(())
 }
 
-/// Whether anybody but the owner of a folder may rename what others have in it.
+/// Whether users other than the owner of a folder may rename entries that are not theirs.
 fn others_may_rename_in(folder: &Metadata) -> bool {
     let by_group =
         folder.mode() & GROUP_WRITES != 0 && folder.uid() != ROOT && folder.gid() != getegid().as_raw();

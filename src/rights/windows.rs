@@ -1,4 +1,4 @@
-//! Rights on Windows: owners and access lists, which say by account what is allowed.
+//! Rights on Windows: owners, and access lists, which grant rights by account.
 //!
 //! Why not `icacls.exe`: it cannot tell the owner, it prints names in the language of the system,
 //! and each command would have to start it. It is what an admin has, so it is what the errors name;
@@ -53,7 +53,7 @@ pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     set_list(path, &format!("D:P(A;OICI;FA;;;{ADMINISTRATORS})(A;OICI;FA;;;{SYSTEM})(A;OICI;FA;;;{account})"))
 }
 
-/// Gives a folder an access list of its own, which what is in it inherits.
+/// Gives a folder an access list of its own, which its files inherit.
 fn set_list(path: &Path, list: &str) -> io::Result<()> {
     let descriptor = ConvertStringSecurityDescriptorToSecurityDescriptor(list)?;
     let what = SecurityInformation::Dacl | SecurityInformation::ProtectedDacl;

@@ -67,19 +67,17 @@ pub enum SettingsError {
         at: Location,
         /// The setting, such as `flush.every` or `instance 2, configFile`.
         setting: String,
-        /// What is wrong and what would be right.
+        /// Cause and next step.
         what: String,
     },
     /// Neither settings nor files: there is nothing to work on.
     #[error(
-        "there are no settings: {} does not exist; copy packaging/salver.sample.yaml there and name the config \
-         files of Butler or Butler SOS in it, or try salver without settings: salver run --watch FILE",
-        place.display()
+        "there are no settings: {} does not exist; copy packaging/salver.sample.yaml there and name \
+         the config files of Butler or Butler SOS in it, or try salver without settings: \
+         salver run --watch FILE",
+        looked_at.display()
     )]
-    Nothing {
-        /// The system place that was looked at.
-        place: PathBuf,
-    },
+    NoSettings { looked_at: PathBuf },
     /// A path that cannot be kept in the spool, in JSON or in a worker's request.
     #[error(
         "{}: a path has to be valid Unicode; give the file, or the folder above it, another name",

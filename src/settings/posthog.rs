@@ -1,8 +1,8 @@
 //! `posthog`: where records go. Without both a host and a key nothing is ever sent.
 //!
-//! PostHog answers 200 to a well-formed key of no project and drops the events later, so what the
-//! text alone can tell is told here, before records pile up in vain. No text is ever quoted: an
-//! admin may have put the password of the proxy into the host, or into the key.
+//! PostHog answers 200 to a well-formed key of no project and drops the events later, so a mistake
+//! that the text alone shows is refused here, before records pile up in vain. No text is ever
+//! quoted: an admin may have put the password of the proxy into the host, or into the key.
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -52,8 +52,7 @@ pub struct Resolved {
 impl Resolved {
     /// Whether the other settings, perhaps of a file with other bytes, say the same.
     pub fn says_the_same_as(&self, other: &Resolved) -> bool {
-        let said = |it: &Resolved| (it.settings.clone(), it.file.clone(), it.try_out);
-        said(self) == said(other)
+        self.settings == other.settings && self.file == other.file && self.try_out == other.try_out
     }
 }
 
@@ -64,7 +63,7 @@ pub fn resolve(overrides: Overrides, system_settings: &Path) -> Result<Resolved,
     let file = settings_file(given(overrides.config), system_settings)?;
     let try_out = file.is_none() && !watch.is_empty();
     if file.is_none() && spool.is_none() && !try_out {
-        return Err(SettingsError::Nothing { place: system_settings.to_owned() });
+        return Err(SettingsError::NoSettings { looked_at: system_settings.to_owned() });
     }
     let text = file.as_deref().map(file::read).transpose()?;
     let read = file.as_deref().zip(text.as_deref());

@@ -22,8 +22,8 @@ const MAX_RECORDS: Setting<u64> =
 const RETENTION: Setting<Duration> =
     Setting { name: "spool.retention", default: DAY.saturating_mul(730), range: HOUR..=CENTURY };
 
-/// Holders act within milliseconds, so 100 ms is short but fair; after 10 minutes somebody should
-/// look.
+/// A process holds the spool for milliseconds, so 100 ms is short but fair; after 10 minutes a
+/// human should look.
 const WAIT: Setting<Duration> = Setting {
     name: "spool.wait",
     default: Duration::from_secs(10),

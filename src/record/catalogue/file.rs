@@ -156,7 +156,7 @@ fn fields(section: Section) -> impl Iterator<Item = (Line, Field)> {
     })
 }
 
-/// What is wrong, in words that quote nothing of the file.
+/// The error, in words that quote nothing of the file.
 fn refusal(error: &YamlError, file: &Path) -> CatalogueError {
     let (line, column) = error.at.map_or((1, 1), |at| (at.line, at.column));
     let cause = match &error.problem {
