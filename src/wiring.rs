@@ -11,7 +11,7 @@ use crate::forwarder::Forwarding;
 use crate::look::Means;
 use crate::record::catalogue::{Catalogue, CatalogueError};
 use crate::record::observe::Subject;
-use crate::settings::{FlushMode, Instance, Settings};
+use crate::settings::{FlushMode, InstanceSettings, Settings};
 use crate::spool::{SpoolFolder, SpoolLimits};
 use crate::target::Target;
 use crate::watch::WatchOptions;
@@ -52,7 +52,7 @@ pub fn targets(settings: &Settings) -> Vec<Target> {
     settings.instances.iter().map(target).collect()
 }
 
-fn target(instance: &Instance) -> Target {
+fn target(instance: &InstanceSettings) -> Target {
     let subject = Subject {
         files: instance.config_files.clone(),
         service: instance.service.clone(),

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::exit::Usage;
 use super::output::say;
-use crate::settings::{self, FlushMode, Instance, Overrides, Resolved, Settings};
+use crate::settings::{self, FlushMode, InstanceSettings, Overrides, Resolved, Settings};
 use crate::spool::{SpoolFolder, SpoolView};
 use crate::target::Target;
 use crate::wiring;
@@ -108,7 +108,7 @@ fn is_path(name: &str) -> bool {
         || Path::new(name).is_file()
 }
 
-fn unknown(name: &str, known: &[Instance]) -> String {
+fn unknown(name: &str, known: &[InstanceSettings]) -> String {
     let names: Vec<&str> = known.iter().filter_map(|instance| instance.name.as_deref()).collect();
     match names.as_slice() {
         [] => {

@@ -8,15 +8,15 @@ use serde::Deserialize;
 
 use super::error::{Location, SettingsError};
 use super::fields::Fields;
-use super::flush::{Flush, RawFlush};
-use super::identity::{Identity, RawIdentity};
-use super::instances::{self, Instance, RawInstance};
-use super::posthog::{PostHog, RawPostHog};
+use super::flush::{FlushSettings, RawFlush};
+use super::identity::{IdentitySettings, RawIdentity};
+use super::instances::{self, InstanceSettings, RawInstance};
+use super::posthog::{PostHogSettings, RawPostHog};
 use super::raw::Raw;
 use super::record::{RawRecord, RecordSettings};
-use super::spool::{RawSpool, Spool};
+use super::spool::{RawSpool, SpoolSettings};
 use super::suggest;
-use super::watch::{RawWatch, Watch};
+use super::watch::{RawWatch, WatchSettings};
 use crate::bounded::{self, Unreadable};
 use crate::yaml::{self, Bounds, Located, Problem, YamlError, keys_of};
 
@@ -29,15 +29,15 @@ const BOUNDS: Bounds = Bounds { nodes: 50_000, leading_zeros_are_text: true };
 /// Everything that can be set. Paths are absolute, numbers within their ranges, names distinct.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
-    pub spool: Spool,
-    pub watch: Watch,
+    pub spool: SpoolSettings,
+    pub watch: WatchSettings,
     pub record: RecordSettings,
-    pub identity: Identity,
-    pub flush: Flush,
-    pub posthog: PostHog,
+    pub identity: IdentitySettings,
+    pub flush: FlushSettings,
+    pub posthog: PostHogSettings,
     /// Folders with catalogues beyond those compiled in; a later one wins.
     pub catalogues: Vec<PathBuf>,
-    pub instances: Vec<Instance>,
+    pub instances: Vec<InstanceSettings>,
 }
 
 /// The document before its values are validated. Everything is optional, and a key or a section

@@ -36,7 +36,7 @@ const HISTORICAL_AFTER: Setting<Duration> =
     Setting { name: "flush.historicalAfter", default: DAY.saturating_mul(2), range: HOUR..=CENTURY };
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Flush {
+pub struct FlushSettings {
     pub mode: FlushMode,
     /// How often the service checks whether records wait.
     pub every: Duration,
@@ -52,7 +52,7 @@ pub struct Flush {
     pub historical_after: Duration,
 }
 
-impl Default for Flush {
+impl Default for FlushSettings {
     fn default() -> Self {
         Self {
             mode: FlushMode::default(),
@@ -79,9 +79,9 @@ pub(super) struct RawFlush {
 }
 
 impl RawFlush {
-    pub fn validate(self, fields: &Fields) -> Result<Flush, SettingsError> {
+    pub fn validate(self, fields: &Fields) -> Result<FlushSettings, SettingsError> {
         let mode = |value: &_| word(value, &FlushMode::WORDS);
-        Ok(Flush {
+        Ok(FlushSettings {
             mode: fields.or(FlushMode::default(), "flush.mode", self.mode, mode)?,
             every: fields.duration(&EVERY, self.every)?,
             batch_events: as_events(fields.count(&BATCH_EVENTS, self.batch_events)?),

@@ -16,7 +16,7 @@ const SYSTEM_IDS: [(&str, SystemIdSource); 4] = [
 ];
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Identity {
+pub struct IdentitySettings {
     pub system_id: SystemIdSource,
 }
 
@@ -27,9 +27,9 @@ pub(super) struct RawIdentity {
 }
 
 impl RawIdentity {
-    pub fn validate(self, fields: &Fields) -> Result<Identity, SettingsError> {
+    pub fn validate(self, fields: &Fields) -> Result<IdentitySettings, SettingsError> {
         let default = SystemIdSource::default();
         let rule = |value: &_| word(value, &SYSTEM_IDS);
-        Ok(Identity { system_id: fields.or(default, "identity.systemId", self.system_id, rule)? })
+        Ok(IdentitySettings { system_id: fields.or(default, "identity.systemId", self.system_id, rule)? })
     }
 }

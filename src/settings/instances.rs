@@ -19,7 +19,7 @@ const NAME_LENGTH: usize = 64;
 
 /// One installation of Butler or Butler SOS. `None` stands for `auto`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Instance {
+pub struct InstanceSettings {
     /// The instance's key. Without one it is [`super::default_name`], once the service is known.
     pub name: Option<String>,
     /// The service's name in the catalogue; by default the top-level key of the file tells.
@@ -32,7 +32,7 @@ pub struct Instance {
     pub node_version: Option<String>,
 }
 
-impl Instance {
+impl InstanceSettings {
     /// An instance of which only the file is known, as `--watch FILE` gives it.
     pub fn of_file(file: PathBuf) -> Self {
         Self {
@@ -59,8 +59,8 @@ pub(super) struct RawInstance {
 pub(super) fn validate(
     entries: Vec<Located<RawInstance>>,
     fields: &Fields,
-) -> Result<Vec<Instance>, SettingsError> {
-    let mut instances: Vec<Instance> = Vec::new();
+) -> Result<Vec<InstanceSettings>, SettingsError> {
+    let mut instances: Vec<InstanceSettings> = Vec::new();
     for (number, entry) in (1..).zip(entries) {
         let at = entry.at;
         let next = instance(fields, number, entry)?;
@@ -75,7 +75,11 @@ pub(super) fn validate(
     Ok(instances)
 }
 
-fn instance(fields: &Fields, number: usize, entry: Located<RawInstance>) -> Result<Instance, SettingsError> {
+fn instance(
+    fields: &Fields,
+    number: usize,
+    entry: Located<RawInstance>,
+) -> Result<InstanceSettings, SettingsError> {
     let Located { value: raw, at } = entry;
     let key = |key: &str| format!("instance {number}, {key}");
     let config_files = fields.paths(&key("configFile"), raw.config_file)?;
@@ -83,7 +87,7 @@ fn instance(fields: &Fields, number: usize, entry: Located<RawInstance>) -> Resu
         let missing = "missing; name the YAML config file of Butler or Butler SOS";
         return Err(fields.refuse(&key("configFile"), at, &Refusal(missing.into())));
     }
-    Ok(Instance {
+    Ok(InstanceSettings {
         name: fields.optional(&key("name"), raw.name, |value| name(text(value)?))?,
         service: fields.or(None, &key("service"), raw.service, unless_auto(name))?,
         config_files,
@@ -99,7 +103,7 @@ fn instance(fields: &Fields, number: usize, entry: Located<RawInstance>) -> Resu
 
 /// What would give two instances the same key. Without a name it follows from the service and the
 /// first file.
-fn in_common(a: &Instance, b: &Instance) -> Option<String> {
+fn in_common(a: &InstanceSettings, b: &InstanceSettings) -> Option<String> {
     match (&a.name, &b.name) {
         (Some(name), Some(other)) if name == other => Some(format!("the same name, \"{name}\",")),
         (None, None) if a.service == b.service && a.config_files.first() == b.config_files.first() => {
@@ -155,7 +159,7 @@ mod tests {
     use super::super::Settings;
     use super::*;
 
-    fn parse(text: &str) -> Result<Vec<Instance>, String> {
+    fn parse(text: &str) -> Result<Vec<InstanceSettings>, String> {
         let settings = Settings::parse(text, Path::new("/conf/salver.yaml"));
         settings.map(|settings| settings.instances).map_err(|error| error.to_string())
     }

@@ -23,7 +23,7 @@ const PROXY_SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5"
 const KEY_LENGTH: usize = 64;
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct PostHog {
+pub struct PostHogSettings {
     /// Scheme, name and port, such as `https://eu.posthog.com`, without a slash at the end.
     pub host: Option<String>,
     /// The project key.
@@ -50,12 +50,12 @@ pub(super) struct RawPostHog {
 }
 
 impl RawPostHog {
-    pub fn validate(self, fields: &Fields) -> Result<PostHog, SettingsError> {
+    pub fn validate(self, fields: &Fields) -> Result<PostHogSettings, SettingsError> {
         let plain = fields.or(false, "posthog.allowPlainHttp", self.allow_plain_http, flag)?;
         let secret = |name, raw, rule: fn(&str) -> Result<String, Refusal>| {
             fields.optional(name, raw, |value| text(value).and_then(rule).map(Secret::new))
         };
-        Ok(PostHog {
+        Ok(PostHogSettings {
             host: fields.optional("posthog.host", self.host, |value| host(text(value)?, plain))?,
             api_key: secret("posthog.apiKey", self.api_key, api_key)?,
             proxy: secret("posthog.proxy", self.proxy, proxy)?,

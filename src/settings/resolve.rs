@@ -19,7 +19,7 @@ use super::error::SettingsError;
 use super::file::{self, Settings};
 use super::flush::FlushMode;
 use super::inputs::Inputs;
-use super::instances::Instance;
+use super::instances::InstanceSettings;
 use super::paths::TRY_OUT_SPOOL;
 use super::trust;
 
@@ -117,10 +117,10 @@ fn settings_file(config: Option<PathBuf>, system_settings: &Path) -> Result<Opti
 
 /// Adds an instance for each named file that no instance has yet, with everything left to be told
 /// by the file.
-fn add(instances: &mut Vec<Instance>, watch: Vec<PathBuf>) {
+fn add(instances: &mut Vec<InstanceSettings>, watch: Vec<PathBuf>) {
     for file in watch {
         if !instances.iter().any(|instance| instance.config_files.contains(&file)) {
-            instances.push(Instance::of_file(file));
+            instances.push(InstanceSettings::of_file(file));
         }
     }
 }
@@ -186,7 +186,7 @@ mod tests {
         let try_out = resolve(Overrides { watch: watch.clone(), ..Overrides::default() }, &nowhere).unwrap();
         assert!(try_out.try_out && try_out.file.is_none());
         assert_eq!(try_out.settings.spool.directory, here.join("salver-spool"));
-        assert_eq!(try_out.settings.instances, [Instance::of_file(here.join("a.yaml"))]);
+        assert_eq!(try_out.settings.instances, [InstanceSettings::of_file(here.join("a.yaml"))]);
         let spool = Some(PathBuf::from("mine"));
         let named = resolve(Overrides { watch, spool, ..Overrides::default() }, &nowhere).unwrap();
         assert_eq!(named.settings.spool.directory, here.join("mine"));

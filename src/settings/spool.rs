@@ -31,7 +31,7 @@ const WAIT: Setting<Duration> = Setting {
 };
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Spool {
+pub struct SpoolSettings {
     pub directory: PathBuf,
     /// Most bytes that the files of the folder may take; beyond it the oldest records are evicted.
     pub max_bytes: u64,
@@ -43,7 +43,7 @@ pub struct Spool {
     pub wait: Duration,
 }
 
-impl Default for Spool {
+impl Default for SpoolSettings {
     fn default() -> Self {
         Self {
             directory: system_spool(),
@@ -66,8 +66,8 @@ pub(super) struct RawSpool {
 }
 
 impl RawSpool {
-    pub fn validate(self, fields: &Fields) -> Result<Spool, SettingsError> {
-        Ok(Spool {
+    pub fn validate(self, fields: &Fields) -> Result<SpoolSettings, SettingsError> {
+        Ok(SpoolSettings {
             directory: fields.path("spool.directory", self.directory)?.unwrap_or_else(system_spool),
             max_bytes: fields.size(&MAX_BYTES, self.max_bytes)?,
             max_records: fields.count(&MAX_RECORDS, self.max_records)?,

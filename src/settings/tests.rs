@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::file::sections;
-use super::{Flush, FlushMode, Instance, Settings, SettingsError, Spool, system_spool};
+use super::{
+    FlushMode, FlushSettings, InstanceSettings, Settings, SettingsError, SpoolSettings, system_spool,
+};
 
 const SAMPLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/salver.sample.yaml"));
 const DOCS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md"));
@@ -27,10 +29,15 @@ fn a_setting_that_is_given_wins_and_the_others_keep_their_default() {
 record: {interval: 12h}
 spool: {maxBytes: 4194304}";
     let settings = parse(text).unwrap();
-    let flush = Flush { mode: FlushMode::Auto, batch_events: 7, batch_bytes: 1 << 20, ..Flush::default() };
+    let flush = FlushSettings {
+        mode: FlushMode::Auto,
+        batch_events: 7,
+        batch_bytes: 1 << 20,
+        ..FlushSettings::default()
+    };
     assert_eq!(settings.flush, flush);
     assert_eq!(settings.record.interval, Some(Duration::from_hours(12)));
-    assert_eq!(settings.spool, Spool { max_bytes: 4 << 20, ..Spool::default() });
+    assert_eq!(settings.spool, SpoolSettings { max_bytes: 4 << 20, ..SpoolSettings::default() });
 }
 
 #[test]
@@ -156,9 +163,9 @@ fn what_the_sample_switches_off_works_when_it_is_switched_on() {
     assert_eq!(names, ["butler", "butler-sos"]);
     assert_eq!(
         settings.instances[0],
-        Instance {
+        InstanceSettings {
             name: Some("butler".into()),
-            ..Instance::of_file(settings.instances[0].config_files[0].clone())
+            ..InstanceSettings::of_file(settings.instances[0].config_files[0].clone())
         }
     );
     assert_eq!(settings.instances[1].service_version, Some(semver::Version::new(15, 0, 0)));

@@ -21,7 +21,7 @@ const SETTLE: Setting<Duration> = Setting {
 const POLL: Setting<Duration> = Setting { name: "watch.poll", default: MINUTE, range: SECOND..=DAY };
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Watch {
+pub struct WatchSettings {
     /// How long a file must have been quiet before it is read.
     pub settle: Duration,
     /// How often files are looked at even if the operating system reports nothing (it does not on
@@ -29,7 +29,7 @@ pub struct Watch {
     pub poll: Duration,
 }
 
-impl Default for Watch {
+impl Default for WatchSettings {
     fn default() -> Self {
         Self { settle: SETTLE.default, poll: POLL.default }
     }
@@ -43,7 +43,10 @@ pub(super) struct RawWatch {
 }
 
 impl RawWatch {
-    pub fn validate(self, fields: &Fields) -> Result<Watch, SettingsError> {
-        Ok(Watch { settle: fields.duration(&SETTLE, self.settle)?, poll: fields.duration(&POLL, self.poll)? })
+    pub fn validate(self, fields: &Fields) -> Result<WatchSettings, SettingsError> {
+        Ok(WatchSettings {
+            settle: fields.duration(&SETTLE, self.settle)?,
+            poll: fields.duration(&POLL, self.poll)?,
+        })
     }
 }
