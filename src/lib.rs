@@ -34,6 +34,8 @@
 //! - [`read_limited`] reads the files that others write.
 //! - [`rights`] knows who else may read or change what salver keeps and what it obeys.
 //! - [`settings`] turns `salver.yaml`, environment and flags into one validated value.
+//! - [`wiring`] is the only place where settings become the options of the stages.
+//! - [`yaml`] is the one door through which YAML comes in. Nobody else names serde_saphyr.
 //! - [`cli`] is the only code that reads arguments, prints, asks or draws. One file a command.
 //!
 //! # Promises
@@ -73,3 +75,5 @@ pub mod service;
 pub mod settings;
 pub mod spool;
 pub mod watch;
+pub mod wiring;
+pub mod yaml;

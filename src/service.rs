@@ -29,7 +29,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::collect::{Ids, LookOutcome, Target, UnreadableFiles};
-use crate::settings::{Source, Watch};
+use crate::settings::Inputs;
+use crate::watch::WatchOptions;
 use crate::watch::events::Events;
 use crate::watch::settle::Settling;
 use crate::watch::watched::Watched;
@@ -87,7 +88,7 @@ pub trait Reporter {
 pub struct Service {
     program: Program,
     config: LookConfig,
-    watch: Watch,
+    watch: WatchOptions,
     instances: Vec<WatchedInstance>,
     settings: WatchedSettings,
     spool: SpoolWatch,
@@ -102,13 +103,13 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service of the settings that were read from `source` when its bytes had the digest
+    /// A service of the settings that were read from `inputs` when their bytes had the digest
     /// `in_force`. It wakes itself through `sender`.
     pub fn new(
         program: Program,
         config: LookConfig,
-        watch: Watch,
-        (source, in_force): (Source, [u8; 32]),
+        watch: WatchOptions,
+        (inputs, in_force): (Inputs, [u8; 32]),
         targets: Vec<Target>,
         sender: Sender<Wake>,
     ) -> Service {
@@ -129,7 +130,7 @@ impl Service {
             config,
             watch,
             instances: targets.into_iter().map(WatchedInstance::new).collect(),
-            settings: WatchedSettings::new(source, in_force),
+            settings: WatchedSettings::new(inputs, in_force),
             spool: SpoolWatch::default(),
             events,
             settling,

@@ -1,7 +1,8 @@
-//! `salver preview --explain`: where each value that would be sent comes from.
+//! `salver preview --explain`: the source of each value that would be sent.
 //!
-//! Made for auditors: every key of the event is listed, in its order, and after them the keys of the nested form. A value that a
-//! config file decides names the path; one that none decided names the paths that were looked at.
+//! For auditors: lists every key of the event in its order, and after them the keys of the nested
+//! form. A value from a config file names its config path; one that no path decided names the paths
+//! that could have.
 
 use std::collections::HashMap;
 
@@ -11,14 +12,14 @@ use crate::record::derive::{Derived, Provenance};
 use crate::record::version::VersionOrigin;
 use crate::record::{Record, message};
 
-/// The nested form once more, as text; its keys are listed on their own.
+/// The property that repeats the nested form as text; the keys of that form are listed instead.
 const NESTED: &str = "telemetry_json";
 
 /// One JSON object: output key to value and origin.
 pub fn keys(event: &Json, record: &Record, derived: &Derived, version: VersionOrigin) -> Json {
-    let places = || derived.layout.places.iter().zip(&derived.provenance);
+    let slots = || derived.layout.slots.iter().zip(&derived.provenance);
     let reasons: HashMap<&str, &Provenance> =
-        places().filter_map(|(place, why)| Some((place.property.as_deref()?, why))).collect();
+        slots().filter_map(|(slot, why)| Some((slot.property.as_deref()?, why))).collect();
     let mut keys = Map::new();
     for (key, value) in
         event["properties"].as_object().into_iter().flatten().filter(|(key, _)| *key != NESTED)
@@ -29,8 +30,8 @@ pub fn keys(event: &Json, record: &Record, derived: &Derived, version: VersionOr
         };
         keys.insert(key.clone(), entry);
     }
-    for ((place, why), value) in places().zip(&record.draft.values) {
-        if let (Some(path), Some(value)) = (&place.nested, message::reported_value(place, value)) {
+    for ((slot, why), value) in slots().zip(&record.draft.values) {
+        if let (Some(path), Some(value)) = (&slot.nested, message::reported_value(slot, value)) {
             keys.insert(format!("enabledFeatures.{path}"), decided(json!(value), why));
         }
     }

@@ -19,6 +19,7 @@ use crate::record::identity::{Readable, SystemIdOrigin, SystemIdSource};
 use crate::record::observe::{Reportable, State};
 use crate::settings::{Settings, default_name};
 use crate::spool::{Pin, SpoolFolder};
+use crate::wiring;
 
 /// Whose ids, and what to do with them.
 #[derive(Debug, clap::Args)]
@@ -47,8 +48,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     }
     let (resolved, targets) = context.targets(&names)?;
     let settings = &resolved.settings;
-    let folder = Context::folder(settings);
-    let collector = Context::collector(settings)?;
+    let folder = wiring::spool_folder(settings);
+    let collector = wiring::collector(settings)?;
     if let (Some(id), Some(target)) = (&arguments.adopt, targets.first()) {
         adopt(&collector, &folder, target, id)?;
     }
@@ -138,7 +139,7 @@ fn adopt(collector: &Collector, folder: &SpoolFolder, target: &Target, id: &str)
 
 /// Prints every id that records carried, and those that are pinned and were not used yet; of these targets, or of all.
 fn history(settings: &Settings, targets: Option<&[Target]>) -> Result<Ended> {
-    let spool = Context::folder(settings).read(clock::now_ms())?;
+    let spool = wiring::spool_folder(settings).read(clock::now_ms())?;
     let mut ids = spool.ids().clone();
     let mut wanted = BTreeSet::new();
     for (name, instance) in spool.instances().clone() {

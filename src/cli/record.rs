@@ -6,6 +6,7 @@ use super::context::Context;
 use super::exit::Ended;
 use super::output;
 use crate::collect::{Ask, LookOutcome};
+use crate::wiring;
 
 /// Which instances, and whether to record in any case.
 #[derive(Debug, clap::Args)]
@@ -21,9 +22,9 @@ pub struct Arguments {
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
     let (resolved, mut targets) = context.targets(&arguments.names)?;
-    let folder = Context::folder(&resolved.settings);
+    let folder = wiring::spool_folder(&resolved.settings);
     context.name_try_out(&resolved);
-    let collector = Context::collector(&resolved.settings)?;
+    let collector = wiring::collector(&resolved.settings)?;
     let ask = if arguments.force { Ask::Force } else { Ask::Difference };
     let mut off = 0;
     let mut failed = 0;

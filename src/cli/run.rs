@@ -12,16 +12,14 @@ use super::exit::{Ended, Usage};
 use super::output::say;
 use super::record::assumption;
 use super::signals;
-use crate::collect::{Introduction, LookOutcome, Recorded, Target, UnreadableFiles};
-use crate::forward::plan::FlushLimits;
-use crate::forward::transport::Endpoint;
+use crate::collect::{Introduction, LookOutcome, Recorded, UnreadableFiles};
 use crate::record::Reason;
-use crate::record::catalogue::Catalogue;
 use crate::service::forwarder::{ForwardConfig, Forwarder};
-use crate::service::look::{Fault, FaultKind, LookConfig};
+use crate::service::look::{Fault, FaultKind};
 use crate::service::worker::Program;
 use crate::service::{ExitReason, Reporter, Service, Wake};
-use crate::settings::{FlushMode, Resolved, Settings, Source};
+use crate::settings::{FlushMode, Resolved};
+use crate::wiring;
 
 /// What to watch, and how to forward.
 #[derive(Debug, clap::Args)]
@@ -90,10 +88,7 @@ struct Job {
 impl Job {
     fn load(context: &Context, arguments: &Arguments, sender: &Sender<Wake>) -> Result<Job> {
         let resolved = context.resolve(arguments.watch.clone(), arguments.flush)?;
-        // The digest is taken before the settings are read, so a change from here on is noticed.
-        let source = Source::of(&resolved);
-        let in_force = source.digest();
-        let resolved = context.resolve(arguments.watch.clone(), arguments.flush)?;
+        let in_force = resolved.inputs.digest_in_force();
         let settings = &resolved.settings;
         if settings.instances.is_empty() {
             return Err(Usage(
@@ -102,29 +97,13 @@ impl Job {
             )
             .into());
         }
-        let targets = Target::of(settings)?;
-        let catalogue = Catalogue::load(&settings.catalogues)?;
-        let config = LookConfig::of(settings, Context::folder(settings), catalogue);
-        let forward_config = match settings.flush.mode {
-            FlushMode::Manual => None,
-            FlushMode::Auto => {
-                let (endpoint, request) = Context::destination(settings)?;
-                // Nothing connects here, but an endpoint that cannot be used is an error now.
-                Endpoint::new(&endpoint)?;
-                Some(ForwardConfig {
-                    look: config.clone(),
-                    endpoint,
-                    request,
-                    limits: limits(settings),
-                    every: settings.flush.every,
-                    targets: targets.clone(),
-                })
-            }
-        };
+        let targets = wiring::targets(settings);
+        let config = wiring::look_config(settings)?;
+        let forward_config = wiring::forward_config(settings, &config, &targets)?;
         let program = Program::this(context.logging.clone()).context("cannot find the program that runs")?;
-        let watch = settings.watch.clone();
-        let service =
-            Service::new(program.clone(), config, watch, (source, in_force), targets, sender.clone());
+        let watch = wiring::watch_options(settings);
+        let inputs = (resolved.inputs.clone(), in_force);
+        let service = Service::new(program.clone(), config, watch, inputs, targets, sender.clone());
         Ok(Job { resolved, in_force, program, service, forward_config, forwarder: None })
     }
 
@@ -136,7 +115,7 @@ impl Job {
 
     /// Whether the other job would do the same. Catalogues cannot be compared.
     fn means_the_same_as(&self, other: &Job) -> bool {
-        self.resolved == other.resolved && self.resolved.settings.catalogues.is_empty()
+        self.resolved.says_the_same_as(&other.resolved) && self.resolved.settings.catalogues.is_empty()
     }
 
     fn start(&mut self) -> Result<()> {
@@ -150,14 +129,6 @@ impl Job {
         if let Some(forwarder) = self.forwarder {
             forwarder.stop();
         }
-    }
-}
-
-fn limits(settings: &Settings) -> FlushLimits {
-    FlushLimits {
-        batch_events: settings.flush.batch_events,
-        patience: std::time::Duration::ZERO,
-        records: None,
     }
 }
 

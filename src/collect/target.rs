@@ -6,7 +6,6 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use semver::Version;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::ids::Ids;
@@ -14,7 +13,7 @@ use super::outcome::Ask;
 use crate::clock;
 use crate::record::identity::Readable;
 use crate::record::subject::Subject;
-use crate::settings::{self, Settings};
+use crate::settings;
 use crate::watch::interval::Schedule;
 
 /// One instance, with what is known to be durable of it.
@@ -128,22 +127,4 @@ fn of_age<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Instant>,
     let now = Instant::now();
     let age = Option::<Duration>::deserialize(deserializer)?;
     Ok(age.map(|age| now.checked_sub(age).unwrap_or(now)))
-}
-
-impl Target {
-    /// The instances of the settings, in their order.
-    pub fn of(settings: &Settings) -> Result<Vec<Target>, semver::Error> {
-        settings.instances.iter().map(of_instance).collect()
-    }
-}
-
-fn of_instance(instance: &settings::Instance) -> Result<Target, semver::Error> {
-    let service_version = instance.service_version.as_deref().map(Version::parse).transpose()?;
-    let subject = Subject {
-        files: instance.config_files.clone(),
-        service: instance.service.clone(),
-        service_version,
-        node_version: instance.node_version.clone(),
-    };
-    Ok(Target::new(instance.name.clone(), subject))
 }

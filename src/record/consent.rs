@@ -49,9 +49,9 @@ pub fn decide(service: &Service, version: &Version, block: &Node, ends_whole: bo
 
 /// The decision of the keys beside the consent.
 fn switched_off(service: &Service, version: &Version, block: &Node) -> Consent {
-    let mut sources = service.consent.off_when_false.iter().filter(|source| source.counts_in(version));
-    match sources.find(|source| block.at(&source.path) == Some(&Node::Bool(false))) {
-        Some(source) => Consent::Withdrawn(format!("{}.{} is false", service.top_level_key, source.path)),
+    let mut paths = service.consent.off_when_false.iter().filter(|path| path.counts_in(version));
+    match paths.find(|off| block.at(&off.path) == Some(&Node::Bool(false))) {
+        Some(off) => Consent::Withdrawn(format!("{}.{} is false", service.top_level_key, off.path)),
         None => Consent::Given,
     }
 }

@@ -156,8 +156,8 @@ fn recognise<'a>(
 
 /// The host that this release hashes into its id; empty where it has none.
 fn identity_host(service: &Service, version: &Version, block: &Node) -> Host {
-    let source = service.identity_host.as_ref().filter(|source| source.counts_in(version));
-    Host(match source.and_then(|source| block.at(&source.path)) {
+    let host = service.identity_host.as_ref().filter(|host| host.counts_in(version));
+    Host(match host.and_then(|host| block.at(&host.path)) {
         Some(Node::Text(text)) => text.clone(),
         Some(Node::Int(number)) => number.to_string(),
         _ => String::new(),

@@ -2,7 +2,7 @@
 
 use crate::collect::{Target, UnreadableFiles};
 use crate::record::inputs::{self, Inputs};
-use crate::settings::Source;
+use crate::settings;
 use crate::watch::events::{Events, WatchTarget};
 use crate::watch::quiet_retry::QuietRetry;
 use crate::watch::stability::StableRead;
@@ -22,7 +22,7 @@ pub(super) struct WatchedInstance {
 
 /// The settings file and the files that it names.
 pub(super) struct WatchedSettings {
-    source: Source,
+    inputs: settings::Inputs,
     /// Digest of the bytes that the settings in force were read from.
     pub in_force: [u8; 32],
     stability: StableRead,
@@ -62,16 +62,18 @@ impl WatchedInstance {
 }
 
 impl WatchedSettings {
-    pub(super) fn new(source: Source, in_force: [u8; 32]) -> WatchedSettings {
+    pub(super) fn new(inputs: settings::Inputs, in_force: [u8; 32]) -> WatchedSettings {
         let (stability, retry) = (StableRead::default(), QuietRetry::default());
-        WatchedSettings { source, in_force, stability, retry }
+        WatchedSettings { inputs, in_force, stability, retry }
     }
 
     /// Reads the files, once the paths to them are watched. Returns whether they differ from those
     /// in force; `None` if a second read has to confirm that.
     pub(super) fn read(&mut self, events: &mut Events, is_poll: bool) -> Option<bool> {
-        events.follow(Watched::Settings, &self.source.places());
-        let digest = self.source.digest();
+        let files = self.inputs.files().map(|file| WatchTarget::File(file.to_owned()));
+        let folders = self.inputs.folders().map(|folder| WatchTarget::Folder(folder.to_owned()));
+        events.follow(Watched::Settings, &files.chain(folders).collect::<Vec<_>>());
+        let digest = self.inputs.digest();
         let changed = digest != self.in_force;
         confirmed(&mut self.stability, digest, changed, is_poll).then_some(changed)
     }

@@ -29,3 +29,14 @@ pub mod registry;
 pub mod settle;
 pub mod stability;
 pub mod watched;
+
+use std::time::Duration;
+
+/// How closely files are watched.
+#[derive(Clone, Debug)]
+pub struct WatchOptions {
+    /// How long a file must have been quiet before it is read.
+    pub settle: Duration,
+    /// How often each file is looked at even without events.
+    pub poll: Duration,
+}

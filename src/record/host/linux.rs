@@ -145,7 +145,8 @@ mod tests {
     }
 
     fn assert_named_as_in(fixture: &str, at_least: usize) {
-        let cases: Vec<Case> = serde_saphyr::from_str(fixture).unwrap();
+        let bounds = crate::yaml::Bounds { nodes: 10_000, leading_zeros_are_text: true };
+        let cases: Vec<Case> = crate::yaml::parse(fixture, &bounds).unwrap();
         assert!(cases.len() >= at_least);
         for case in cases {
             assert_eq!(case.named(), case.reported, "{}", case.name);

@@ -1,13 +1,15 @@
-//! What to say about a key that is no setting.
+//! Suggests the nearest known key for one that is no setting.
 //!
-//! The two usual slips are a mistyped word and a key under the wrong section; both can be named. The third, a secret
-//! that became a key (`apiKey:phc_...` without the space), must not be: only what looks like a word is shown.
+//! The two usual slips are a mistyped word and a key under the wrong section; both can be named.
+//! The third, a secret that became a key (`apiKey:phc_...` without the space), must not be: only a
+//! key that looks like a word is shown.
 
-use super::shape::{INSTANCE_KEYS, SECTIONS};
+use super::file::sections;
 
 /// Similarity (0 to 1) from which a known key counts as what was meant.
 const NEAR: f64 = 0.5;
-/// The longest setting has 15 letters; project keys and sensible passwords are longer than this or not all letters.
+/// The longest setting has 15 letters; project keys and sensible passwords are longer than this or
+/// not all letters.
 const WORD: usize = 24;
 
 /// The key in quotes if it can be shown, else a description of it.
@@ -23,9 +25,9 @@ pub(super) fn show(key: &str) -> String {
 
 /// The next step for an unknown key that stands where `here` are the known ones.
 pub(super) fn help(key: &str, here: &[&str]) -> String {
-    let elsewhere = SECTIONS.into_iter().chain([("instances", INSTANCE_KEYS)]);
-    let elsewhere =
-        elsewhere.flat_map(|(section, keys)| keys.iter().map(move |known| (*known, Some(section))));
+    let elsewhere = sections()
+        .into_iter()
+        .flat_map(|(section, keys)| keys.into_iter().map(move |known| (known, Some(section))));
     let candidates = elsewhere.chain(here.iter().map(|known| (*known, None)));
     let scored = candidates.map(|candidate| (likeness(key, candidate.0), candidate));
     // Of equals the last wins, which is one from here.

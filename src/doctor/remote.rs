@@ -1,4 +1,4 @@
-//! What can be seen of the way to PostHog: the key's form, the proxy, the name, the connection, TLS, the answer.
+//! The checks of the connection to PostHog: the key's form, proxy, name, TCP, TLS, answer.
 
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::mpsc;
@@ -12,14 +12,15 @@ use crate::forward::transport::{Endpoint, Posted, Route, Server, unused_hints};
 use crate::forward::verdict::{Deferral, Verdict, judge};
 use crate::forward::wire::RequestOptions;
 
-/// The most time for looking up a name, and for connecting to one address.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The timeout of a name lookup, and of a connection to one address.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What nobody but the project's page can tell.
-const UNKNOWN_KEY: &str = "whether the key is that of your project only its page shows: PostHog answers 200 to an unknown key, and \
-                           drops the events";
+/// PostHog takes any key of the right form, so no request can tell whether a project has it.
+const UNKNOWN_KEY: &str = "only the settings of your project in PostHog show whether it is the right \
+                           one: PostHog answers 200 to an unknown key, and drops the events";
 
-/// Whether the key looks like one; the settings have refused what PostHog would answer with 401.
+/// Whether the key has the usual form; the settings have refused one that PostHog would answer with
+/// 401.
 pub fn key(api_key: &str) -> Finding {
     const CHECK: &str = "key";
     if api_key.starts_with("phc_") {
@@ -33,7 +34,7 @@ pub fn key(api_key: &str) -> Finding {
     }
 }
 
-/// Which proxy is used, and which ones are not although this server seems to have them.
+/// The proxy in use, and a warning for each one that is configured on this server and not used.
 pub fn proxy(route: &Route) -> Vec<Finding> {
     const CHECK: &str = "proxy";
     let mut findings = vec![match &route.proxy {
@@ -54,9 +55,9 @@ pub fn proxy(route: &Route) -> Vec<Finding> {
     findings
 }
 
-/// Walks the way to PostHog and asks it a question that stores nothing. Also tells the clock of whoever answered, in
-/// milliseconds since 1970.
-pub fn line(endpoint: &Endpoint, shape: &RequestOptions) -> (Vec<Finding>, Option<i64>) {
+/// Connects to PostHog step by step and posts a request without events, of which PostHog stores
+/// nothing. Also gives the clock of the server that answered, in milliseconds since 1970.
+pub fn connection(endpoint: &Endpoint, request: &RequestOptions) -> (Vec<Finding>, Option<i64>) {
     let route = endpoint.route();
     let mut findings = Vec::new();
     let addresses = match look_up(route.first()) {
@@ -75,7 +76,7 @@ pub fn line(endpoint: &Endpoint, shape: &RequestOptions) -> (Vec<Finding>, Optio
             return (findings, None);
         }
     }
-    let posted = endpoint.post(&GzipBody::of([], shape, 0), Some(PATIENCE));
+    let posted = endpoint.post(&GzipBody::of([], request, 0), Some(TIMEOUT));
     let (tls, through) = tls(route, &posted, endpoint.issuer());
     findings.extend(tls);
     if through {
@@ -84,22 +85,22 @@ pub fn line(endpoint: &Endpoint, shape: &RequestOptions) -> (Vec<Finding>, Optio
     (findings, posted.date_ms)
 }
 
-/// The lookup runs on a thread of its own, since it cannot be interrupted.
+/// Looks a name up on another thread, since a lookup cannot be interrupted.
 fn look_up(server: &Server) -> Result<Vec<SocketAddr>, Failure> {
     let (tell, told) = mpsc::channel();
     let asked = (server.name.clone(), server.port);
     thread::spawn(move || tell.send(asked.to_socket_addrs().map(Vec::from_iter)));
-    match told.recv_timeout(PATIENCE) {
+    match told.recv_timeout(TIMEOUT) {
         Ok(Ok(addresses)) if !addresses.is_empty() => Ok(addresses),
         _ => Err(Failure::NameLookup),
     }
 }
 
-/// The first address that answers is enough, as it is for a request.
+/// Connects to the first address that answers, as a request does.
 fn connect(addresses: &[SocketAddr]) -> Result<(), Failure> {
     let mut last = Failure::NoRoute;
     for address in addresses {
-        match TcpStream::connect_timeout(address, PATIENCE) {
+        match TcpStream::connect_timeout(address, TIMEOUT) {
             Ok(_) => return Ok(()),
             Err(error) => last = Failure::of_connecting(&error),
         }
@@ -116,7 +117,7 @@ fn named(route: &Route, addresses: &[SocketAddr]) -> String {
     }
 }
 
-/// What the probe says of TLS, and whether it came through it.
+/// The finding about TLS, if there is one, and whether the request passed the handshake.
 fn tls(route: &Route, posted: &Posted, issuer: Option<String>) -> (Option<Finding>, bool) {
     const CHECK: &str = "tls";
     let seen = issuer.map_or_else(String::new, |issuer| format!("; the certificate was issued by {issuer}"));
@@ -126,14 +127,14 @@ fn tls(route: &Route, posted: &Posted, issuer: Option<String>) -> (Option<Findin
     };
     match failed {
         _ if !route.tls => {
-            let text = "none: plain http, which anybody on the way can read and change";
+            let text = "none: plain http, which others on the network can read and change";
             let next = "write https in posthog.host, unless it is on this server or in its own network";
             (Some(Finding::warning(CHECK, text, next)), true)
         }
         Some(failure) => {
             (Some(Finding::failure(CHECK, format!("{failure}{seen}"), failure.next_step())), false)
         }
-        // A proxy's refusal or a broken line says nothing of TLS.
+        // After a proxy's refusal or a broken connection nothing is known of TLS.
         None if seen.is_empty() => (None, true),
         None => {
             let hint = " (if that is your company, a proxy inspects TLS here, which is fine)";
@@ -142,15 +143,15 @@ fn tls(route: &Route, posted: &Posted, issuer: Option<String>) -> (Option<Findin
     }
 }
 
-/// What the answer to a request without events says. PostHog refuses it with 400, which shows that it is there and read the key.
+/// Judges the answer to a request without events. PostHog refuses it with 400, which shows that
+/// PostHog is there and has read the key.
 fn answer(posted: &Posted) -> Finding {
     const CHECK: &str = "posthog";
     match judge(&posted.answer, 1) {
         Verdict::Keep(Deferral { why, .. }) => Finding::error(CHECK, &why),
-        _ => Finding::ok(
-            CHECK,
-            "it answers as PostHog does; the question held no event, so nothing was stored",
-        ),
+        _ => {
+            Finding::ok(CHECK, "it answers as PostHog does; the request held no event, so nothing was stored")
+        }
     }
 }
 

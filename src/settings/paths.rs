@@ -1,16 +1,17 @@
-//! Where things are on each operating system, and how a path becomes absolute.
+//! The paths of settings and spool on each operating system, and the default name of an instance.
 //!
-//! The places are a contract: packages install into them and scripts look there.
+//! They are a contract: packages install into them and scripts look there.
 
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-/// The spool of a try-out, in the working folder. Used only when config files are named on the command line.
+/// The spool of a try-out, in the working folder. Used only when config files are named on the
+/// command line.
 pub const TRY_OUT_SPOOL: &str = "salver-spool";
 
 /// The settings file that is used when none is named.
-pub fn system_place() -> PathBuf {
+pub fn system_settings() -> PathBuf {
     if cfg!(windows) {
         program_data().join("salver").join("salver.yaml")
     } else if cfg!(target_os = "macos") {
@@ -31,17 +32,19 @@ pub fn system_spool() -> PathBuf {
     }
 }
 
-/// `%ProgramData%`. It is set for every account; the fallback is its value on any ordinary installation.
+/// `%ProgramData%`. It is set for every account; the fallback is its value on any ordinary
+/// installation.
 fn program_data() -> PathBuf {
     let set = std::env::var_os("ProgramData").map(PathBuf::from).filter(|folder| folder.is_absolute());
     set.unwrap_or_else(|| PathBuf::from(r"C:\ProgramData"))
 }
 
-/// The key of an instance that has no `name`: the service and eight hex digits of the SHA-256 of its (first) config
-/// file's absolute path.
+/// The key of an instance that has no `name`: the service and eight hex digits of the SHA-256 of
+/// its (first) config file's absolute path.
 ///
-/// The key must be the same at every start, so it depends on nothing but the path's text. Windows paths are compared
-/// without regard to case there, so they are digested in lower case: `c:\` and `C:\` are one instance.
+/// The key must be the same at every start, so it depends on nothing but the path's text. Windows
+/// compares paths without regard to case, so they are digested in lower case: `c:\` and `C:\` are
+/// one instance.
 pub fn default_name(service: &str, path: &Path) -> String {
     let path = path.to_string_lossy();
     let text = if cfg!(windows) { path.to_lowercase() } else { path.into_owned() };
@@ -55,12 +58,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_places_are_absolute_and_belong_together() {
-        assert!(system_place().is_absolute() && system_spool().is_absolute());
-        assert_eq!(system_place().file_name().unwrap(), "salver.yaml");
+    fn the_paths_are_absolute_and_belong_together() {
+        assert!(system_settings().is_absolute() && system_spool().is_absolute());
+        assert_eq!(system_settings().file_name().unwrap(), "salver.yaml");
         assert_eq!(system_spool().file_name().unwrap(), "spool");
         if cfg!(target_os = "linux") {
-            assert_eq!(system_place(), Path::new("/etc/salver/salver.yaml"));
+            assert_eq!(system_settings(), Path::new("/etc/salver/salver.yaml"));
             assert_eq!(system_spool(), Path::new("/var/lib/salver/spool"));
         }
     }

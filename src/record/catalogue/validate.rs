@@ -1,11 +1,11 @@
-//! What a catalogue may not say.
+//! The rules that a catalogue has to follow.
 //!
-//! Each rule stands for a value that would otherwise be quietly missing, overwritten or never read. Pure; the caller adds the
-//! file and the line.
+//! Each rule stands for a value that would otherwise be quietly missing, overwritten or never read.
+//! Pure; the caller adds the file and the line.
 
 use semver::Version;
 
-use super::{Consent, Field, Rule, Source};
+use super::{ConfigPath, ConsentKeys, Field, Rule};
 
 /// A line of the file, counted from 1.
 pub(super) type Line = u64;
@@ -17,7 +17,8 @@ const RESERVED: [&str; 6] =
 /// `$` is PostHog's own.
 const RESERVED_PREFIXES: [&str; 3] = ["$", "system_", "salver_"];
 
-/// A service is named in settings, on the command line and in an instance's key.
+/// The name stands in settings, on the command line and in an instance's key, and needs no quotes
+/// there.
 pub(super) fn name(name: &str) -> Result<(), String> {
     let inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     match !name.is_empty() && name.chars().all(inside) {
@@ -26,7 +27,6 @@ pub(super) fn name(name: &str) -> Result<(), String> {
     }
 }
 
-/// A key at the top of a config file.
 pub(super) fn key(key: &str) -> Result<(), String> {
     if key.is_empty() { Err("`topLevelKey` is empty".into()) } else { Ok(()) }
 }
@@ -39,22 +39,21 @@ pub(super) fn newest(since: &Version, newest: &Version) -> Result<(), String> {
     }
 }
 
-/// The keys of the consent.
-pub(super) fn consent(consent: &Consent) -> Result<(), String> {
+pub(super) fn consent(consent: &ConsentKeys) -> Result<(), String> {
     path(&consent.key)?;
-    consent.off_when_false.iter().try_for_each(source)
+    consent.off_when_false.iter().try_for_each(config_path)
 }
 
-/// A path that counts in some releases.
-pub(super) fn source(source: &Source) -> Result<(), String> {
-    path(&source.path)?;
-    range(source.since.as_ref(), source.until.as_ref())
+pub(super) fn config_path(given: &ConfigPath) -> Result<(), String> {
+    path(&given.path)?;
+    range(given.since.as_ref(), given.until.as_ref())
 }
 
 /// All fields, each on its own and beside those before it.
-pub(super) fn fields(fields: &[(Line, Field)]) -> Result<(), (Line, String)> {
-    for (at, (line, field)) in fields.iter().enumerate() {
-        alone(field).and_then(|()| beside(field, &fields[..at])).map_err(|cause| (*line, cause))?;
+pub(super) fn fields(fields: &[Field], lines: &[Line]) -> Result<(), (Line, String)> {
+    let numbered: Vec<(&Field, Line)> = fields.iter().zip(lines.iter().copied()).collect();
+    for (at, (field, line)) in numbered.iter().enumerate() {
+        alone(field).and_then(|()| beside(field, &numbered[..at])).map_err(|cause| (*line, cause))?;
     }
     Ok(())
 }
@@ -104,9 +103,9 @@ fn range(since: Option<&Version>, until: Option<&Version>) -> Result<(), String>
     }
 }
 
-/// Says what is wrong with a field beside those before it.
-fn beside(field: &Field, before: &[(Line, Field)]) -> Result<(), String> {
-    for (line, other) in before.iter().filter(|(_, other)| other.overlaps(field)) {
+/// Refuses a field that would write the same output key as one before it in the same release.
+fn beside(field: &Field, before: &[(&Field, Line)]) -> Result<(), String> {
+    for (other, line) in before.iter().filter(|(other, _)| other.overlaps(field)) {
         for (name, theirs) in [(&field.property, &other.property), (&field.nested, &other.nested)] {
             if let Some(name) = name
                 && Some(name) == theirs.as_ref()
@@ -150,8 +149,8 @@ mod tests {
     }
 
     fn refused(fields: &[Field]) -> Option<(Line, String)> {
-        let numbered: Vec<(Line, Field)> = (1..).zip(fields.iter().cloned()).collect();
-        super::fields(&numbered).err()
+        let lines: Vec<Line> = (1..).take(fields.len()).collect();
+        super::fields(fields, &lines).err()
     }
 
     #[test]

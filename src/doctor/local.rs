@@ -1,4 +1,4 @@
-//! What can be seen on this server: the spool, its disk, the config files, the clock.
+//! The checks on this server: the spool, its disk, the config files, the clock.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -13,13 +13,13 @@ use crate::record::version::VersionOrigin;
 use crate::settings::show_size;
 use crate::spool::{SpoolError, SpoolFolder};
 
-/// Less room than this, in bytes, and the next segment may not fit.
+/// With fewer free bytes the next segment may not fit.
 const LITTLE_ROOM: u64 = 64 * 1024 * 1024;
 
-/// Records from before this release existed were written by a clock that is wrong: 2025-01-01.
+/// No release of salver is older than this, so an earlier clock is wrong: 2025-01-01.
 const EARLIEST_MS: i64 = 1_735_689_600_000;
 
-/// A clock that differs by more than this from PostHog's should be set, in milliseconds.
+/// A larger difference from PostHog's clock is a failure, in milliseconds.
 const CLOCK_MAY_DIFFER_MS: i64 = 5 * 60 * 1000;
 
 /// Whether the spool can be read and written to, and what it has noted.
@@ -79,18 +79,18 @@ fn look_into(folder: &SpoolFolder) -> Result<Vec<Finding>, SpoolError> {
     Ok(findings)
 }
 
-/// Whether the disk has room for what the spool may take.
+/// Whether the disk has room for the limit of the spool.
 pub fn space(folder: &Path, max_bytes: u64) -> Finding {
     const CHECK: &str = "space";
-    // A spool that is not there yet will stand in the nearest folder that is.
-    let Some(place) = folder.ancestors().find(|place| place.is_dir()) else {
+    // A spool that does not exist yet will be made below the nearest folder that does.
+    let Some(nearest) = folder.ancestors().find(|folder| folder.is_dir()) else {
         return Finding::failure(
             CHECK,
             "there is no disk for the spool",
             "name another folder in spool.directory",
         );
     };
-    match fs4::available_space(place) {
+    match fs4::available_space(nearest) {
         Ok(bytes) if bytes < LITTLE_ROOM => Finding::failure(
             CHECK,
             format!("only {} are free for the spool", show_size(bytes)),
@@ -114,7 +114,7 @@ pub fn space(folder: &Path, max_bytes: u64) -> Finding {
     }
 }
 
-/// Whether an instance's files can be read, and what follows from them.
+/// Whether an instance's files can be read, and whether it is collected.
 pub fn instance(collector: &Collector, target: &Target) -> Vec<Finding> {
     const CHECK: &str = "file";
     let file = target.first_file();
@@ -148,13 +148,13 @@ pub fn instance(collector: &Collector, target: &Target) -> Vec<Finding> {
     }
 }
 
-/// Whether the clock can be right, by itself and by the clock of whoever answered, if anybody did.
-pub fn clock(now_ms: i64, theirs_ms: Option<i64>) -> Finding {
+/// Whether the clock is plausible, and close to the remote clock if one is known.
+pub fn clock(now_ms: i64, remote_ms: Option<i64>) -> Finding {
     const CHECK: &str = "clock";
     const NEXT: &str =
         "set the clock of this server: records are stamped by it, and PostHog moves what lies in its future";
     let now = rfc3339(now_ms);
-    let differ_ms = theirs_ms.map(|theirs_ms| now_ms.saturating_sub(theirs_ms));
+    let differ_ms = remote_ms.map(|remote_ms| now_ms.saturating_sub(remote_ms));
     match differ_ms {
         _ if now_ms < EARLIEST_MS => {
             Finding::failure(CHECK, format!("{now} is before this program was made"), NEXT)
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn a_clock_is_judged_by_its_own_time_and_by_the_difference() {
         const NOW: i64 = EARLIEST_MS + 1_000_000_000;
-        let level = |now_ms, theirs_ms| clock(now_ms, theirs_ms).level;
+        let level = |now_ms, remote_ms| clock(now_ms, remote_ms).level;
         assert_eq!(level(NOW, None), Level::Ok);
         assert_eq!(level(NOW, Some(NOW + CLOCK_MAY_DIFFER_MS)), Level::Ok);
         assert_eq!(level(0, None), Level::Failure);
