@@ -52,6 +52,7 @@ mod spool {
     mod any_damage_ends_in_a_clear_outcome;
     mod eight_at_once_lose_and_double_nothing;
     mod erased_means_gone_from_the_disk;
+    mod no_operation_that_fails_costs_a_record;
     mod the_limits_take_the_oldest_and_say_so;
     mod the_spool_behaves_like_a_plain_list;
     mod the_spool_is_for_its_owner_alone;

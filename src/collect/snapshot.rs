@@ -22,6 +22,8 @@ impl Snapshot {
         let now_ms = clock::now_ms();
         if let Ok(spool) = folder.read(now_ms)
             && ids::is_recognised(spool.host())
+            // That records could not be written has to show now, and not with the next change.
+            && folder.cannot_be_written().is_none()
         {
             return Ok(Snapshot { instances: spool.instances().clone() });
         }

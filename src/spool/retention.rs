@@ -319,7 +319,7 @@ mod tests {
         assert_eq!(steps, [RetentionStep::TrimNewest { number: 1, records: 2 }], "when nothing else is left");
         let steps = planned(&[(10, 1), (10, 0), (10, 1)], &limits(100, 5 * MIB));
         assert_eq!(steps, [RetentionStep::Shrink { number: 1 }, evicted(2)], "bytes as well");
-        let steps = planned(&[(10, 1), (10, 1), (10, 1)], &limits(100, 4 * MIB));
+        let steps = planned(&[(10, 1), (10, 1), (10, 1)], &limits(100, 4 * MIB + SMALL));
         let shrink = |number| RetentionStep::Shrink { number };
         assert_eq!(steps, [shrink(1), shrink(2), evicted(1)], "when nothing else is left");
     }

@@ -167,17 +167,26 @@ fn contained<T>(path: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T
     let damaged = |what: String| SpoolError::Damaged { path: path.to_owned(), what };
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Ok(value),
+        // Where one thread of sled's hands an error to another, only its text is left.
+        Ok(Err(sled::Error::Io(cause)))
+            if cause.raw_os_error().is_none() && !cause.to_string().contains("WouldBlock") =>
+        {
+            Err(io(cause_in(&cause.to_string())))
+        }
         Ok(Err(sled::Error::Io(cause))) => Err(io(cause)),
         Ok(Err(sled::Error::Corruption { .. })) => Err(damaged("the database reports corruption".into())),
-        Ok(Err(error)) => Err(io(io::Error::other(error))),
-        Err(panic) => Err(io(cause_of(&*panic))),
+        Ok(Err(error)) => Err(io(cause_in(&error.to_string()))),
+        Err(panic) => Err(io(cause_in(text_of(&*panic)))),
     }
 }
 
-/// The error of the operating system that made sled panic, which only the text of the panic tells.
-fn cause_of(panic: &(dyn Any + Send)) -> io::Error {
+fn text_of(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default()
+}
+
+/// The error of the operating system that sled wrapped in a text.
+fn cause_in(text: &str) -> io::Error {
     let digits = text.split_once("code: ").map(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next());
     let code = digits.flatten().and_then(|digits| digits.parse().ok());
     code.map_or_else(|| io::Error::other("the database failed"), io::Error::from_raw_os_error)

@@ -10,13 +10,13 @@
 
 #![cfg(target_os = "linux")]
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::aftermath::wrong_with;
 use crate::support::dice::Dice;
 use crate::support::everything;
-use crate::support::folders::{NOW, files, spool_folder, waiting_in};
+use crate::support::folders::{NOW, files, spool_folder};
 use crate::support::posthog::PostHog;
 use crate::support::powercut::disk::{Disk, Kept, Syncs};
 use crate::support::powercut::{Event, Tape};
@@ -25,8 +25,6 @@ use crate::support::said::Said;
 use crate::support::scratch::{how_many, in_memory};
 use crate::support::site::{SOS, SWITCHES, Site, flip};
 use crate::support::{err, expect};
-use aho_corasick::AhoCorasick;
-use salver::spool::SpoolFolder;
 
 /// Tells the child where to record, and how many rounds to make.
 const SPOOL: &str = "SALVER_TEST_SPOOL";
@@ -178,7 +176,7 @@ impl Taped {
                         _ => Kept::Half(&mut chance),
                     },
                 );
-                if let Some(what) = wrong_with(&image.join("spool"), &said) {
+                if let Some(what) = wrong_with(&image.join("spool"), &said, None) {
                     wrong.push(format!("after call {number} {}, {how} kept: {what}", named(event)));
                 }
             }
@@ -193,74 +191,6 @@ fn named(event: &Event) -> String {
     let mut name = format!("{event:?}");
     name.truncate(90);
     name
-}
-
-/// What is wrong with a spool after a cut, as it is found and as it opens by itself.
-fn wrong_with(path: &Path, said: &Said) -> Option<String> {
-    let folder = spool_folder(path);
-    let erased = AhoCorasick::new(said.erased()).unwrap();
-    let erased_is_in = || {
-        path.exists()
-            .then(|| files(path))
-            .into_iter()
-            .flatten()
-            .find(|file| erased.is_match(&fs::read(file).unwrap()))
-    };
-    // Before the opening, which removes what is left over: a receipt was given for its being gone.
-    if let Some(file) = erased_is_in() {
-        return Some(format!("something purged is still in {}", file.display()));
-    }
-    if said.acknowledged() == 0 && !folder.exists() {
-        return None;
-    }
-    let found = match looked_at(&folder) {
-        Ok(looked_at) => looked_at,
-        Err(what) => return Some(what),
-    };
-    if let Some(what) = said.wrong_with(&found.queue, found.left) {
-        return Some(what);
-    }
-    if let Some(uuid) = found.queue.iter().find(|uuid| said.is_dead(uuid) && !found.dead.contains(*uuid)) {
-        return Some(format!("{uuid} was refused and is no dead letter"));
-    }
-    if let Some(file) = erased_is_in() {
-        return Some(format!("something purged is back in {}", file.display()));
-    }
-    let mut spool = folder.open(NOW).unwrap();
-    if let Some(uuid) = said.for_good().find(|uuid| !spool.is_in_dedup(&uuid.parse().unwrap()).unwrap()) {
-        return Some(format!("{uuid} has left and is not known again"));
-    }
-    spool.close().unwrap();
-    let again = looked_at(&folder);
-    (again != Ok(found)).then(|| format!("the second opening differs: {again:?}"))
-}
-
-/// What a spool holds.
-#[derive(Debug, PartialEq, Eq)]
-struct Found {
-    /// The uuids that wait, and those of them that are dead letters.
-    queue: Vec<String>,
-    dead: BTreeSet<String>,
-    /// How many records have left it by its ledger.
-    left: u64,
-}
-
-/// Opens a spool. A cut is no damage, so a problem is an error, except that a slot of the manifest may
-/// be cut short, which cannot be told from damage and is said to be harmless after a power failure.
-fn looked_at(folder: &SpoolFolder) -> Result<Found, String> {
-    let mut spool = folder.open(NOW).map_err(|error| format!("cannot be opened: {error}"))?;
-    let waiting = waiting_in(&mut spool).unwrap();
-    let dead = waiting
-        .iter()
-        .filter(|queued| queued.dead.is_some())
-        .map(|queued| queued.record.uuid.clone())
-        .collect();
-    let queue = waiting.into_iter().map(|queued| queued.record.uuid).collect();
-    let left = crate::support::said::have_left(&spool.ledger());
-    let mut problems: Vec<String> = spool.problems().iter().map(|problem| problem.text.clone()).collect();
-    problems.retain(|text| !text.contains("after a power failure nothing is lost by that"));
-    spool.close().unwrap();
-    if problems.is_empty() { Ok(Found { queue, dead, left }) } else { Err(problems.join("; ")) }
 }
 
 fn assert_all_right(wrong: &[String]) {

@@ -6,7 +6,7 @@ use std::io::Write;
 
 use salver::record::BatchOutcome;
 use salver::record::{Draft, Reason, Record};
-use salver::spool::{Selector, SpoolFolder};
+use salver::spool::{Selector, Spool, SpoolError, SpoolFolder};
 
 use super::dice::Dice;
 use super::drafts::draft;
@@ -51,77 +51,121 @@ pub fn say(line: &str) {
     std::io::stdout().flush().unwrap();
 }
 
+/// Something that changes a spool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Writes one record.
+    Record,
+    /// Writes many records with few syncs.
+    Bulk(u64),
+    Deliver,
+    /// What PostHog refuses alone becomes a dead letter.
+    Refuse,
+    /// With `stop` the instance's id goes as well.
+    Purge {
+        stop: bool,
+    },
+    Evict,
+}
+
 /// One round: some records, and one of the steps by which records leave.
 pub fn round(folder: &SpoolFolder, dice: &mut Dice, number: usize) {
     let mut spool = folder.open(NOW).unwrap();
     for n in 0..3 + dice.roll(4) as u64 {
         let instance = if dice.chance(60) { KEPT } else { OTHER };
-        say("recording 1");
-        let record = spool.record(instance, draft_of(instance, n), Reason::Changed).unwrap();
-        say(&format!("recorded {instance} {}", record.uuid));
+        record(&mut spool, instance, n).unwrap();
     }
-    let many = 3 + dice.roll(4) as u64;
-    say(&format!("recording {many}"));
-    let records =
-        spool.record_all(OTHER, (0..many).map(|n| draft_of(OTHER, n)).collect(), Reason::Changed).unwrap();
-    say(&format!("recorded {OTHER} {}", uuids(&records)));
+    record_many(&mut spool, 3 + dice.roll(4) as u64).unwrap();
     spool.close().unwrap();
-    match number % 5 {
-        0 => deliver(folder, dice),
-        1 => purge(folder, false),
-        2 => refuse(folder),
-        3 => purge(folder, true),
-        _ => evict(folder),
+    let steps =
+        [Step::Deliver, Step::Purge { stop: false }, Step::Refuse, Step::Purge { stop: true }, Step::Evict];
+    step(folder, dice, steps[number % 5]).unwrap();
+}
+
+/// Carries out a step.
+pub fn step(folder: &SpoolFolder, dice: &mut Dice, step: Step) -> Result<(), SpoolError> {
+    match step {
+        Step::Record => {
+            let mut spool = folder.open(NOW)?;
+            record(&mut spool, KEPT, 1)?;
+            spool.close()
+        }
+        Step::Bulk(many) => {
+            let mut spool = folder.open(NOW)?;
+            record_many(&mut spool, many)?;
+            spool.close()
+        }
+        Step::Deliver => deliver(folder, dice),
+        Step::Refuse => refuse(folder),
+        Step::Purge { stop } => purge(folder, stop),
+        Step::Evict => evict(folder),
     }
+}
+
+fn record(spool: &mut Spool, instance: &str, n: u64) -> Result<(), SpoolError> {
+    say("recording 1");
+    let record = spool.record(instance, draft_of(instance, n), Reason::Changed)?;
+    say(&format!("recorded {instance} {}", record.uuid));
+    Ok(())
+}
+
+fn record_many(spool: &mut Spool, many: u64) -> Result<(), SpoolError> {
+    say(&format!("recording {many}"));
+    let drafts = (0..many).map(|n| draft_of(OTHER, n)).collect();
+    let records = spool.record_all(OTHER, drafts, Reason::Changed)?;
+    say(&format!("recorded {OTHER} {}", uuids(&records)));
+    Ok(())
 }
 
 fn uuids<'a>(records: impl IntoIterator<Item = &'a Record>) -> String {
     records.into_iter().map(|record| record.uuid.as_str()).collect::<Vec<_>>().join(" ")
 }
 
-fn deliver(folder: &SpoolFolder, dice: &mut Dice) {
-    let mut spool = folder.open(NOW).unwrap();
-    let batch = spool.next_batch(1 + dice.roll(5), &BTreeSet::new()).unwrap();
-    spool.begin(&batch).unwrap();
+fn deliver(folder: &SpoolFolder, dice: &mut Dice) -> Result<(), SpoolError> {
+    let mut spool = folder.open(NOW)?;
+    let batch = spool.next_batch(1 + dice.roll(5), &BTreeSet::new())?;
+    spool.begin(&batch)?;
     let named = uuids(batch.iter().map(|it| &it.record));
     say(&format!("delivering {named}"));
-    spool.acknowledge(&batch, &BatchOutcome::Delivered).unwrap();
-    spool.close().unwrap();
+    spool.acknowledge(&batch, &BatchOutcome::Delivered)?;
+    spool.close()?;
     say(&format!("delivered {named}"));
+    Ok(())
 }
 
-/// What PostHog refuses alone is set apart.
-fn refuse(folder: &SpoolFolder) {
-    let mut spool = folder.open(NOW).unwrap();
-    let batch = spool.next_batch(1, &BTreeSet::new()).unwrap();
-    spool.begin(&batch).unwrap();
+fn refuse(folder: &SpoolFolder) -> Result<(), SpoolError> {
+    let mut spool = folder.open(NOW)?;
+    let batch = spool.next_batch(1, &BTreeSet::new())?;
+    spool.begin(&batch)?;
     let named = uuids(batch.iter().map(|it| &it.record));
-    spool.acknowledge(&batch, &BatchOutcome::DeadLettered { words: "400 Bad Request".into() }).unwrap();
-    spool.close().unwrap();
+    spool.acknowledge(&batch, &BatchOutcome::DeadLettered { words: "400 Bad Request".into() })?;
+    spool.close()?;
     say(&format!("refused {named}"));
+    Ok(())
 }
 
-/// With `stop` the instance's id goes as well.
-fn purge(folder: &SpoolFolder, stop: bool) {
-    let mut spool = folder.open_to_release(NOW).unwrap();
+fn purge(folder: &SpoolFolder, stop: bool) -> Result<(), SpoolError> {
+    let mut spool = folder.open_to_release(NOW)?;
     say(&format!("purging {OTHER}"));
-    let mut purged = spool.purge(&Selector::of_instance(OTHER)).unwrap();
+    let mut purged = spool.purge(&Selector::of_instance(OTHER))?;
     say(&format!("purged {OTHER}"));
     if stop {
         spool.stop_collecting(OTHER, &mut purged);
     }
-    spool.close().unwrap();
+    spool.close()?;
     if stop {
         say(&format!("forgot {}", id_of_other()));
     }
+    Ok(())
 }
 
-fn evict(folder: &SpoolFolder) {
+fn evict(folder: &SpoolFolder) -> Result<(), SpoolError> {
     let mut narrow = folder.clone();
     narrow.limits.max_records = NARROW;
-    let mut spool = narrow.open(NOW).unwrap();
+    let mut spool = narrow.open(NOW)?;
     say(&format!("evicting {NARROW}"));
-    spool.keep_limits().unwrap();
-    spool.close().unwrap();
+    spool.keep_limits()?;
+    spool.close()?;
     say(&format!("evicted {NARROW}"));
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! What the integration tests share: the program under test, folders of their own, and where the test data is.
 
+#[cfg(target_os = "linux")]
+pub mod aftermath;
 pub mod canary;
 pub mod derivation_map;
 pub mod deviations;
@@ -8,6 +10,8 @@ pub mod drafts;
 pub mod endpoints;
 pub mod everything;
 pub mod fault_proxy;
+#[cfg(target_os = "linux")]
+pub mod faults;
 pub mod folders;
 pub mod generated;
 #[cfg(target_os = "linux")]

@@ -65,6 +65,13 @@ impl Said {
         Said { records: queue.iter().map(known).collect(), ..Said::default() }
     }
 
+    /// The same, without a record that was damaged.
+    pub fn without(&self, uuid: Option<&str>) -> Said {
+        let mut said = self.clone();
+        said.records.retain(|it| Some(it.uuid.as_str()) != uuid);
+        said
+    }
+
     /// Takes in what was said.
     pub fn hear(&mut self, text: &str) {
         text.lines().for_each(|line| self.hear_line(line));
