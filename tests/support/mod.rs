@@ -1,5 +1,6 @@
 //! What the integration tests share: the program under test, folders of their own, and where the test data is.
 
+pub mod bad_files;
 pub mod canary;
 pub mod derivation_map;
 pub mod deviations;
@@ -9,6 +10,7 @@ pub mod endpoints;
 pub mod everything;
 pub mod fault_proxy;
 pub mod folders;
+pub mod forwarding;
 pub mod generated;
 #[cfg(target_os = "linux")]
 pub mod host;
