@@ -1,6 +1,8 @@
-//! What salver promises, held against the program: one module a promise, named as a sentence, by stage.
+//! What salver promises, held against the program: one module a promise, named as a sentence, by
+//! stage.
 //!
-//! Run one with `cargo test --test promises SENTENCE`; CONTRIBUTING.md lists the long runs and what some tests need.
+//! Run one with `cargo test --test promises SENTENCE`; CONTRIBUTING.md lists the long runs and what
+//! some tests need.
 
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some of it serves tests of Linux only"))]
 mod support;

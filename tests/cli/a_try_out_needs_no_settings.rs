@@ -1,5 +1,5 @@
-//! Promise: `run --watch FILE` needs no settings: it shows the id and each record, names the spool that it makes, and says what to
-//! do next.
+//! Promise: `run --watch FILE` needs no settings: it shows the id and each record, names the spool
+//! that it makes, and says what to do next.
 
 use std::fs;
 

@@ -1,5 +1,6 @@
-//! Promise: scripts may rely on exit codes: 2 usage or settings, 3 nothing collected, 4 upstream does not take records, 5 spool busy.
-//! Codes 1 and 6 are in `bad_input_gets_a_clear_error_and_nothing_is_lost.rs`.
+//! Promise: scripts may rely on exit codes: 2 usage or settings, 3 nothing collected, 4 upstream
+//! does not take records, 5 spool busy. Codes 1 and 6 are in
+//! `bad_input_gets_a_clear_error_and_nothing_is_lost.rs`.
 
 use std::fs::{self, File};
 

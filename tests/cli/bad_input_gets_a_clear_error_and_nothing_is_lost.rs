@@ -1,10 +1,12 @@
-//! Promise: whatever lies in the place of a config file, of the settings or of the spool, salver names it, the line where
-//! there is one, the cause and the next step; it shows nothing of what a file says, and what was spooled stays.
+//! Promise: whatever lies in the place of a config file, of the settings or of the spool, salver
+//! names it, the line where there is one, the cause and the next step; it shows nothing of what a
+//! file says, and what was spooled stays.
 //!
-//! Everything here is a real process that meets a real file. Each file holds a password, and no password is ever said.
+//! Everything here is a real process that meets a real file. Each file holds a password, and no
+//! password is ever said.
 
 use std::collections::BTreeMap;
-use std::fs::{self};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::support::bad_files::{PASSWORD, clear, cut, everything_bad, refused, shown, some};
@@ -230,7 +232,8 @@ fn where_there_is_no_spool_yet_reading_says_how_one_comes_to_be_and_makes_none()
     assert!(!site.spool().exists());
 }
 
-/// Rights are checked on Unix only: on Windows the folder's access list decides, which is another matter.
+/// Rights are checked on Unix only: on Windows the folder's access list decides, which is another
+/// matter.
 #[cfg(unix)]
 mod rights {
     use super::*;

@@ -1,6 +1,8 @@
-//! Promise: help, reports and error texts are written for people, so a change to one of them is read before it lands.
+//! Promise: help, reports and error texts are written for people, so a change to one of them is
+//! read before it lands.
 //!
-//! `snapshots/` holds them as they are. `INSTA_UPDATE=always` writes those that changed; `git diff` shows what changed.
+//! `snapshots/` holds them as they are. `INSTA_UPDATE=always` writes those that changed; `git diff`
+//! shows what changed.
 
 use std::fs;
 use std::path::Path;
@@ -45,7 +47,8 @@ fn the_help_of_the_program_and_of_every_command() {
     all.assert_is("help");
 }
 
-/// A life of a spool: nothing yet, two records, one instance whose consent is withdrawn and one whose file is gone, a refusal.
+/// A life of a spool: nothing yet, two records, one instance whose consent is withdrawn and one
+/// whose file is gone, a refusal.
 #[test]
 fn the_reports_of_status_and_doctor() {
     let site = site();

@@ -1,4 +1,5 @@
-//! Promise: scripts may rely on the command line: on the exit codes, on data alone on stdout, and on the shapes of the JSON.
+//! Promise: scripts may rely on the command line: on the exit codes, on data alone on stdout, and
+//! on the shapes of the JSON.
 //!
 //! What a change here breaks is somebody's script, so the shapes are written out in full.
 
@@ -15,7 +16,7 @@ use serde_json::{Value as Json, json};
 const COMMANDS: [&str; 11] =
     ["run", "record", "preview", "dump", "flush", "status", "purge", "pause", "resume", "id", "doctor"];
 
-// The command line itself ---------------------------------------------------------------------------------------------
+// The command line itself -------------------------------------------------------------------------
 
 #[test]
 fn every_command_explains_itself() {
@@ -90,7 +91,7 @@ fn a_reader_that_has_seen_enough_ends_every_command_quietly() {
     }
 }
 
-// record, preview -----------------------------------------------------------------------------------------------------
+// record, preview ---------------------------------------------------------------------------------
 
 #[test]
 fn a_record_says_why_it_was_written() {
@@ -187,7 +188,7 @@ fn explain_names_the_config_path_that_decided_each_key() {
     }
 }
 
-// flush, status -------------------------------------------------------------------------------------------------------
+// flush, status -----------------------------------------------------------------------------------
 
 #[test]
 fn flush_says_what_it_did_and_how_it_ended() {
@@ -244,7 +245,7 @@ fn a_record_that_is_refused_alone_becomes_a_dead_letter_and_can_be_tried_again()
     assert_eq!(again.uuids(), [third]);
 }
 
-// run -----------------------------------------------------------------------------------------------------------------
+// run ---------------------------------------------------------------------------------------------
 
 #[test]
 fn run_prints_the_id_of_every_instance_and_leaves_the_records_in_the_spool() {

@@ -1,6 +1,7 @@
-//! A file changes when it is written, but also when its folder is replaced, made later or put back, when a link on the way to it is turned,
-//! or when the service beside it becomes another release. Each of these is noticed at once, by an event and not by a poll, and
-//! nothing that happens beside the way is.
+//! A file changes when it is written, but also when its folder is replaced, made later or put back,
+//! when a link on the way to it is turned, or when the service beside it becomes another release.
+//! Each of these is noticed at once, by an event and not by a poll, and nothing that happens beside
+//! the way is.
 
 use std::fs;
 
@@ -34,7 +35,8 @@ fn assert_recorded(site: &Site, service: Service, states: &[String]) {
     }
 }
 
-/// Waits until the file is looked at because it was touched; nothing else made it be looked at meanwhile.
+/// Waits until the file is looked at because it was touched; nothing else made it be looked at
+/// meanwhile.
 fn assert_next_look_is_of(service: &mut Service, looks: usize, touch: impl FnOnce()) {
     touch();
     service.wait_for("a look", |it| it.idle_looks() > looks);

@@ -1,6 +1,6 @@
-//! Promise 3, level and not edge: what is recorded is the difference between the file now and the last durable state. So
-//! however a file is changed, and whoever was asleep meanwhile, each change of what is reported gives one record, and
-//! nothing else gives any.
+//! Promise 3, level and not edge: what is recorded is the difference between the file now and the
+//! last durable state. So however a file is changed, and whoever was asleep meanwhile, each change
+//! of what is reported gives one record, and nothing else gives any.
 
 use std::fs;
 use std::thread;
@@ -10,8 +10,8 @@ use crate::support::expect;
 use crate::support::service::{Service, said, until};
 use crate::support::site::{BUTLER, SOS, SWITCHES, Site, features, flip, is_on, reports};
 
-/// Settings of one instance that leave a file little time to settle, so that a test is quick, and so much time between two polls
-/// that what is seen is seen because of events.
+/// Settings of one instance that leave a file little time to settle, so that a test is quick, and
+/// so much time between two polls that what is seen is seen because of events.
 const ONE: &str = "watch: {settle: 50ms, poll: 1h}\ninstances: [{name: sos, configFile: config/sos.yaml}]\n";
 
 fn run(site: &Site) -> Service {
@@ -155,7 +155,8 @@ fn a_burst_of_writes_gives_one_record_of_the_final_state() {
     let last_is_final = || site.dump().last().is_some_and(|record| reports(record, &config));
     until("a record of the final state", last_is_final);
     service.stop();
-    // A machine that stalls for a second in the middle of the burst may make it two bursts, not more.
+    // A machine that stalls for a second in the middle of the burst may make it two bursts, not
+    // more.
     let records = site.dump().len();
     assert!((2..=3).contains(&records), "{records} records for one burst");
     assert!(last_is_final());
@@ -212,7 +213,8 @@ fn a_file_whose_folder_is_missing_at_the_start_is_found_by_the_poll() {
     assert_eq!(site.reasons(), ["started", "changed"]);
 }
 
-/// Making a symlink needs a right that Windows gives to administrators only, and Kubernetes mounts no config there.
+/// Making a symlink needs a right that Windows gives to administrators only, and Kubernetes mounts
+/// no config there.
 #[cfg(unix)]
 #[test]
 fn a_swapped_symlink_as_kubernetes_makes_it_is_a_change_each_time() {

@@ -1,4 +1,5 @@
-//! Promise: `flush` and `status` say what was delivered, what is left and why, and when it is tried again.
+//! Promise: `flush` and `status` say what was delivered, what is left and why, and when it is tried
+//! again.
 
 use std::sync::Arc;
 
@@ -38,7 +39,8 @@ fn record(site: &Site, instance: &str, count: u64, shift_ms: i64) {
     spool.close().unwrap();
 }
 
-/// The text of a flush and of the status after it: what it prints, what it says beside it, and the status.
+/// The text of a flush and of the status after it: what it prints, what it says beside it, and the
+/// status.
 fn told(site: &Site, code: i32) -> [String; 3] {
     let flush = expect(site.salver().arg("flush"), code);
     [out(&flush), err(&flush), out(&expect(site.salver().arg("status"), 0))]

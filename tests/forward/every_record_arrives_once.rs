@@ -1,5 +1,5 @@
-//! Promise 4, at least once on the wire and once in PostHog: whatever the line and the server do, each record arrives, none is
-//! lost and none changes between two attempts.
+//! Promise 4, at least once on the wire and once in PostHog: whatever the line and the server do,
+//! each record arrives, none is lost and none changes between two attempts.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn batch(body: &Json) -> Vec<String> {
     body["batch"].as_array().unwrap().iter().map(|event| event["uuid"].as_str().unwrap().to_owned()).collect()
 }
 
-// The event ---------------------------------------------------------------------------------------------------------------
+// The event ---------------------------------------------------------------------------------------
 
 #[test]
 fn a_record_arrives_as_the_event_that_it_was_when_it_was_written() {
@@ -162,7 +162,7 @@ fn old_and_fresh_records_never_share_a_request() {
     assert_eq!(requests, expected.map(|(flag, uuids)| (flag, uuids.to_owned())));
 }
 
-// Several at once ---------------------------------------------------------------------------------------------------------
+// Several at once ---------------------------------------------------------------------------------
 
 #[test]
 fn two_flushes_at_once_send_each_record_once() {

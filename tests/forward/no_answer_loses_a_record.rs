@@ -1,4 +1,5 @@
-//! Promise 4, for single answers: after each of them the records that it did not take wait as they were, and `flush` names the cause.
+//! Promise 4, for single answers: after each of them the records that it did not take wait as they
+//! were, and `flush` names the cause.
 
 use std::collections::HashMap;
 use std::time::Duration;

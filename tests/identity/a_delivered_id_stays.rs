@@ -1,10 +1,12 @@
-//! Promise: an id under which something was delivered stays, whatever becomes of the network, of the machine's ids or of the
-//! user; before that it gives way to one that was made under better conditions, and to no other.
+//! Promise: an id under which something was delivered stays, whatever becomes of the network, of
+//! the machine's ids or of the user; before that it gives way to one that was made under better
+//! conditions, and to no other.
 //!
-//! A chart at the vendor's loses an instance whose id changes, and a deletion request must name an id that was used. On the
-//! other hand a service that starts before the network is up would keep a useless id for ever. The hosts of these tests
-//! change under the real program's feet; nothing in them looks like a copy of a host, which is another promise's business.
-//! Linux only: nowhere else can a test make up a host.
+//! A chart at the vendor's loses an instance whose id changes, and a deletion request must name an
+//! id that was used. On the other hand a service that starts before the network is up would keep a
+//! useless id for ever. The hosts of these tests change under the real program's feet; nothing in
+//! them looks like a copy of a host, which is another promise's business. Linux only: nowhere else
+//! can a test make up a host.
 
 #![cfg(target_os = "linux")]
 
@@ -59,12 +61,14 @@ impl Case {
         record["data"]["system"]["id"].as_str().unwrap().to_owned()
     }
 
-    /// Delivers what waits. A host of its own cannot reach the test's PostHog, so this is done from the test's network.
+    /// Delivers what waits. A host of its own cannot reach the test's PostHog, so this is done from
+    /// the test's network.
     fn deliver(&self) {
         expect(&mut self.host.at_on_our_network(&self.command(&["flush"])), 0);
     }
 
-    /// Asserts that every command tells this id, and that `id` says what it would be now, if that is another one.
+    /// Asserts that every command tells this id, and that `id` says what it would be now, if that
+    /// is another one.
     fn assert_id(&self, id: &str, now: &str, when: &str) {
         assert_eq!(self.record(), id, "the record, {when}");
         let shown = expect(&mut self.host.at(&self.command(&["id"])), 0);

@@ -1,8 +1,10 @@
-//! Promise: a `configFile` of several files is one config, put together as Node's config library does it for the tools: maps
-//! are merged key by key to any depth, everything else is replaced, and the later file wins.
+//! Promise: a `configFile` of several files is one config, put together as Node's config library
+//! does it for the tools: maps are merged key by key to any depth, everything else is replaced, and
+//! the later file wins.
 //!
-//! So an edit to any of the files is one change, consent is what the last word on it says, and while one of the files
-//! cannot be read nobody knows what the config is: nothing is collected, sent or erased.
+//! So an edit to any of the files is one change, consent is what the last word on it says, and
+//! while one of the files cannot be read nobody knows what the config is: nothing is collected,
+//! sent or erased.
 
 use std::fs;
 use std::path::PathBuf;
@@ -224,7 +226,8 @@ fn an_override_that_cannot_be_read_holds_and_erases_nothing() {
     assert_eq!(posthog.uuids().len(), 1);
 }
 
-/// The base alone would give consent; the file that cannot be read may be the one that withholds it.
+/// The base alone would give consent; the file that cannot be read may be the one that withholds
+/// it.
 #[test]
 fn an_override_that_cannot_be_read_is_not_taken_for_one_that_says_nothing() {
     for (text, why) in UNREADABLE {
@@ -305,8 +308,8 @@ fn value(dice: &mut Dice, depth: usize) -> Json {
     }
 }
 
-/// The merge once more, in other words: of each path to a leaf, the last file that has a word on it decides. A word is a
-/// leaf, or a map where no map was.
+/// The merge once more, in other words: of each path to a leaf, the last file that has a word on it
+/// decides. A word is a leaf, or a map where no map was.
 fn merged(files: &[Json]) -> Json {
     let Some((last, earlier)) = files.split_last() else { return Json::Null };
     let Json::Object(over) = last else { return last.clone() };

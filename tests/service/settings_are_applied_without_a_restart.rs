@@ -1,5 +1,6 @@
-//! A running service does what its settings say: an edit of the settings file, or of what it names, is applied by itself and whole, SIGHUP
-//! asks for it, and settings that are no good change nothing but the log, which says so once.
+//! A running service does what its settings say: an edit of the settings file, or of what it names,
+//! is applied by itself and whole, SIGHUP asks for it, and settings that are no good change nothing
+//! but the log, which says so once.
 
 use std::fs;
 

@@ -46,7 +46,7 @@ fn folder(path: &Path) -> SpoolFolder {
     SpoolFolder { wait: Duration::from_secs(60), ..spool_folder(path) }
 }
 
-// The child -------------------------------------------------------------------------------------------------------------
+// The child ---------------------------------------------------------------------------------------
 
 /// Says that a record is acknowledged, in one write, so that a kill leaves the whole line or none.
 fn acknowledge(uuid: &str) {
@@ -102,7 +102,7 @@ fn child_that_records_two_instances() {
     }
 }
 
-// The one who kills -------------------------------------------------------------------------------------------------------
+// The one who kills -------------------------------------------------------------------------------
 
 /// Starts a child in a role, kills it somewhere within so many milliseconds, and tells what it had acknowledged.
 fn kill_within(ms: u64, child: &str, spool: &Path) -> Vec<String> {

@@ -37,7 +37,7 @@ fn cuts() -> usize {
     how_many("SALVER_TEST_CUTS", 80)
 }
 
-// The child -------------------------------------------------------------------------------------------------------------
+// The child ---------------------------------------------------------------------------------------
 
 /// Does everything that changes a spool, again and again.
 #[test]
@@ -49,7 +49,7 @@ fn child_that_does_everything() {
         .for_each(|number| everything::round(&spool_folder(Path::new(&spool)), &mut dice, number));
 }
 
-// The one who cuts ------------------------------------------------------------------------------------------------------
+// The one who cuts --------------------------------------------------------------------------------
 
 /// A spool's folder as it was, and what a process did there since.
 struct Taped {

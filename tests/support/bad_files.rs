@@ -1,4 +1,5 @@
-//! Everything that may lie where a config file or the settings should be, and a command that refuses it.
+//! Everything that may lie where a config file or the settings should be, and a command that
+//! refuses it.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -140,7 +141,8 @@ pub fn shown(path: &Path) -> String {
     std::path::absolute(path).unwrap().display().to_string()
 }
 
-/// Runs a command that must end by itself, with this exit code and with each of these words on stderr.
+/// Runs a command that must end by itself, with this exit code and with each of these words on
+/// stderr.
 pub fn refused(command: &mut Command, code: i32, words: &[&str]) -> String {
     let ended = Service::start(command).ended();
     let said = ended.stderr.join("\n");

@@ -1,6 +1,8 @@
-//! Where salver lets less through than the tool: the tools hand on what is no switch, salver does not.
+//! Where salver lets less through than the tool: the tools hand on what is no switch, salver does
+//! not.
 //!
-//! Where the corpus has such values, the tool's body is mended here before it is compared, and nowhere else.
+//! Where the corpus has such values, the tool's body is mended here before it is compared, and
+//! nowhere else.
 
 use serde_json::{Value as Json, json};
 
@@ -17,7 +19,8 @@ pub struct Mending<'a> {
 }
 
 impl Mending<'_> {
-    /// The tool's body with the value of a missing key in every place where the tool passed on what is no switch.
+    /// The tool's body with the value of a missing key in every place where the tool passed on what
+    /// is no switch.
     pub fn without_odd_values(&self, tool: &Json) -> Json {
         let mut body = tool.clone();
         if self.posthog {

@@ -1,7 +1,8 @@
 //! Butler's block of REST endpoints, which its releases hand on whole.
 //!
-//! The tool writes what the file has, in the file's order. salver lets only switches of known names through, and the two
-//! blocks in it; its order is that of the template. JSON knows no order, so blocks are sorted before they are compared.
+//! The tool writes what the file has, in the file's order. salver lets only switches of known names
+//! through, and the two blocks in it; its order is that of the template. JSON knows no order, so
+//! blocks are sorted before they are compared.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! A line that fails in a given way, connection by connection, between salver and a server; after the last fault it is a good one.
+//! A line that fails in a given way, connection by connection, between salver and a server; after
+//! the last fault it is a good one.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -28,7 +29,8 @@ pub enum Fault {
     AnswerLost,
     /// The request arrives, and the connection ends when so many bytes of the answer have passed.
     AnswerCut(usize),
-    /// Every byte arrives, and each request a second time as well, as if something on the way had tried again.
+    /// Every byte arrives, and each request a second time as well, as if something on the way had
+    /// tried again.
     Twice,
     /// Every byte arrives, few at a time.
     Drip,

@@ -10,7 +10,8 @@ use super::site::{BUTLER, SOS, Site};
 
 pub const KEY: &str = "phc_test";
 
-/// A site with a Butler and a Butler SOS, whose settings lead to this server. `flush` are further settings of that section.
+/// A site with a Butler and a Butler SOS, whose settings lead to this server. `flush` are further
+/// settings of that section.
 pub fn site(posthog: &PostHog, flush: &str) -> Site {
     let site = Site::of_sos(SOS);
     site.write("config/butler.yaml", BUTLER);

@@ -1,4 +1,5 @@
-//! What the integration tests share: the program under test, folders of their own, and where the test data is.
+//! What the integration tests share: the program under test, folders of their own, and where the
+//! test data is.
 
 pub mod bad_files;
 pub mod canary;
@@ -67,8 +68,9 @@ pub fn salver() -> Command {
     command
 }
 
-/// Copies the program to another place. By another process: while a file is open for writing here, a child that another test
-/// starts at that moment has it open too, and Linux runs no file that is open for writing (ETXTBSY).
+/// Copies the program to another place. By another process: while a file is open for writing here,
+/// a child that another test starts at that moment has it open too, and Linux runs no file that is
+/// open for writing (ETXTBSY).
 #[cfg(unix)]
 pub fn copy_program_to(path: &Path) {
     expect(Command::new("cp").arg(env!("CARGO_BIN_EXE_salver")).arg(path), 0);
@@ -119,7 +121,8 @@ pub fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
 }
 
-/// The real config files with the bodies that the real tools give for them. They are not part of this repository.
+/// The real config files with the bodies that the real tools give for them. They are not part of
+/// this repository.
 pub fn corpus() -> Option<PathBuf> {
     path_in("SALVER_TEST_CORPUS", Need::Corpus)
 }

@@ -1,10 +1,11 @@
-//! A PostHog that records what it is sent, so that tests can compare what arrived with what was acknowledged.
+//! A PostHog that records what it is sent, so that tests can compare what arrived with what was
+//! acknowledged.
 //!
-//! It checks requests as PostHog's capture server does (facts: `POST /batch/`, gzip by its magic bytes, the
-//! key's form, each event's fields, 20 MiB) and answers in its words, so a test that passes here says
-//! something about PostHog. Faults are scripted one request at a time with [`PostHog::answer_next`]; without
-//! a script it answers as PostHog would. It listens on a free loopback port, keeps connections alive, and
-//! stops when dropped.
+//! It checks requests as PostHog's capture server does (facts: `POST /batch/`, gzip by its magic
+//! bytes, the key's form, each event's fields, 20 MiB) and answers in its words, so a test that
+//! passes here says something about PostHog. Faults are scripted one request at a time with
+//! [`PostHog::answer_next`]; without a script it answers as PostHog would. It listens on a free
+//! loopback port, keeps connections alive, and stops when dropped.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io::{self, Read, Write};
@@ -44,10 +45,11 @@ pub enum Scripted {
     Held(Arc<AtomicBool>),
     /// The connection is closed without an answer once this is set; nothing is stored.
     HeldThenLost(Arc<AtomicBool>),
-    /// From now on, every batch that holds an event with this uuid gets 400. Takes up no place in the script.
+    /// From now on, every batch that holds an event with this uuid gets 400. Takes up no place in
+    /// the script.
     Poison(String),
-    /// From now on, the connection is closed without an answer to every request with a longer body. Takes up no place in the
-    /// script.
+    /// From now on, the connection is closed without an answer to every request with a longer body.
+    /// Takes up no place in the script.
     Narrow(usize),
 }
 

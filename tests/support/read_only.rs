@@ -1,7 +1,8 @@
 //! Spool folders that cannot be written to, and the program running on them.
 //!
-//! Each way stands for one that admins meet: a file system that is mounted read-only (a real bind mount, in a mount namespace
-//! of its own, so that nothing of it outlives the command), and an account that may read but not write.
+//! Each way stands for one that admins meet: a file system that is mounted read-only (a real bind
+//! mount, in a mount namespace of its own, so that nothing of it outlives the command), and an
+//! account that may read but not write.
 
 use std::collections::BTreeMap;
 use std::fs;

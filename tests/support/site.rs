@@ -1,7 +1,8 @@
-//! A server as salver finds it: a folder with the config file of a service, a spool, and settings that name both.
+//! A server as salver finds it: a folder with the config file of a service, a spool, and settings
+//! that name both.
 //!
-//! The config files are short and of our own writing, in the structure of Butler SOS 15.0.0 and Butler 15.1.0; [`SWITCHES`]
-//! work on the real template of Butler SOS 15.0.0 as well.
+//! The config files are short and of our own writing, in the structure of Butler SOS 15.0.0 and
+//! Butler 15.1.0; [`SWITCHES`] work on the real template of Butler SOS 15.0.0 as well.
 
 use std::fs;
 use std::path::PathBuf;
@@ -168,7 +169,8 @@ impl Site {
     pub fn replace(&self, name: &str, text: &str) {
         let fresh = self.path(&format!("{name}.new~"));
         fs::write(&fresh, text).unwrap();
-        // On Windows a file that somebody reads at this moment may not be replaced; editors try again, too.
+        // On Windows a file that somebody reads at this moment may not be replaced; editors try
+        // again, too.
         until("the file to be replaced", || fs::rename(&fresh, self.path(name)).is_ok());
     }
 

@@ -1,7 +1,7 @@
 //! A small disk of a test's own, which can be filled up without anybody else's noticing.
 //!
-//! It is a tmpfs that a child process mounted in a mount namespace of its own; it is seen through `/proc/PID/root` and gone with
-//! the child. That takes root and util-linux.
+//! It is a tmpfs that a child process mounted in a mount namespace of its own; it is seen through
+//! `/proc/PID/root` and gone with the child. That takes root and util-linux.
 
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Write};

@@ -1,4 +1,5 @@
-//! TLS in front of a server that speaks plain http: with an authority of its own, as a proxy that inspects TLS has one.
+//! TLS in front of a server that speaks plain http: with an authority of its own, as a proxy that
+//! inspects TLS has one.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

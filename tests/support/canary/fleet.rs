@@ -1,5 +1,5 @@
-//! A server whose config files are full of canaries: one settings file, an instance for each planted file, and a PostHog
-//! behind a tapped wire.
+//! A server whose config files are full of canaries: one settings file, an instance for each
+//! planted file, and a PostHog behind a tapped wire.
 
 use std::fs;
 use std::path::PathBuf;
@@ -43,7 +43,8 @@ impl Fleet {
         }
     }
 
-    /// Adds an instance with these config files, laid over each other in order, and what the settings say of it besides.
+    /// Adds an instance with these config files, laid over each other in order, and what the
+    /// settings say of it besides.
     pub fn add(&mut self, name: &str, texts: &[&str], further: &str) {
         self.add_in(name, name, texts, further);
     }
@@ -62,7 +63,8 @@ impl Fleet {
         self.instances.push((name.to_owned(), files));
     }
 
-    /// Puts the package.json of an installed tool beside an instance's files: salver takes the version and nothing else.
+    /// Puts the package.json of an installed tool beside an instance's files: salver takes the
+    /// version and nothing else.
     pub fn install(&mut self, name: &str, service: &str, version: &str) {
         self.canaries.at(format!("package.json of {name}"));
         let mut next = || self.canaries.text();

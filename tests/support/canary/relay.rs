@@ -1,7 +1,7 @@
 //! A wire that is tapped: it hands on what comes to a server, and keeps every byte that was sent.
 //!
-//! Why not ask the recording PostHog: it keeps what it understood. A leak may as well stand in a header, or under a key that
-//! stands twice in one object.
+//! Why not ask the recording PostHog: it keeps what it understood. A leak may as well stand in a
+//! header, or under a key that stands twice in one object.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
