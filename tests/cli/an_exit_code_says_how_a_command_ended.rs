@@ -55,7 +55,7 @@ fn an_upstream_that_does_not_take_records_ends_with_4_and_keeps_them() {
         assert!(posthog.requests() > 0);
         assert_eq!(site.status()["flush"]["lastOutcome"], outcome);
     }
-    // The last one is gone now, so nobody listens there.
+    // The last server has stopped, so nothing listens there.
     let report = flushed(&site, 4, &[]);
     assert_eq!((&report["outcome"], &report["remaining"]), (&json!("unreachable"), &json!(5)));
     assert_eq!(site.dump().len(), 5);

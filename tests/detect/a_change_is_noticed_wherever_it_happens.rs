@@ -57,7 +57,7 @@ fn what_happens_to_other_files_of_the_folder_causes_no_look() {
         fs::create_dir(site.path("config/logs")).unwrap();
         fs::rename(site.path("config/logs"), site.path("config/old-logs")).unwrap();
         fs::remove_dir(site.path("config/old-logs")).unwrap();
-        // It comes after the others, so whoever looked because of them has looked by then.
+        // Its event comes after the others, so the looks caused by those have happened by then.
         assert_next_look_is_of(&mut service, 2 * round, || site.write("config/sos.yaml", SOS));
         assert_next_look_is_of(&mut service, 2 * round + 1, || site.write("package.json", "{}"));
     }
@@ -78,7 +78,7 @@ fn a_folder_that_is_made_later_is_found_at_once_however_deep() {
     assert_recorded(&site, service, &states);
 }
 
-/// Under wine a folder that somebody watches cannot be deleted, and whoever tries goes on trying.
+/// Under wine a watched folder cannot be deleted, and the attempt never ends.
 #[cfg(unix)]
 #[test]
 fn a_folder_that_is_deleted_is_found_again_in_one_piece_or_bit_by_bit() {
@@ -126,7 +126,7 @@ fn a_folder_that_an_upgrade_replaces_is_followed_and_the_old_one_left() {
         fs::rename(site.path("sos"), site.path(&format!("old-{upgrade}"))).unwrap();
         fs::rename(site.path("fresh"), site.path("sos")).unwrap();
         service.wait_for_records(2 + 2 * upgrade);
-        // What happens to the old one is nobody's business, and what happens to the new one is.
+        // Changes in the old folder are ignored, those in the new one are noticed.
         site.write(&format!("old-{upgrade}/config/sos.yaml"), &flip(SOS, "appNames"));
         site.write("sos/config/sos.yaml", &states[2 + 2 * upgrade]);
         service.wait_for_records(3 + 2 * upgrade);
@@ -247,7 +247,7 @@ fn a_file_that_becomes_readable_is_read_at_once() {
     let states = states(2);
     let mut service = run(&site, "config/sos.yaml", "");
     service.wait_for_records(1);
-    // A link to itself cannot be read by anybody.
+    // A link to itself cannot be read.
     fs::remove_file(site.sos()).unwrap();
     symlink("sos.yaml", site.sos()).unwrap();
     service.wait_for("the link to be held", |it| said(&it.stderr(), "cannot be read") > 0);

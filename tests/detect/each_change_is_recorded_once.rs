@@ -1,6 +1,6 @@
-//! Promise 3, level and not edge: what is recorded is the difference between the file now and the
-//! last durable state. So however a file is changed, and whoever was asleep meanwhile, each change
-//! of what is reported gives one record, and nothing else gives any.
+//! Promise 3, level and not edge: a record is written for the difference between the file now and
+//! the last durable state. So each change of a reported value gives one record, however the file is
+//! changed and whether or not the service was running, and nothing else gives any.
 
 use std::fs;
 use std::thread;
@@ -76,7 +76,7 @@ fn an_edit_that_changes_nothing_reported_records_nothing() {
             _ => site.replace("config/sos.yaml", edit),
         });
     }
-    // A change after them shows that somebody was looking all the time.
+    // A change after them shows that the service was looking all the time.
     let changed = flip(SOS, "prometheus");
     site.write("config/sos.yaml", &changed);
     service.wait_for_records(2);

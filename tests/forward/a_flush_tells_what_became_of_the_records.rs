@@ -106,7 +106,7 @@ fn what_is_held_stamped_in_the_future_or_set_apart_is_named_apart() {
     let report = flushed(&site, 0, &[]);
     let apart = ["remaining", "held", "ahead", "dead", "outcome"].map(|key| report[key].clone());
     assert_eq!(apart, [json!(2), json!(["sos"]), json!(1), json!(1), json!("empty")]);
-    // Nothing is said where nobody wants to hear it.
+    // With `--quiet` nothing is said.
     let quiet = expect(site.salver().args(["--quiet", "flush"]), 0);
     assert_eq!(err(&quiet), "");
 }

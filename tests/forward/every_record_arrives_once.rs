@@ -214,7 +214,7 @@ fn the_service_delivers_by_itself_and_stops_in_the_middle_of_a_request() {
     let before = posthog.requests();
     site.replace("config/sos.yaml", &flip(&config, "prometheus"));
     service.wait_for("a request", |_| posthog.requests() > before);
-    // An hour's wait is ahead of it, and nobody has that much time.
+    // It would wait for an hour.
     let ended = service.stop();
     if cfg!(unix) {
         assert_eq!(ended.code, Some(0), "{ended:?}");

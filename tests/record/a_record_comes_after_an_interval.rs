@@ -1,7 +1,7 @@
 //! `record.interval`: an instance whose last record is that old is recorded although nothing
 //! changed. The spool remembers when that was, so a restart neither skips a record nor doubles one.
 //!
-//! The shortest interval is a minute; nobody waits for it here. A record is made older by moving
+//! The shortest interval is a minute; no test waits for it. A record is made older by moving
 //! the clock with the last record: the spool is written under a clock of the past.
 
 use crate::support::expect;

@@ -1,6 +1,6 @@
 //! Promise 8: nothing is collected and nothing leaves without consent. It is read again before each
-//! batch; withdrawn, it erases what is unsent before anything else is sent, whoever was running or
-//! asleep meanwhile. What cannot be read holds.
+//! batch; withdrawn, it erases unsent records before anything else is sent, whether or not the
+//! service was running. A file that cannot be read holds.
 
 use std::fs;
 

@@ -3,8 +3,8 @@
 //! the later file wins.
 //!
 //! So an edit to any of the files is one change, consent is what the last word on it says, and
-//! while one of the files cannot be read nobody knows what the config is: nothing is collected,
-//! sent or erased.
+//! while one of the files cannot be read the config is unknown: nothing is collected, sent or
+//! erased.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
 //! A service that has nothing to do costs next to nothing: it never opens the spool. A child that
-//! lives for a moment does that for it, may be killed whenever one likes, and outlives nobody.
+//! lives for a moment does that for it, may be killed at any time, and never outlives the service.
 
 #![cfg(target_os = "linux")]
 

@@ -15,7 +15,7 @@ pub const PASSWORD: &str = "hunter2-not-a-real-password";
 /// Something that lies where a config file should be.
 pub struct Bad {
     pub what: &'static str,
-    /// What is said of it, besides its path.
+    /// Words of the error, besides the path.
     pub words: &'static [&'static str],
     pub put: Box<dyn Fn(&Path)>,
 }

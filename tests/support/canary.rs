@@ -1,9 +1,9 @@
 //! Canaries: values that no one else has, planted in config files so that wherever one of them
 //! turns up, it leaked, and it tells from where.
 //!
-//! Why so many: a search for one word shows that one place is safe. Here each scalar, key, comment,
-//! anchor and tag of each file has a canary of its own, so one that gets out names the file and the
-//! line it stood in.
+//! Why thousands: a search for one word shows that one place is safe. Here each scalar, key,
+//! comment, anchor and tag of each file has a canary of its own, so one that gets out names the
+//! file and the line it stood in.
 //!
 //! - [`planter`] puts them into real config files without touching their form, [`tree`] into
 //!   generated ones.

@@ -82,7 +82,7 @@ impl Mending<'_> {
     }
 }
 
-/// What is left of a block of REST endpoints: its switches, and the two blocks in it.
+/// Reduces a block of REST endpoints to its switches and the two blocks in it.
 fn keep_switches(block: &mut Json) {
     let Json::Object(map) = block else {
         *block = json!({});

@@ -40,7 +40,7 @@ impl Endpoints {
         self.0.iter().map(|name| format!("{PATH}.{name}")).collect()
     }
 
-    /// What is reported of a block; `None` if it counts as missing.
+    /// The reported part of a block; `None` if it counts as missing.
     pub fn of(&self, block: &Json) -> Option<Json> {
         let Json::Object(map) = block else { return Some(Json::Null).filter(|_| block.is_null()) };
         let mut kept = self.switches(map, "");

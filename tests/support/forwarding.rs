@@ -26,7 +26,7 @@ pub fn lead_to(site: &Site, url: &str, flush: &str) {
     ));
 }
 
-/// Writes so many records of two instances with one id, as fast as it goes; tells their uuids.
+/// Writes records of two instances with one id, as fast as possible; returns their uuids.
 pub fn record_fast(site: &Site, count: u64) -> Vec<String> {
     let mut spool = spool_folder(&site.spool()).open(clock::now_ms()).unwrap();
     let mut record =

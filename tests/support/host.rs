@@ -101,7 +101,7 @@ impl Host {
     }
 
     /// Makes an interface that is down. At the other end of its cable is an interface without any
-    /// address, which is nobody's default.
+    /// address, and no default route leads to it.
     pub fn interface_that_is_down(&self, name: &str, mac: &str, addresses: &[&str]) {
         self.sh(&format!(
             "ip link add {name} type veth peer name p-{name}; ip link set {name} address {mac} addrgenmode none; \

@@ -267,7 +267,7 @@ fn accepted() -> Option<Reply> {
 }
 
 impl State {
-    /// Stores what is to be stored and says what to answer; `None` hangs up.
+    /// Stores the events that count as arrived and returns the answer; `None` hangs up.
     fn answer(&mut self, request: &Request, scripted: Option<Scripted>) -> Option<Reply> {
         if self.longest_body.is_some_and(|most| request.body.len() > most) {
             return None;

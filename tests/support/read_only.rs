@@ -90,7 +90,7 @@ fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_salver"))
 }
 
-/// Root may write everywhere, so there somebody else runs the program.
+/// Root may write everywhere, so the program runs as another user there.
 #[cfg(target_os = "linux")]
 fn forbidden() -> Command {
     if !is_root() {
@@ -142,7 +142,7 @@ fn set_read_only(path: &Path, is: bool) {
     fs::set_permissions(path, rights).unwrap();
 }
 
-/// The folder itself first, so that what is in it can be reached once it is allowed.
+/// The folder itself first, so that its files can be reached once it is allowed.
 fn each_below(folder: &Path, change: &dyn Fn(&Path)) {
     change(folder);
     for entry in fs::read_dir(folder).unwrap() {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
-/// After so long something is broken, on however slow a machine.
+/// Longer than any condition takes on a slow machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// How often a condition is looked at.
@@ -26,7 +26,7 @@ pub fn until(what: &str, condition: impl FnMut() -> bool) {
     until_after(Duration::ZERO, what, condition);
 }
 
-/// The same for what takes so much time by itself.
+/// The same, for a condition that takes this time by itself.
 fn until_after(time: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let began = Instant::now();
     while !condition() {
@@ -95,7 +95,7 @@ impl Service {
         Service { child, lines: Some((stdout, stderr)) }
     }
 
-    /// Starts a command to which nobody listens: both streams are pipes that are closed at the
+    /// Starts a command whose output is not read: both streams are pipes that are closed at the
     /// other end.
     pub fn start_unheard(command: &mut Command) -> Service {
         let mut child =
@@ -148,7 +148,7 @@ impl Service {
         self.wait_for(words, |service| said(&service.stderr(), words) > before);
     }
 
-    /// Waits until it has said on stderr that it recorded so many records.
+    /// Waits until stderr names this number of recorded records.
     pub fn wait_for_records(&mut self, count: usize) {
         self.wait_for(&format!("{count} records"), |service| service.recorded().len() >= count);
     }
@@ -212,7 +212,7 @@ impl Service {
         self.ended_after(Duration::ZERO)
     }
 
-    /// Waits for the end of a process that works for so long.
+    /// Waits for the end of a process that works for this time.
     pub fn ended_after(&mut self, time: Duration) -> Ended {
         let child = &mut self.child;
         until_after(time, "the end of a process", || child.try_wait().unwrap().is_some());

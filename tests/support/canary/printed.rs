@@ -1,5 +1,5 @@
 //! What a program could print of the values that it reads from a config file: in a message, in a
-//! panic, or by a `{:?}` that somebody left behind.
+//! panic, or by a `{:?}` that was left in the code.
 
 use std::path::PathBuf;
 

@@ -68,7 +68,7 @@ fn hand_on(mut client: TcpStream, server: SocketAddr, sent: &Sent) -> io::Result
     thread::spawn(move || {
         let mut chunk = [0; 64 * 1024];
         while let Ok(length @ 1..) = client.read(&mut chunk) {
-            // Kept before it is handed on: whoever has the answer finds the request here.
+            // Kept before it is handed on, so that the request is here when its answer arrives.
             sent.lock().unwrap()[number].extend_from_slice(&chunk[..length]);
             if server.write_all(&chunk[..length]).is_err() {
                 break;

@@ -11,7 +11,7 @@ use salver::record::catalogue::{Catalogue, Field, Rule, Service};
 use super::Canaries;
 use super::search::encoded;
 
-/// A generated file, and what is to be said of it in the settings.
+/// A generated file, and the lines for its instance in the settings.
 #[derive(Clone, Debug)]
 pub struct Generated {
     /// The release that reads it.
