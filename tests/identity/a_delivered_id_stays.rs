@@ -13,6 +13,7 @@
 use std::process::Command;
 
 use crate::support::host::{Host, id_of, ids, printed};
+use crate::support::modes::give_to_nobody;
 use crate::support::posthog::PostHog;
 use crate::support::service::Service;
 use crate::support::site::Site;
@@ -251,7 +252,7 @@ fn another_user_who_may_read_less_finds_the_same_id() {
     let [id, as_nobody] = [FIRMWARE, MACHINE].map(|system_id| id_of(MAC, "192.0.2.2", "", system_id));
     assert_eq!(case.record(), id);
     case.deliver();
-    expect(Command::new("chown").args(["-R", "65534:65534"]).arg(case.site.path("")), 0);
+    give_to_nobody(&case.site.path(""));
 
     let record = expect(&mut host.at_as_nobody(&case.command(&["record", "--force"])), 0);
     assert_eq!(json(&record)["data"]["system"]["id"], *id);

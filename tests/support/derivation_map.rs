@@ -36,11 +36,9 @@ pub struct Generations(pub Vec<Generation>);
 
 /// The releases of one tool that report the same way.
 pub struct Generation {
-    /// The tool.
     pub service: String,
     /// The key at the top of its config file.
     pub top: String,
-    /// Its first release.
     pub first: Version,
     /// Its last release, or `None` for the newest generation.
     pub last: Option<Version>,

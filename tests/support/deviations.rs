@@ -8,13 +8,10 @@ use serde_json::{Value as Json, json};
 
 /// A config document, and which tool reads it.
 pub struct Mending<'a> {
-    /// The service's name.
     pub service: &'a str,
-    /// Its release.
     pub version: &'a str,
     /// Whether the release sends to PostHog.
     pub posthog: bool,
-    /// The config file.
     pub config: &'a Json,
 }
 

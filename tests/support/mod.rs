@@ -39,6 +39,7 @@ pub mod tls;
 pub mod transcript;
 pub mod two_instances;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -46,9 +47,13 @@ use serde_json::Value as Json;
 
 use needs::{Need, path_in};
 
-/// The program, with nothing of this machine's settings reaching it.
 pub fn salver() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_salver"));
+    command(env!("CARGO_BIN_EXE_salver"))
+}
+
+/// A command that none of this machine's settings reach.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
     for variable in [
         "SALVER_CONFIG",
         "SALVER_SPOOL",
@@ -76,7 +81,6 @@ pub fn copy_program_to(path: &Path) {
     expect(Command::new("cp").arg(env!("CARGO_BIN_EXE_salver")).arg(path), 0);
 }
 
-/// The program with a spool folder.
 pub fn salver_in(spool: &Path) -> Command {
     let mut command = salver();
     command.arg("--spool").arg(spool);
@@ -90,12 +94,10 @@ pub fn expect(command: &mut Command, code: i32) -> Output {
     output
 }
 
-/// Stdout as text.
 pub fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Stderr as text.
 pub fn err(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }

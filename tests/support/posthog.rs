@@ -104,7 +104,6 @@ impl PostHog {
         format!("http://{}", self.listening.address)
     }
 
-    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.listening.address
     }

@@ -33,7 +33,6 @@ impl Proxy {
         Proxy { listening, asked }
     }
 
-    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.listening.address
     }

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use super::folders::files;
 #[cfg(unix)]
-use super::modes::{chmod, is_root};
+use super::modes::{NOBODY, chmod, is_root};
 use super::needs::{Need, skip};
 
 /// A way in which a folder cannot be written to.
@@ -34,7 +34,7 @@ pub fn ways() -> Vec<Way> {
             return vec![Way::Forbidden];
         }
         let mounts = Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|it| it.success());
-        let drops = Command::new("setpriv").args(NOBODY).arg("true").status().is_ok_and(|it| it.success());
+        let drops = Command::new("setpriv").args(AS_NOBODY).arg("true").status().is_ok_and(|it| it.success());
         let ways = [(mounts, Way::Mounted), (drops, Way::Forbidden)];
         if !(mounts && drops) {
             skip(Need::ReadOnlyMount);
@@ -59,7 +59,7 @@ pub fn ways() -> Vec<Way> {
 }
 
 #[cfg(target_os = "linux")]
-const NOBODY: [&str; 3] = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+const AS_NOBODY: [&str; 3] = ["--reuid=65534", "--regid=65534", "--clear-groups"];
 
 impl Way {
     /// The program, with `spool` not to be written to. `SALVER_SPOOL` names it.
@@ -67,7 +67,7 @@ impl Way {
         let mut command = match self {
             #[cfg(target_os = "linux")]
             Way::Mounted => {
-                let mut command = Command::new("unshare");
+                let mut command = super::command("unshare");
                 let script =
                     "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && shift && exec \"$@\"";
                 command.args(["--mount", "sh", "-c", script, "sh"]).arg(spool).arg(program());
@@ -79,9 +79,6 @@ impl Way {
             }
         };
         command.env("SALVER_SPOOL", spool);
-        for variable in ["SALVER_CONFIG", "SALVER_LOG", "DO_NOT_TRACK"] {
-            command.env_remove(variable);
-        }
         command
     }
 }
@@ -94,16 +91,16 @@ fn program() -> PathBuf {
 #[cfg(target_os = "linux")]
 fn forbidden() -> Command {
     if !is_root() {
-        return Command::new(program());
+        return super::command(program());
     }
-    let mut command = Command::new("setpriv");
-    command.args(NOBODY).arg(program());
+    let mut command = super::command("setpriv");
+    command.args(AS_NOBODY).arg(program());
     command
 }
 
 #[cfg(not(target_os = "linux"))]
 fn forbidden() -> Command {
-    Command::new(program())
+    super::command(program())
 }
 
 /// Takes away the right to write.
@@ -112,7 +109,7 @@ fn forbid(folder: &Path) {
         #[cfg(unix)]
         {
             if is_root() {
-                std::os::unix::fs::chown(path, Some(65534), Some(65534)).unwrap();
+                std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
             }
             chmod(path, if path.is_dir() { 0o500 } else { 0o400 });
         }

@@ -79,9 +79,7 @@ pub struct Service {
 pub struct Ended {
     /// Its exit code; `None` after a signal, and what Windows gives after a kill.
     pub code: Option<i32>,
-    /// Lines of stdout.
     pub stdout: Vec<String>,
-    /// Lines of stderr.
     pub stderr: Vec<String>,
 }
 

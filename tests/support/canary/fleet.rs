@@ -13,7 +13,6 @@ use crate::support::site::Site;
 /// The project key, which goes into requests and nowhere else.
 pub const KEY: &str = "phc_secret_key_of_the_project";
 
-/// The server.
 pub struct Fleet {
     /// Its folders.
     pub site: Site,
@@ -29,7 +28,6 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// One without instances.
     pub fn new() -> Fleet {
         let posthog = PostHog::start();
         let relay = Relay::to(posthog.address());

@@ -9,7 +9,6 @@ use salver::record::observe::{Observation, ObserveError, State, Subject, observe
 
 use super::captured::Captured;
 
-/// The name of the channel.
 pub const PRINTED: &str = "what could be printed";
 
 /// Captures the document, the observation and the errors of some files that are laid over each

@@ -30,7 +30,6 @@ impl Relay {
         Relay { listening, sent }
     }
 
-    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.listening.address
     }
