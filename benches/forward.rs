@@ -15,16 +15,18 @@ mod sink;
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use salver::clock::now_ms;
-use salver::forward::flush::{self, Caller, Line};
+use salver::forward::flush::{self, FlushHooks, FlushTarget};
 use salver::forward::plan::FlushLimits;
 use salver::forward::transport::{Endpoint, EndpointSettings};
-use salver::forward::wire::{self, Shape};
+use salver::forward::wire::{self, RequestOptions};
+use salver::secret::Secret;
 use salver::spool::{Queued, SpoolError, SpoolFolder};
 use serde_json::json;
 
@@ -48,9 +50,9 @@ fn main() {
     memory(&folder);
 }
 
-fn shape() -> Shape {
-    Shape {
-        api_key: "phc_bench".into(),
+fn shape() -> RequestOptions {
+    RequestOptions {
+        api_key: Secret::new("phc_bench"),
         batch_bytes: 8 << 20,
         historical_after: Duration::from_secs(48 * 3600),
         geoip: false,
@@ -63,9 +65,9 @@ fn written_and_packed(folder: &SpoolFolder) -> (usize, f64) {
     let mut batch: Vec<Queued> = Vec::new();
     let more = |queued| {
         batch.push(queued);
-        batch.len() < BATCH
+        if batch.len() < BATCH { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
-    spool.each(0, more).expect("the spool can be read");
+    let _ = spool.each(0, BATCH as u64, more).expect("the spool can be read");
     spool.close().expect("the spool closes");
     let events: Vec<_> = batch.iter().map(|queued| json!(wire::event(&queued.record, false))).collect();
     let mut times: Vec<Duration> = (0..25)
@@ -85,7 +87,7 @@ fn written_and_packed(folder: &SpoolFolder) -> (usize, f64) {
 /// Asks for nothing to be held.
 struct Nobody;
 
-impl Caller for Nobody {
+impl FlushHooks for Nobody {
     fn held(&mut self) -> Result<BTreeSet<String>, SpoolError> {
         Ok(BTreeSet::new())
     }
@@ -104,9 +106,9 @@ fn drain(folder: &SpoolFolder, bound: f64) {
     })
     .expect("the address is one");
     let limits = FlushLimits { batch_events: BATCH, patience: Duration::from_secs(10), records: None };
-    let from_here = Line { folder, endpoint: &endpoint, shape: shape(), limits };
+    let target = FlushTarget { folder, endpoint: &endpoint, request: shape(), limits };
     let started = Instant::now();
-    let report = flush::run(&from_here, &mut Nobody).expect("the spool is drained");
+    let report = flush::run(&target, &mut Nobody).expect("the spool is drained");
     let rate = RECORDS as f64 / started.elapsed().as_secs_f64();
     assert_eq!((report.sent, report.remaining), (RECORDS as u64, 0), "{report:?}");
     line("records drained, with gzip", &format!("{rate:.0}/s"), "at least 50000/s");

@@ -157,8 +157,8 @@ impl Collector {
             return Ok(unchanged);
         }
         let mut spool = folder.open(clock::now_ms())?;
-        ids::recognise_host(&mut spool)?;
-        let mut instance = spool.instance(name)?.unwrap_or_default();
+        ids::recognise_host(&mut spool);
+        let mut instance = spool.instance(name).unwrap_or_default();
         if instance.paused {
             spool.close()?;
             target.forget();
@@ -222,11 +222,11 @@ impl Collector {
         let mut spool = if withdrawn { folder.open_to_release(now_ms)? } else { folder.open(now_ms)? };
         let mut erased = 0;
         if withdrawn {
-            for key in keys_of(&spool, target, Some(&observation.service))? {
+            for key in keys_of(&spool, target, Some(&observation.service)) {
                 erased += erase(&mut spool, &key)?;
             }
         }
-        let instance = spool.instance(&name)?.unwrap_or_default();
+        let instance = spool.instance(&name).unwrap_or_default();
         note(&mut spool, &name, instance, target, observation, false, why.clone());
         spool.close()?;
         target.known = Some(found);

@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 use crate::clock;
 use crate::collect::Collector;
 use crate::forward::backoff;
-use crate::forward::flush::{self, Caller, Line, random};
+use crate::forward::flush::{self, FlushHooks, FlushTarget, random};
 use crate::forward::plan::FlushLimits;
 use crate::forward::transport::{Endpoint, EndpointSettings};
-use crate::forward::verdict::Outcome;
-use crate::forward::wire::Shape;
+use crate::forward::verdict::FlushOutcome;
+use crate::forward::wire::RequestOptions;
 use crate::look::Means;
 use crate::spool::{SpoolError, SpoolFolder};
 use crate::target::Target;
@@ -45,7 +45,7 @@ pub struct Forwarding {
     /// The host.
     pub endpoint: EndpointSettings,
     /// The shape of a request.
-    pub shape: Shape,
+    pub shape: RequestOptions,
     /// Sizes; without patience, since the next run is never far.
     pub limits: FlushLimits,
     /// How often to try.
@@ -217,11 +217,13 @@ impl Forwarding {
         }
         let Means { folder, catalogue, system_id, settle, .. } = &self.means;
         let collector = Collector::new(catalogue.clone(), *system_id, *settle);
-        let line = Line { folder, endpoint, shape: self.shape.clone(), limits: self.limits };
+        let target = FlushTarget { folder, endpoint, request: self.shape.clone(), limits: self.limits };
         let mut consent = Consent { collector: &collector, folder, targets: &mut self.targets };
-        let report = flush::run(&line, &mut consent)?;
+        let report = flush::run(&target, &mut consent)?;
         let wait = match report.outcome {
-            Outcome::Empty | Outcome::Drained | Outcome::Limit => backoff::regular(self.every, random()),
+            FlushOutcome::Empty | FlushOutcome::Drained | FlushOutcome::Limit => {
+                backoff::regular(self.every, random())
+            }
             _ => self.not_before()?.unwrap_or(self.every),
         };
         let why = report.why.map(|why| why.to_string());
@@ -231,9 +233,7 @@ impl Forwarding {
     /// How long the spool says to wait, if it does.
     fn not_before(&self) -> Result<Option<Duration>, SpoolError> {
         let now_ms = clock::now_ms();
-        let mut spool = self.means.folder.open_to_release(now_ms)?;
-        let next = spool.flush_memory().next_attempt_ms;
-        spool.close()?;
+        let next = self.means.folder.read(now_ms)?.flush_memory().next_attempt_ms;
         let left = next.and_then(|next| u64::try_from(next.saturating_sub(now_ms)).ok());
         Ok(left.filter(|left| *left > 0).map(Duration::from_millis))
     }
@@ -249,7 +249,7 @@ pub struct Consent<'a> {
     pub targets: &'a mut [Target],
 }
 
-impl Caller for Consent<'_> {
+impl FlushHooks for Consent<'_> {
     fn held(&mut self) -> Result<BTreeSet<String>, SpoolError> {
         Ok(self.collector.held(self.folder, self.targets)?.into_iter().collect())
     }

@@ -67,6 +67,7 @@ pub mod forwarder;
 pub mod look;
 pub mod record;
 pub mod rights;
+pub mod secret;
 pub mod service;
 pub mod settings;
 pub mod spool;

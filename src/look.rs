@@ -167,9 +167,10 @@ impl From<&SpoolError> for Fault {
     fn from(error: &SpoolError) -> Fault {
         let kind = match error {
             SpoolError::Busy { .. } | SpoolError::Flushing { .. } => FaultKind::Busy,
-            SpoolError::Foreign { .. } | SpoolError::Newer { .. } | SpoolError::Damaged { .. } => {
-                FaultKind::Unusable
-            }
+            SpoolError::Foreign { .. }
+            | SpoolError::Newer { .. }
+            | SpoolError::Older { .. }
+            | SpoolError::Damaged { .. } => FaultKind::Unusable,
             error if error.is_full() => FaultKind::Full,
             _ => FaultKind::Spool,
         };

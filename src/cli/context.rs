@@ -9,10 +9,11 @@ use super::exit::Usage;
 use super::output::say;
 use crate::collect::Collector;
 use crate::forward::transport::{Endpoint, EndpointSettings};
-use crate::forward::wire::Shape;
+use crate::forward::wire::RequestOptions;
 use crate::record::catalogue::Catalogue;
+use crate::secret::Secret;
 use crate::settings::{self, FlushMode, Instance, Overrides, Resolved, Settings};
-use crate::spool::{SpoolFolder, SpoolLimits, SpoolView};
+use crate::spool::{SpoolFolder, SpoolLimits};
 use crate::target::Target;
 
 /// The arguments that all commands share.
@@ -80,14 +81,6 @@ impl Context {
         }
     }
 
-    /// Says that a spool is shown which cannot be written to, and what is not known of it.
-    pub fn say_read_only(&self, settings: &Settings, view: &SpoolView) {
-        if !self.quiet {
-            let folder = Context::folder(settings);
-            eprintln!("salver: {}: {}", folder.path.display(), read_only(&folder, view));
-        }
-    }
-
     /// Looks and records.
     pub fn collector(settings: &Settings) -> Result<Collector> {
         let catalogue = Catalogue::load(&settings.catalogues)?;
@@ -95,13 +88,13 @@ impl Context {
     }
 
     /// Where to forward to, if an admin wrote both a host and a key.
-    pub fn endpoint(settings: &Settings) -> Result<(Endpoint, Shape)> {
+    pub fn endpoint(settings: &Settings) -> Result<(Endpoint, RequestOptions)> {
         let (endpoint, shape) = Context::destination(settings)?;
         Ok((Endpoint::new(&endpoint)?, shape))
     }
 
     /// The same, not yet checked by whoever connects.
-    pub fn destination(settings: &Settings) -> Result<(EndpointSettings, Shape)> {
+    pub fn destination(settings: &Settings) -> Result<(EndpointSettings, RequestOptions)> {
         let posthog = &settings.posthog;
         let (Some(host), Some(api_key)) = (&posthog.host, &posthog.api_key) else {
             let missing = if posthog.host.is_none() { "posthog.host" } else { "posthog.apiKey" };
@@ -112,18 +105,18 @@ impl Context {
         };
         let endpoint = EndpointSettings {
             host: host.clone(),
-            proxy: posthog.proxy.as_ref().map(|proxy| proxy.expose().to_owned()),
+            proxy: posthog.proxy.clone(),
             ca_file: posthog.ca_file.clone(),
             timeout: settings.flush.timeout,
         };
-        Ok((endpoint, shape(settings, api_key.expose())))
+        Ok((endpoint, shape(settings, api_key.clone())))
     }
 }
 
 /// The shape of a request with this key, or with what is shown in its place.
-pub fn shape(settings: &Settings, api_key: &str) -> Shape {
-    Shape {
-        api_key: api_key.to_owned(),
+pub fn shape(settings: &Settings, api_key: Secret) -> RequestOptions {
+    RequestOptions {
+        api_key,
         batch_bytes: settings.flush.batch_bytes,
         historical_after: settings.flush.historical_after,
         geoip: settings.posthog.geoip,
@@ -131,21 +124,9 @@ pub fn shape(settings: &Settings, api_key: &str) -> Shape {
 }
 
 /// The project key of the settings, or what is shown in its place unless it is to be revealed.
-pub fn shown_key(settings: &Settings, reveal: bool) -> String {
+pub fn shown_key(settings: &Settings, reveal: bool) -> Secret {
     let key = settings.posthog.api_key.as_ref().filter(|_| reveal);
-    key.map_or("***", |key| key.expose()).to_owned()
-}
-
-/// What is to be known of a spool that cannot be written to, before anything is read from it.
-pub fn read_only(folder: &SpoolFolder, view: &SpoolView) -> String {
-    let why = match view.is_full() {
-        true => disk_full(folder),
-        false => format!("the spool is read-only ({})", view.cause()),
-    };
-    format!(
-        "{why}; it is shown as its witness knows it: how often each record was sent, why it was refused \
-         and how the last flush ended is not known"
-    )
+    key.cloned().unwrap_or_else(|| Secret::new("***"))
 }
 
 /// What is to be known of a spool whose disk is full.

@@ -1,4 +1,4 @@
-//! Exit codes: what a script learns from a command.
+//! Exit codes: the result of a command for scripts.
 //!
 //! | code | meaning |
 //! |---|---|
@@ -13,18 +13,19 @@
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
+use super::output::remark;
 use crate::forward::transport::EndpointError;
 use crate::look::{Fault, FaultKind};
 use crate::record::catalogue::CatalogueError;
 use crate::settings::SettingsError;
 use crate::spool::SpoolError;
 
-/// How a command that did not fail ended.
+/// The result of a command that reports its failures itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// 0
     Done,
-    /// 1, after the command has said what failed
+    /// 1; the command has printed what failed
     Failed,
     /// 3
     NothingCollected,
@@ -32,12 +33,12 @@ pub enum Ended {
     Upstream,
 }
 
-/// Something the caller has to change: arguments or settings.
+/// A mistake in the arguments or the settings.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub String);
 
-/// Prints the error, if there is one, and gives the exit code.
+/// Prints the error, if there is one, and returns the exit code.
 pub fn code(done: anyhow::Result<Ended>) -> ExitCode {
     match done {
         Ok(Ended::Done) => ExitCode::SUCCESS,
@@ -46,23 +47,23 @@ pub fn code(done: anyhow::Result<Ended>) -> ExitCode {
         Ok(Ended::Upstream) => ExitCode::from(4),
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("salver: {error:#}");
-            ExitCode::from(of(&error))
+            remark(format_args!("{error:#}"));
+            ExitCode::from(code_of(&error))
         }
     }
 }
 
-/// Whoever read our output has seen enough (`salver dump | head`).
+/// Whether the reader of our output has closed the pipe, as in `salver dump | head`.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let io = match error.downcast_ref::<csv::Error>().map(csv::Error::kind) {
-        // csv wraps what could not be written, and leaves it out of the chain of causes.
+        // csv wraps an I/O error and leaves it out of the chain of causes.
         Some(csv::ErrorKind::Io(io)) => Some(io),
         _ => error.downcast_ref::<std::io::Error>(),
     };
     io.is_some_and(|io| io.kind() == ErrorKind::BrokenPipe)
 }
 
-fn of(error: &anyhow::Error) -> u8 {
+fn code_of(error: &anyhow::Error) -> u8 {
     if error.is::<Usage>()
         || error.is::<SettingsError>()
         || error.is::<EndpointError>()

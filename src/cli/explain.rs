@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::record::derive::{Derived, Why};
+use crate::record::derive::{Derived, Provenance};
 use crate::record::version::Origin;
 use crate::record::{Record, message};
 
@@ -16,8 +16,8 @@ const NESTED: &str = "telemetry_json";
 
 /// One JSON object: output key to value and origin.
 pub fn keys(event: &Json, record: &Record, derived: &Derived, version: Origin) -> Json {
-    let places = || derived.layout.places.iter().zip(&derived.reasons);
-    let reasons: HashMap<&str, &Why> =
+    let places = || derived.layout.places.iter().zip(&derived.provenance);
+    let reasons: HashMap<&str, &Provenance> =
         places().filter_map(|(place, why)| Some((place.property.as_deref()?, why))).collect();
     let mut keys = Map::new();
     for (key, value) in
@@ -30,14 +30,14 @@ pub fn keys(event: &Json, record: &Record, derived: &Derived, version: Origin) -
         keys.insert(key.clone(), entry);
     }
     for ((place, why), value) in places().zip(&record.draft.values) {
-        if let (Some(path), Some(value)) = (&place.nested, message::shown(place, value)) {
+        if let (Some(path), Some(value)) = (&place.nested, message::reported_value(place, value)) {
             keys.insert(format!("enabledFeatures.{path}"), decided(json!(value), why));
         }
     }
     Json::Object(keys)
 }
 
-fn decided(value: Json, why: &Why) -> Json {
+fn decided(value: Json, why: &Provenance) -> Json {
     match &why.decided_by {
         Some(path) => json!({ "value": value, "decidedBy": path }),
         None => json!({ "value": value, "decidedBy": null, "lookedAt": why.looked_at }),

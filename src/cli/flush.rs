@@ -1,28 +1,26 @@
-//! `salver flush`: forward what waits, now.
+//! `salver flush`: sends the records in the queue now.
 
 use anyhow::Result;
 
 use super::context::Context;
 use super::exit::Ended;
-use super::output::Format;
+use super::output::{Format, remark, say};
 use crate::clock;
 use crate::collect::DO_NOT_TRACK;
-use crate::forward::flush::{self, Line};
+use crate::forward::flush::{self, FlushTarget};
 use crate::forward::plan::FlushLimits;
-use crate::forward::verdict::Outcome;
 use crate::forwarder::Consent;
 use crate::settings::Settings;
 use crate::target::Target;
-use progress::{Progress, Shown};
+use progress::{Progress, ProgressHooks};
 
 mod dry_run;
 mod progress;
 mod show;
 
-/// How much to send, and how to report.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Send at most so many records
+    /// Send at most N records
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
 
@@ -30,7 +28,7 @@ pub struct Arguments {
     #[arg(long)]
     retry_dead: bool,
 
-    /// Send nothing; print the bodies that would be sent, one a line, with the project key hidden
+    /// Send nothing; print the requests that would be sent, one a line, with the project key hidden
     #[arg(long)]
     dry_run: bool,
 
@@ -38,7 +36,7 @@ pub struct Arguments {
     #[arg(long, requires = "dry_run")]
     reveal: bool,
 
-    /// text or json
+    /// The form of the result
     #[arg(long, default_value = "text")]
     format: Format,
 }
@@ -58,16 +56,16 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     if arguments.dry_run {
         return dry_run::run(&settings, &folder, &collector, &mut targets, arguments);
     }
-    let (endpoint, shape) = Context::endpoint(&settings)?;
+    let (endpoint, request) = Context::endpoint(&settings)?;
     if collector.do_not_track() {
-        eprintln!("salver: {DO_NOT_TRACK}, so nothing is sent; every record is kept");
+        remark(format_args!("{DO_NOT_TRACK}, so nothing is sent; every record is kept"));
         return Ok(Ended::NothingCollected);
     }
     let mut spool = folder.open_to_release(clock::now_ms())?;
     if arguments.retry_dead {
-        let revived = spool.revive_dead()?;
+        let revived = spool.revive_dead();
         if !context.quiet {
-            eprintln!("{revived} dead letters are back in the queue.");
+            say(&format!("{revived} dead letters are back in the queue."));
         }
     }
     let waiting = spool.counts()?.queued;
@@ -75,14 +73,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
 
     let to_send = waiting.min(arguments.limit.unwrap_or(u64::MAX));
     let mut progress = Progress::of(context, arguments.format, to_send);
-    let line = Line { folder: &folder, endpoint: &endpoint, shape, limits: arguments.limits(&settings) };
+    let target =
+        FlushTarget { folder: &folder, endpoint: &endpoint, request, limits: arguments.limits(&settings) };
     let consent = Consent { collector: &collector, folder: &folder, targets: &mut targets };
-    let report = flush::run(&line, &mut Shown { consent, progress: &mut progress });
+    let report = flush::run(&target, &mut ProgressHooks { consent, progress: &mut progress });
     progress.clear();
     let report = report?;
     show::report(&report, arguments.format, context.quiet, &settings)?;
-    Ok(match report.outcome {
-        Outcome::Drained | Outcome::Empty | Outcome::Limit => Ended::Done,
-        Outcome::Unreachable | Outcome::Refused | Outcome::Throttled => Ended::Upstream,
-    })
+    Ok(if report.outcome.is_failure() { Ended::Upstream } else { Ended::Done })
 }

@@ -3,7 +3,7 @@
 //! The ids go to stdout, in the words in which the tools print theirs. What an admin may want to know of one (from what it
 //! was worked out, what it would be now, what the tool itself would print) goes to stderr.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use anyhow::Result;
@@ -17,7 +17,7 @@ use crate::collect::{Collector, Ids};
 use crate::record::identity::{Origin, Readable, SystemIdSource};
 use crate::record::observe::{Report, State};
 use crate::settings::{Settings, default_name};
-use crate::spool::{IdHistory, Instance, Pin, SpoolFolder, SpoolView};
+use crate::spool::{Pin, SpoolFolder};
 use crate::target::Target;
 
 /// Whose ids, and what to do with them.
@@ -43,7 +43,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
             [] => (context.settings()?, None),
             names => context.targets(names).map(|(resolved, targets)| (resolved.settings, Some(targets)))?,
         };
-        return history(context, &settings, targets.as_deref());
+        return history(&settings, targets.as_deref());
     }
     let (resolved, targets) = context.targets(&names)?;
     let settings = &resolved.settings;
@@ -137,16 +137,21 @@ fn adopt(collector: &Collector, folder: &SpoolFolder, target: &Target, id: &str)
 }
 
 /// Prints every id that records carried, and those that are pinned and were not used yet; of these targets, or of all.
-fn history(context: &Context, settings: &Settings, targets: Option<&[Target]>) -> Result<Ended> {
-    let (used, instances) = known(context, settings)?;
-    let mut ids: BTreeMap<String, IdHistory> = used.into_iter().collect();
+fn history(settings: &Settings, targets: Option<&[Target]>) -> Result<Ended> {
+    let spool = Context::folder(settings).read(clock::now_ms())?;
+    let mut ids = spool.ids().clone();
     let mut wanted = BTreeSet::new();
-    for (name, instance) in instances {
+    for (name, instance) in spool.instances().clone() {
         let is = |target: &Target| match (&target.name, instance.config_files.as_slice()) {
             (Some(given), _) if *given == name => true,
-            // A summary that was lost or cannot be read no longer tells the files, but the name that stands for one does.
+            // A manifest that was lost no longer tells the files, but the name that stands for one does.
             (None, []) => name.ends_with(&default_name("", &target.first_file())),
-            (_, files) => target.subject.files == files,
+            (_, files) => target
+                .subject
+                .files
+                .iter()
+                .map(|file| file.to_string_lossy().into_owned())
+                .eq(files.iter().cloned()),
         };
         if targets.is_none_or(|targets| targets.iter().any(is)) {
             wanted.insert(name.clone());
@@ -173,24 +178,4 @@ fn history(context: &Context, settings: &Settings, targets: Option<&[Target]>) -
     writeln!(out, "{table}")?;
     out.flush()?;
     Ok(Ended::Done)
-}
-
-/// The ids and the instances of the spool, also of one that cannot be written to.
-#[expect(clippy::type_complexity, reason = "two lists of what the spool names")]
-fn known(
-    context: &Context,
-    settings: &Settings,
-) -> Result<(Vec<(String, IdHistory)>, Vec<(String, Instance)>)> {
-    let folder = Context::folder(settings);
-    let read = || {
-        let spool = folder.open_existing(clock::now_ms())?;
-        let known = (spool.ids()?, spool.instances()?);
-        spool.close()?;
-        Ok(known)
-    };
-    read().or_else(|error| {
-        let view = SpoolView::instead_of(&folder, error)?;
-        context.say_read_only(settings, &view);
-        Ok((view.ids(), view.instances()))
-    })
 }

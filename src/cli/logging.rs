@@ -1,11 +1,12 @@
-//! Log lines on stderr, and what a panic says.
+//! Log lines on stderr, and the message of a panic.
 //!
-//! `SALVER_LOG` takes filter directives such as `debug` or `salver::watch=trace`; `-v` and `-q` are short for the usual ones.
-//! A line is for whoever reads it: colours for a terminal, no time for systemd's journal, which writes it itself, and an object a line for
-//! a program (`--log-format json`).
+//! `SALVER_LOG` takes filter directives such as `debug` or `salver::watch=trace`; `-v` and `-q`
+//! stand for the usual ones. Lines are coloured on a terminal, have no time in systemd's journal,
+//! which adds its own, and are JSON objects with `--log-format json`.
 //!
-//! - That nobody reads stderr any more is no reason to stop, nor to say so.
-//! - A panic names the place in the code and nothing else: its message could hold a value of a config file.
+//! - A closed stderr neither stops the program nor causes another message.
+//! - A panic names the place in the code and nothing else: its message could contain a value of a
+//!   config file.
 
 use std::io::{IsTerminal, stderr};
 
@@ -13,9 +14,9 @@ use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
 use super::Color;
-use super::output::say;
+use super::output::remark;
 
-/// The forms of a log line.
+/// The form of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     Text,
@@ -52,13 +53,17 @@ pub fn start(verbose: u8, quiet: bool, color: Color, format: LogFormat) {
         LogFormat::Text => lines.init(),
     }
     std::panic::set_hook(Box::new(|panic| {
+        if panic.location().is_some_and(crate::spool::is_contained_panic) {
+            return;
+        }
         let place =
             panic.location().map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
-        say(&format!("salver: internal error{place}; please report it with this line"));
+        remark(format_args!("internal error{place}; please report it with this line"));
     }));
 }
 
-/// Whether stderr goes to systemd's journal. The variable alone does not tell, as it outlives a redirection.
+/// Whether stderr is systemd's journal. The variable alone is not enough: it stays set when stderr
+/// is redirected.
 #[cfg(unix)]
 fn is_journal() -> bool {
     let Ok(journal) = std::env::var("JOURNAL_STREAM") else { return false };

@@ -1,7 +1,7 @@
-//! The command line: the only code that reads arguments, prints, asks or draws.
+//! The command line: the only code that reads arguments, prints, asks or draws. One file a command.
 //!
-//! It is a contract, scripts rely on it: data goes to stdout, everything else to stderr; exit codes say how it went
-//! (exit.rs); JSON keys are camelCase. One file a command.
+//! Scripts rely on it: data goes to stdout, everything else to stderr; exit codes give the result
+//! (exit.rs); JSON keys are camelCase.
 
 mod context;
 mod doctor;
@@ -34,32 +34,33 @@ use logging::LogFormat;
 
 /// Offline-first spool-and-forward agent for the telemetry of Butler and Butler SOS.
 ///
-/// Watches their config files, writes one anonymised record to a local spool whenever what they would report changes, and
-/// carries the spool to PostHog when the network lets it, or when you say so.
+/// Watches their config files, writes one anonymised record to a local spool whenever their
+/// telemetry would change, and sends the records to PostHog when the network allows it or when
+/// you ask for it.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, disable_help_subcommand = true)]
 struct Arguments {
-    /// The settings file [default: the system's place, such as /etc/salver/salver.yaml]
+    /// The settings file [default: the system's own, such as /etc/salver/salver.yaml]
     #[arg(long, global = true, value_name = "FILE", env = "SALVER_CONFIG")]
     config: Option<PathBuf>,
 
-    /// The spool folder, instead of the one in the settings
+    /// The spool folder; overrides the settings
     #[arg(long, global = true, value_name = "DIR", env = "SALVER_SPOOL")]
     spool: Option<PathBuf>,
 
-    /// Say more on stderr (-vv: more still)
+    /// Write more log lines to stderr; -vv writes even more
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
 
-    /// Say nothing on stderr but errors
+    /// Write only errors to stderr
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
 
-    /// Colours on a terminal
+    /// When to use colours
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     color: Color,
 
-    /// Log lines for people or for programs
+    /// The form of log lines
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "SALVER_LOG_FORMAT")]
     log_format: LogFormat,
 
@@ -76,27 +77,27 @@ enum Color {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Watch, record, and forward by the flush mode: the service in the foreground
+    /// Run the service in the foreground: watch, record, and forward by the flush mode
     Run(run::Arguments),
-    /// Look at each instance now and record what differs
+    /// Look at each instance now, and record what changed
     Record(record::Arguments),
-    /// Print what would be recorded or sent; writes nothing
+    /// Print what would be recorded or sent, without writing anything
     Preview(preview::Arguments),
-    /// Print the queue, oldest first
+    /// Print the records in the queue, oldest first
     Dump(dump::Arguments),
-    /// Forward what waits, now
+    /// Send the records in the queue now
     Flush(flush::Arguments),
     /// Show the queue, the instances and why each does or does not collect, and the last flush
     Status(status::Arguments),
     /// Erase records from the spool, and print a receipt
     Purge(purge::Arguments),
-    /// Stop collecting by hand, whatever the config file says
+    /// Stop collecting, whatever the config file says
     Pause(pause::Arguments),
     /// Collect again after a pause or a purge
     Resume(pause::Arguments),
     /// Show the anonymous ids
     Id(id::Arguments),
-    /// Check each step from the config files to PostHog, and say what to do where one does not work
+    /// Check each step from the config files to PostHog, and name the next step where one fails
     Doctor(doctor::Arguments),
     /// Look at instances for a service
     #[command(hide = true)]
@@ -107,7 +108,7 @@ enum Command {
 }
 
 impl Arguments {
-    /// Those with which another process logs in the same way.
+    /// The arguments with which a child process logs in the same way.
     fn logging(&self) -> Vec<OsString> {
         let word =
             |value: Option<PossibleValue>| value.map(|it| it.get_name().to_owned()).unwrap_or_default();
@@ -121,7 +122,7 @@ impl Arguments {
     }
 }
 
-/// Reads the arguments, does what they ask, and says how it went.
+/// Runs the command of the arguments and returns its exit code.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     logging::start(arguments.verbose, arguments.quiet, arguments.color, arguments.log_format);

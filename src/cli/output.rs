@@ -1,29 +1,36 @@
-//! Writing to stdout, once: buffered, and with a closed pipe as an ordinary end.
+//! Writing to stdout and stderr, in one place: results are buffered, remarks never fail.
 
+use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
-/// The forms of a report.
+/// The form of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     Text,
     Json,
 }
 
-/// A buffered stdout; flush it when done.
+/// A buffered stdout; the caller flushes it.
 pub fn stdout() -> BufWriter<StdoutLock<'static>> {
     BufWriter::new(io::stdout().lock())
 }
 
-/// Writes a line to stderr. That nobody reads there any more is no reason to stop.
+/// Writes a line to stderr. A closed stderr is ignored, since it is no reason to stop (`eprintln!`
+/// would panic).
 pub fn say(line: &str) {
     _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Prints one JSON value over several lines.
+/// Writes a line to stderr that begins with the name of the program.
+pub fn remark(text: impl fmt::Display) {
+    say(&format!("salver: {text}"));
+}
+
+/// Prints one JSON value, indented.
 pub fn print_json(value: &impl Serialize) -> io::Result<()> {
     let mut out = stdout();
     serde_json::to_writer_pretty(&mut out, value)?;
@@ -31,7 +38,7 @@ pub fn print_json(value: &impl Serialize) -> io::Result<()> {
     out.flush()
 }
 
-/// A table without lines, as wide as the terminal allows.
+/// A table without borders, as wide as the terminal.
 pub fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(head);

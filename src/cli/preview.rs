@@ -18,7 +18,6 @@ use crate::forward::wire;
 use crate::record::observe::State;
 use crate::record::version::Origin;
 use crate::record::{Reason, Record, message};
-use crate::spool::Queued;
 use crate::target::Target;
 
 /// What to show of which instance.
@@ -96,10 +95,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
         Shape::Event => output::print_json(&wire::event(&record, settings.posthog.geoip))?,
         Shape::Request => {
             let key = context::shown_key(&settings, arguments.reveal);
-            let queued = Queued { seq: 0, record, attempts: 0, dead: None };
             // As it is sent, to the byte.
             let mut out = output::stdout();
-            wire::write(&[queued], &context::shape(&settings, &key), clock::now_ms(), &mut out)?;
+            wire::write([&record], &context::shape(&settings, key), clock::now_ms(), &mut out)?;
             writeln!(out)?;
             out.flush()?;
         }

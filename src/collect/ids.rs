@@ -39,11 +39,10 @@ impl Ids {
         if !folder.exists() {
             return Ok(None);
         }
-        let spool = folder.open_existing(clock::now_ms())?;
-        let is_copy = spool.host()?.is_some_and(|host| host.rules_out(&identity::fingerprint()));
-        let instance = spool.instance(name)?.filter(|_| !is_copy);
-        spool.close()?;
-        Ok(instance.and_then(|instance| instance.pin))
+        let spool = folder.read(clock::now_ms())?;
+        let is_copy = spool.host().is_some_and(|host| host.rules_out(&identity::fingerprint()));
+        let instance = spool.instance(name).filter(|_| !is_copy);
+        Ok(instance.and_then(|instance| instance.pin.clone()))
     }
 
     /// The pin that the instance's next record will carry. Changes nothing.
@@ -53,11 +52,16 @@ impl Ids {
 
     /// Pins the id of the instance, and tells it.
     pub fn pin(&self, folder: &SpoolFolder, name: &str, report: &Report) -> Result<Pin, SpoolError> {
+        let pinned = self.pinned(folder, name)?;
+        let pin = self.choose(pinned.clone(), report);
+        if pinned.as_ref() == Some(&pin) {
+            return Ok(pin);
+        }
         let mut spool = folder.open(clock::now_ms())?;
-        recognise_host(&mut spool)?;
-        let mut instance = spool.instance(name)?.unwrap_or_default();
+        recognise_host(&mut spool);
+        let mut instance = spool.instance(name).unwrap_or_default();
         let pin = self.pin_in(&mut instance, report);
-        spool.put_instance(name, &instance);
+        spool.put_instance(name, instance);
         spool.close()?;
         Ok(pin)
     }
@@ -65,10 +69,10 @@ impl Ids {
     /// Pins an id that the admin read in the tool's own log: 64 lower-case hex digits.
     pub fn adopt(&self, folder: &SpoolFolder, name: &str, id: String) -> Result<(), SpoolError> {
         let mut spool = folder.open(clock::now_ms())?;
-        recognise_host(&mut spool)?;
-        let mut instance = spool.instance(name)?.unwrap_or_default();
+        recognise_host(&mut spool);
+        let mut instance = spool.instance(name).unwrap_or_default();
         instance.pin = Some(Pin { id, readable: None, fixed: true });
-        spool.put_instance(name, &instance);
+        spool.put_instance(name, instance);
         spool.close()
     }
 
@@ -96,29 +100,28 @@ fn better(pinned: Option<Pin>, now: Identity) -> Pin {
 }
 
 /// Compares the host with the one that the spool's ids belong to, and drops them if it cannot be the same.
-pub(super) fn recognise_host(spool: &mut Spool) -> Result<(), SpoolError> {
-    recognise(spool, &identity::fingerprint())
+pub(super) fn recognise_host(spool: &mut Spool) {
+    recognise(spool, &identity::fingerprint());
 }
 
-fn recognise(spool: &mut Spool, now: &Fingerprint) -> Result<(), SpoolError> {
-    let known = spool.host()?;
+fn recognise(spool: &mut Spool, now: &Fingerprint) {
+    let known = spool.host().cloned();
     if known.as_ref().is_some_and(|known| known.rules_out(now)) {
-        drop_pins(spool)?;
+        drop_pins(spool);
         spool.put_host(now);
-        return Ok(());
+        return;
     }
     let learnt = known.as_ref().map_or_else(|| now.clone(), |known| known.learn(now));
     if known.as_ref() != Some(&learnt) {
         spool.put_host(&learnt);
     }
-    Ok(())
 }
 
-fn drop_pins(spool: &mut Spool) -> Result<(), SpoolError> {
+fn drop_pins(spool: &mut Spool) {
     let mut dropped = Vec::new();
-    for (name, mut instance) in spool.instances()? {
+    for (name, mut instance) in spool.instances().clone() {
         if instance.pin.take().is_some() {
-            spool.put_instance(&name, &instance);
+            spool.put_instance(&name, instance);
             dropped.push(name);
         }
     }
@@ -130,7 +133,6 @@ fn drop_pins(spool: &mut Spool) -> Result<(), SpoolError> {
             dropped.join(", ")
         ));
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -172,10 +174,10 @@ mod tests {
         let folder = SpoolFolder { path: place.path().join("spool"), limits, wait: Duration::from_secs(10) };
         let visit = |now: &Fingerprint| {
             let mut spool = folder.open(1).unwrap();
-            recognise(&mut spool, now).unwrap();
-            let seen = (spool.instance("sos").unwrap().unwrap_or_default().pin, spool.problems().len());
+            recognise(&mut spool, now);
+            let seen = (spool.instance("sos").unwrap_or_default().pin, spool.problems().len());
             let pin = Some(Pin { id: "feed".into(), readable: None, fixed: true });
-            spool.put_instance("sos", &Instance { pin, ..Instance::default() });
+            spool.put_instance("sos", Instance { pin, ..Instance::default() });
             spool.close().unwrap();
             seen
         };

@@ -20,10 +20,10 @@ impl Collector {
     /// Reads what the spool knows, and makes sure that it is of this host.
     pub fn remember(&self, folder: &SpoolFolder) -> Result<Remembered, SpoolError> {
         let mut spool = folder.open(clock::now_ms())?;
-        ids::recognise_host(&mut spool)?;
-        let instances = spool.instances()?;
+        ids::recognise_host(&mut spool);
+        let instances = spool.instances().clone();
         spool.close()?;
-        Ok(Arc::new(instances.into_iter().collect()))
+        Ok(Arc::new(instances))
     }
 
     /// What a look comes to that would find nothing to record and nothing to note, if that can be told without the spool.

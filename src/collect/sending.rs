@@ -25,9 +25,8 @@ impl Collector {
             if let Some(Held { service }) = self.held_consent(folder, target)?
                 && folder.exists()
             {
-                let spool = folder.open_to_release(clock::now_ms())?;
-                held.extend(keys_of(&spool, target, service.as_deref())?);
-                spool.close()?;
+                let spool = folder.read(clock::now_ms())?;
+                held.extend(keys_of(&spool, target, service.as_deref()));
             }
         }
         Ok(held)

@@ -1,15 +1,16 @@
 //! What can be seen on this server: the spool, its disk, the config files, the clock.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::Finding;
-use crate::clock::now_ms;
+use crate::clock;
+use crate::clock::rfc3339;
 use crate::collect::{Collector, DO_NOT_TRACK};
-use crate::record::message::rfc3339;
 use crate::record::observe::State;
 use crate::record::version::Origin;
 use crate::settings::show_size;
-use crate::spool::{SpoolError, SpoolFolder, SpoolView};
+use crate::spool::{SpoolError, SpoolFolder};
 use crate::target::Target;
 
 /// Less room than this, in bytes, and the next segment may not fit.
@@ -21,55 +22,61 @@ const EARLIEST_MS: i64 = 1_735_689_600_000;
 /// A clock that differs by more than this from PostHog's should be set, in milliseconds.
 const CLOCK_MAY_DIFFER_MS: i64 = 5 * 60 * 1000;
 
-/// Whether the spool can be opened and has nothing to complain of, and whether it is held by others for long.
+/// Whether the spool can be read and written to, and what it has noted.
 pub fn spool(folder: &SpoolFolder) -> Vec<Finding> {
     const CHECK: &str = "spool";
     let path = folder.path.display();
-    let opened = folder.open_existing(now_ms()).and_then(|mut spool| {
-        let found = (spool.counts()?, spool.problems().len(), spool.ahead()?.0);
-        spool.close()?;
-        Ok(found)
-    });
-    match opened {
-        Ok((counts, problems, ahead)) => {
-            let mut findings = vec![Finding::ok(
-                CHECK,
-                format!("{path}: {} records wait, {} dead letters", counts.queued, counts.dead),
-            )];
-            if problems > 0 {
-                let text = format!("it has noted {problems} problems");
-                findings.push(Finding::warning(CHECK, text, "read them with `salver status`"));
-            }
-            if ahead > 0 {
-                let text = format!("{ahead} records were stamped in the future, by a clock that was wrong");
-                findings.push(Finding::warning(
-                    CHECK,
-                    text,
-                    "`salver status` says until when they wait; purge them if that is too long",
-                ));
-            }
-            findings
-        }
+    match look_into(folder) {
+        Ok(findings) => findings,
         Err(SpoolError::Absent { .. }) => vec![Finding::warning(
             CHECK,
             format!("{path}: there is no spool yet"),
             "`salver record` or `salver run` makes one",
         )],
-        Err(error) => match SpoolView::instead_of(folder, error) {
-            Ok(view) => {
-                let next = match view.is_full() {
-                    true => "nothing is recorded until it can: free some space",
-                    false => {
-                        "nothing is recorded or sent until it can: mount it writable, or give the account of salver the right \
-                         to write"
-                    }
-                };
-                let text = format!("{path}: it can be read and not written to ({})", view.cause());
-                vec![Finding::failure(CHECK, text, next)]
-            }
-            Err(error) => vec![Finding::error(CHECK, &error)],
-        },
+        Err(error) => vec![Finding::error(CHECK, &error)],
     }
+}
+
+/// Reads every record once.
+fn look_into(folder: &SpoolFolder) -> Result<Vec<Finding>, SpoolError> {
+    const CHECK: &str = "spool";
+    let path = folder.path.display();
+    let mut spool = folder.read(clock::now_ms())?;
+    let counts = spool.counts()?;
+    let mut findings = Vec::new();
+    match folder.cannot_be_written() {
+        None => findings.push(Finding::ok(
+            CHECK,
+            format!("{path}: {} records wait, {} dead letters", counts.queued, counts.dead),
+        )),
+        Some(cause) => findings.push(Finding::failure(
+            CHECK,
+            format!("{path}: it can be read and not written to ({cause})"),
+            "nothing is recorded or sent until it can: mount it writable, or give the account of salver the right to write",
+        )),
+    }
+    let problems = spool.problems().len();
+    if problems > 0 {
+        let text = format!("it has noted {problems} problems");
+        findings.push(Finding::warning(CHECK, text, "read them with `salver status`"));
+    }
+    let (ahead, _) = spool.ahead()?;
+    if ahead > 0 {
+        let text = format!("{ahead} records were stamped in the future, by a clock that was wrong");
+        findings.push(Finding::warning(
+            CHECK,
+            text,
+            "`salver status` says until when they wait; purge them if that is too long",
+        ));
+    }
+    let _ = spool.each(0, u64::MAX, |_| ControlFlow::<()>::Continue(()))?;
+    findings.extend(
+        spool
+            .doubts()
+            .iter()
+            .map(|doubt| Finding::failure(CHECK, doubt, "then read with `salver status` what was saved")),
+    );
+    Ok(findings)
 }
 
 /// Whether the disk has room for what the spool may take.

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::Finding;
 use crate::forward::answer::{Answer, Failure};
-use crate::forward::packed::Packed;
+use crate::forward::gzip_body::GzipBody;
 use crate::forward::transport::{Endpoint, Posted, Route, Server, unused_hints};
-use crate::forward::verdict::{Kept, Verdict, judge};
-use crate::forward::wire::Shape;
+use crate::forward::verdict::{Deferral, Verdict, judge};
+use crate::forward::wire::RequestOptions;
 
 /// The most time for looking up a name, and for connecting to one address.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -56,7 +56,7 @@ pub fn proxy(route: &Route) -> Vec<Finding> {
 
 /// Walks the way to PostHog and asks it a question that stores nothing. Also tells the clock of whoever answered, in
 /// milliseconds since 1970.
-pub fn line(endpoint: &Endpoint, shape: &Shape) -> (Vec<Finding>, Option<i64>) {
+pub fn line(endpoint: &Endpoint, shape: &RequestOptions) -> (Vec<Finding>, Option<i64>) {
     let route = endpoint.route();
     let mut findings = Vec::new();
     let addresses = match look_up(route.first()) {
@@ -75,13 +75,13 @@ pub fn line(endpoint: &Endpoint, shape: &Shape) -> (Vec<Finding>, Option<i64>) {
             return (findings, None);
         }
     }
-    let posted = endpoint.post(&Packed::of(&[], shape, 0), Some(PATIENCE));
+    let posted = endpoint.post(&GzipBody::of([], shape, 0), Some(PATIENCE));
     let (tls, through) = tls(route, &posted, endpoint.issuer());
     findings.extend(tls);
     if through {
         findings.push(answer(&posted));
     }
-    (findings, posted.date.map(|date| date.as_millisecond()))
+    (findings, posted.date_ms)
 }
 
 /// The lookup runs on a thread of its own, since it cannot be interrupted.
@@ -146,7 +146,7 @@ fn tls(route: &Route, posted: &Posted, issuer: Option<String>) -> (Option<Findin
 fn answer(posted: &Posted) -> Finding {
     const CHECK: &str = "posthog";
     match judge(&posted.answer, 1) {
-        Verdict::Kept(Kept { why, .. }) => Finding::error(CHECK, &why),
+        Verdict::Keep(Deferral { why, .. }) => Finding::error(CHECK, &why),
         _ => Finding::ok(
             CHECK,
             "it answers as PostHog does; the question held no event, so nothing was stored",

@@ -1,81 +1,79 @@
-//! What came back from the network, reduced to what decides a record's fate.
+//! An answer from the network, reduced to what decides about the records that were sent.
 //!
-//! It stands between the transport, which knows sockets and TLS, and [`verdict`](super::verdict), which knows
-//! PostHog. Reducing here, before anything is judged or logged, keeps two promises in one place:
+//! It stands between the transport, which knows sockets and TLS, and [`verdict`](super::verdict),
+//! which knows PostHog. Reducing here, before anything is judged or logged, keeps two promises in
+//! one place:
 //!
-//! 1. **Nothing secret comes through.** A network error becomes one of a few kinds, so no address, proxy
-//!    password or key that its text may hold survives. Of an answer's text at most 200 characters are kept,
-//!    without control characters, and anything shaped like a PostHog key is masked, in case a server echoes
-//!    what it was sent.
-//! 2. **A status alone proves nothing.** Captive portals and inspecting proxies answer 200, and 400, in
-//!    PostHog's place. So the body is classed by what it is, and only PostHog's own JSON counts as
-//!    acceptance.
+//! 1. **Nothing secret comes through.** A network error becomes one of a few kinds, so no address,
+//!    proxy password or key in its text survives. Of an answer's text at most 200 characters are
+//!    kept, without control characters, and with everything masked that has the form of a PostHog
+//!    key, in case a server echoes the request.
+//! 2. **A status alone proves nothing.** Captive portals and inspecting proxies answer 200, and
+//!    400, in PostHog's place. So the body is classified by its content, and only PostHog's own
+//!    JSON counts as acceptance.
 
 use std::time::Duration;
 
-use jiff::{Timestamp, fmt::rfc2822};
 use serde_json::Value;
 
-/// How many characters of a server's own words are kept for the dead letter and for messages.
+use crate::clock;
+
+/// The most characters of a server's words that are kept for the dead letter and for messages.
 const MAX_WORDS: usize = 200;
 
-/// The result of one attempt to hand over a batch.
+/// The result of one attempt to deliver a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// A whole HTTP answer arrived, from PostHog or from something that stands in its way.
+    /// A whole HTTP answer, from PostHog or from something in between.
     Http {
-        /// The status line's code.
         status: u16,
-        /// What the answer's body is.
         body: Body,
-        /// The wait that `Retry-After` asks for, counted from the answer.
+        /// The pause that `Retry-After` asks for, counted from the answer.
         retry_after: Option<Duration>,
     },
-    /// The proxy answered `CONNECT` with this status, so the request never left for PostHog.
-    ProxyRefused {
-        /// The proxy's status code.
-        status: u16,
-    },
+    /// The proxy answered `CONNECT` with this status, so the request was never sent.
+    ProxyRefused { status: u16 },
     /// No whole answer arrived. PostHog may or may not have stored the batch.
     Unreachable(Failure),
 }
 
 impl Answer {
-    /// Whether PostHog may have stored the batch although this is not its word for it: the answer was lost or cut off on the
-    /// way, or something in between gave up waiting.
-    pub fn leaves_open(&self) -> bool {
+    /// Whether PostHog may have stored the batch although it does not say so: the answer was lost
+    /// or cut off, or something in between stopped waiting for it.
+    pub fn may_be_stored(&self) -> bool {
         match self {
             Self::Http { status: 200, body, .. } => matches!(body, Body::Words(_) | Body::Other),
             Self::Http { status, .. } => *status >= 500,
             Self::ProxyRefused { .. } => false,
-            Self::Unreachable(failure) => failure.may_be_size(),
+            Self::Unreachable(failure) => failure.may_depend_on_size(),
         }
     }
 
-    /// Whether the request, or some of it, was sent at all.
-    pub fn was_asked_for(&self) -> bool {
-        matches!(self, Self::Http { .. }) || self.leaves_open()
+    /// Whether the request was sent, at least in part.
+    pub fn was_sent(&self) -> bool {
+        matches!(self, Self::Http { .. }) || self.may_be_stored()
     }
 }
 
-/// What an answer's body is; its size was bounded by the transport.
+/// The kind of an answer's body, whose size the transport has limited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
     /// PostHog's JSON object with `status` `"Ok"` or 1.
     Accepted {
-        /// It also names something in `quota_limited`: PostHog says Ok and drops the events.
+        /// `quota_limited` is set as well: PostHog says Ok and drops the events.
         quota_limited: bool,
     },
-    /// Plain text: how PostHog explains a refusal. Never empty, at most 200 characters, keys masked.
+    /// Plain text, in which PostHog explains a refusal. Never empty, at most 200 characters, keys
+    /// masked.
     Words(String),
     /// A web page, which PostHog's ingestion never sends.
     Html,
-    /// Anything else, such as nothing at all or other JSON.
+    /// Anything else, such as an empty body or other JSON.
     Other,
 }
 
 impl Body {
-    /// Classes a body by its `Content-Type` and, where that says too little, by its first characters.
+    /// Classifies a body by its `Content-Type` and its first characters.
     pub fn read(content_type: Option<&str>, bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes);
         let text = text.trim_start_matches('\u{feff}').trim();
@@ -111,7 +109,7 @@ fn words(text: &str) -> String {
     mask_keys(&line).chars().take(MAX_WORDS).collect()
 }
 
-/// Masks PostHog's project (`phc_`) and personal (`phx_`) keys, wherever they stand.
+/// Masks PostHog's project (`phc_`) and personal (`phx_`) keys anywhere in the text.
 fn mask_keys(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut rest = text;
@@ -126,43 +124,39 @@ fn mask_keys(text: &str) -> String {
 
 /// Reads a `Retry-After` header: a number of seconds, or a date (RFC 9110, section 10.2.3).
 ///
-/// `now` is the answer's own `Date` where it has one, so that a clock that is wrong here doesn't matter.
-/// `None` for a text that is neither.
-pub fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
+/// `now_ms` is the answer's own `Date` where it has one, so that a wrong clock here does not
+/// matter. `None` for a text that is neither.
+pub fn retry_after(header: &str, now_ms: i64) -> Option<Duration> {
     if let Ok(seconds) = header.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let until = http_date(header)?;
-    Some(Duration::try_from(until.duration_since(now)).unwrap_or_default())
+    let wait_ms = clock::parse_http_date(header)?.saturating_sub(now_ms);
+    Some(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0)))
 }
 
-/// Reads an HTTP date, such as `Sun, 06 Nov 1994 08:49:37 GMT`.
-pub fn http_date(header: &str) -> Option<Timestamp> {
-    rfc2822::DateTimeParser::new().parse_timestamp(header.trim()).ok()
-}
-
-/// Why no whole answer arrived, as an admin would say it.
+/// Why no whole answer arrived, in an admin's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// DNS has no such name, or no name server answers.
     #[error("the name could not be looked up")]
     NameLookup,
-    /// Something on the way said no at once.
+    /// A host in between refused at once.
     #[error("the connection was refused")]
     Refused,
-    /// The operating system knows no way there: typical of an air-gapped server.
+    /// The operating system has no route: typical of an air-gapped server.
     #[error("the network is unreachable")]
     NoRoute,
-    /// Connecting, TLS included, took longer than allowed: typical of a firewall that drops packets.
+    /// Connecting, TLS included, took longer than allowed: typical of a firewall that drops
+    /// packets.
     #[error("connecting took too long")]
     ConnectTimeout,
     /// The whole request took longer than `flush.timeout`.
     #[error("no answer came within flush.timeout")]
     AnswerTimeout,
-    /// The other side neither took nor sent anything for as long as a flush by hand is willing to wait.
+    /// The server neither read nor sent anything for as long as a flush by hand waits.
     #[error("the other side fell silent for longer than flush.patience")]
     Silence,
-    /// The line dropped in the middle of the request or of the answer.
+    /// The connection ended in the middle of the request or of the answer.
     #[error("the connection broke off")]
     BrokenOff,
     /// Typical of a proxy that inspects TLS with a company's own certificate authority.
@@ -177,7 +171,7 @@ pub enum Failure {
     /// Any other failure of TLS.
     #[error("no TLS connection could be made")]
     Tls,
-    /// What answered doesn't speak HTTP.
+    /// The server does not speak HTTP.
     #[error("the answer is not HTTP")]
     NotHttp,
 }
@@ -204,7 +198,7 @@ impl Failure {
         }
     }
 
-    /// Why a connection could not be made.
+    /// The kind of an error while connecting.
     pub fn of_connecting(error: &std::io::Error) -> Failure {
         use std::io::ErrorKind::*;
         match error.kind() {
@@ -215,13 +209,13 @@ impl Failure {
         }
     }
 
-    /// Whether it is one of TLS.
+    /// Whether TLS failed, certificates included.
     pub fn is_of_tls(self) -> bool {
         matches!(self, Self::UntrustedIssuer | Self::CertificateTime | Self::CertificateName | Self::Tls)
     }
 
-    /// Whether a smaller batch might get through where this one didn't.
-    pub fn may_be_size(self) -> bool {
+    /// Whether a smaller batch might get through.
+    pub fn may_depend_on_size(self) -> bool {
         matches!(self, Self::AnswerTimeout | Self::Silence | Self::BrokenOff)
     }
 }
@@ -259,8 +253,72 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_tells_whether_the_batch_was_sent_and_whether_it_may_be_stored() {
+        let http = |status, body| Answer::Http { status, body, retry_after: None };
+        let words = || Body::Words("because".into());
+        for (answer, may_be_stored) in [
+            (http(200, Body::Other), true),
+            (http(200, words()), true),
+            (http(200, Body::Html), false),
+            (http(200, Body::Accepted { quota_limited: true }), false),
+            (http(204, Body::Other), false),
+            (http(400, words()), false),
+            (http(499, words()), false),
+            (http(500, words()), true),
+            (http(504, Body::Html), true),
+        ] {
+            assert_eq!((answer.may_be_stored(), answer.was_sent()), (may_be_stored, true), "{answer:?}");
+        }
+        let refused = Answer::ProxyRefused { status: 502 };
+        assert!(!refused.may_be_stored() && !refused.was_sent());
+    }
+
+    #[test]
+    fn a_failure_tells_whether_tls_or_the_size_of_the_batch_may_be_its_cause() {
+        use Failure::*;
+        let (no, tls, size) = ((false, false), (true, false), (false, true));
+        for (failure, expected) in [
+            (NameLookup, no),
+            (Refused, no),
+            (NoRoute, no),
+            (ConnectTimeout, no),
+            (AnswerTimeout, size),
+            (Silence, size),
+            (BrokenOff, size),
+            (UntrustedIssuer, tls),
+            (CertificateTime, tls),
+            (CertificateName, tls),
+            (Tls, tls),
+            (NotHttp, no),
+        ] {
+            assert_eq!((failure.is_of_tls(), failure.may_depend_on_size()), expected, "{failure:?}");
+            // What breaks in the middle was sent, at least in part.
+            let answer = Answer::Unreachable(failure);
+            assert_eq!((answer.may_be_stored(), answer.was_sent()), (expected.1, expected.1), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn errors_while_connecting_have_kinds_that_an_admin_can_act_on() {
+        use std::io::ErrorKind::*;
+        for (kind, failure) in [
+            (ConnectionRefused, Failure::Refused),
+            (PermissionDenied, Failure::Refused),
+            (NetworkUnreachable, Failure::NoRoute),
+            (HostUnreachable, Failure::NoRoute),
+            (NetworkDown, Failure::NoRoute),
+            (AddrNotAvailable, Failure::NoRoute),
+            (TimedOut, Failure::ConnectTimeout),
+            (WouldBlock, Failure::ConnectTimeout),
+            (ConnectionReset, Failure::BrokenOff),
+        ] {
+            assert_eq!(Failure::of_connecting(&kind.into()), failure, "{kind:?}");
+        }
+    }
+
+    #[test]
     fn retry_after_takes_seconds_and_dates() {
-        let now = http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        let now = clock::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
         assert_eq!(retry_after("60", now), Some(Duration::from_secs(60)));
         assert_eq!(retry_after("Sun, 06 Nov 1994 08:51:37 GMT", now), Some(Duration::from_secs(120)));
         assert_eq!(retry_after("Sun, 06 Nov 1994 08:00:00 GMT", now), Some(Duration::ZERO));

@@ -1,54 +1,54 @@
-//! How long to wait, after a failure and without one: pure, with the random number passed in.
+//! The length of waits, after failures and between runs: pure, with the random number passed in.
 //!
-//! A thousand servers that lose their line together also get it back together. If each then waited a fixed
-//! time, they would all arrive in the same second, again and again. So waits are drawn from the whole range
-//! up to a ceiling that doubles with each failure ("full jitter", AWS Architecture Blog, "Exponential Backoff
-//! And Jitter"). What a server asks for with `Retry-After` is added to the draw, not put in its place, for
-//! the same reason. And for the same reason a service that starts, as all do when the power is back, waits for a random time
-//! first, and so do those that have nothing to complain of.
+//! A thousand servers that lose the network together also get it back together. With fixed waits,
+//! all of them would send in the same second, again and again. So a wait is drawn from the whole
+//! range up to a ceiling that doubles with each failure ("full jitter": AWS Architecture Blog,
+//! "Exponential Backoff And Jitter"). For the same reason `Retry-After` is added to the draw and
+//! does not replace it, and a service waits for a random time when it starts (as all do after a
+//! power cut) and between runs without failures.
 
 use std::time::Duration;
 
 /// The ceiling after the first failure.
 const BASE: Duration = Duration::from_secs(1);
-/// The longest wait that salver chooses by itself: a line that is back is noticed within five minutes.
-pub const CAP: Duration = Duration::from_secs(5 * 60);
-/// The longest wait that a server can ask for; beyond it a mistaken date would silence salver for good.
-pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(60 * 60);
-/// The shortest wait, so that an unlucky row of draws never becomes a tight loop.
+/// The longest wait that salver chooses: a network that is back is noticed within five minutes.
+pub const CAP: Duration = Duration::from_mins(5);
+/// The longest wait that a server can ask for. Without it a wrong date would silence salver for
+/// good.
+pub const RETRY_AFTER_CAP: Duration = Duration::from_hours(1);
+/// The shortest wait, so that a series of small draws never becomes a busy loop.
 const FLOOR: Duration = Duration::from_millis(100);
 
-/// The wait before the next attempt, after so many `failures` in a row (the first is 1).
+/// The wait after a failure, the last of `failures` in a row. `random` is a uniform random number.
 ///
-/// `asked` is the wait that the server asked for, if it did; `random` is any evenly spread number.
-/// Never longer than [`CAP`], or [`RETRY_AFTER_CAP`] if the server asked.
-pub fn delay(failures: u32, asked: Option<Duration>, random: u64) -> Duration {
+/// Never longer than [`CAP`], or [`RETRY_AFTER_CAP`] if the server asked for a pause.
+pub fn delay(failures: u32, retry_after: Option<Duration>, random: u64) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     let ceiling = BASE.saturating_mul(1 << doublings).min(CAP);
     let span = (ceiling - FLOOR).as_millis() as u64;
     let drawn = FLOOR + Duration::from_millis(random % (span + 1));
-    match asked {
-        Some(asked) => asked.saturating_add(drawn).min(RETRY_AFTER_CAP),
+    match retry_after {
+        Some(pause) => pause.saturating_add(drawn).min(RETRY_AFTER_CAP),
         None => drawn,
     }
 }
 
-/// The longest wait of a service that starts.
-const START: Duration = Duration::from_secs(2 * 60);
+/// The longest wait after the start of a service.
+const START: Duration = Duration::from_mins(2);
 
-/// The wait of a service that starts: any up to two minutes, or up to `every` where that is less.
+/// The wait after the start of a service: up to two minutes, or up to `every` if that is less.
 pub fn at_start(every: Duration, random: u64) -> Duration {
-    every.min(START).mul_f64(share(random))
+    every.min(START).mul_f64(fraction(random))
 }
 
-/// The wait after a run that left nothing to complain of: between half and the whole of `every`.
+/// The wait after a run without a failure: between half of `every` and all of it.
 pub fn regular(every: Duration, random: u64) -> Duration {
     let half = every / 2;
-    half + half.mul_f64(share(random))
+    half + half.mul_f64(fraction(random))
 }
 
-/// A random number as a share of the whole.
-fn share(random: u64) -> f64 {
+/// A random number as a fraction from 0 to 1.
+fn fraction(random: u64) -> f64 {
     random as f64 / u64::MAX as f64
 }
 
@@ -61,6 +61,20 @@ mod tests {
         let ceiling = |failures| (0..300_000).map(|random| delay(failures, None, random)).max().unwrap();
         let seconds: Vec<u64> = (1..=10).map(|failures| ceiling(failures).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]);
+    }
+
+    #[test]
+    fn each_wait_up_to_the_ceiling_is_as_likely_as_the_others() {
+        let wait = |random| delay(1, None, random).as_millis();
+        let draws = [0, 1, 899, 900, 901, 902].map(wait);
+        assert_eq!(draws, [100, 101, 999, 1000, 100, 101]);
+    }
+
+    #[test]
+    fn a_pause_that_the_server_asks_for_is_added_to_the_draw() {
+        let minute = Duration::from_mins(1);
+        assert_eq!(delay(1, Some(minute), 900), minute + Duration::from_secs(1));
+        assert_eq!(delay(1, Some(Duration::MAX), 0).as_secs(), 3600);
     }
 
     #[test]
@@ -78,8 +92,10 @@ mod tests {
 
     #[test]
     fn without_a_failure_waits_are_spread_as_well() {
-        let every = Duration::from_secs(15 * 60);
-        assert_eq!((at_start(every, 0), at_start(every, u64::MAX)), (Duration::ZERO, START));
+        let every = Duration::from_mins(15);
+        let [first, middle, last] =
+            [0, u64::MAX / 2, u64::MAX].map(|random| at_start(every, random).as_secs());
+        assert_eq!((first, middle, last), (0, 60, 120));
         assert_eq!(at_start(Duration::from_secs(1), u64::MAX), Duration::from_secs(1));
         assert_eq!((regular(every, 0), regular(every, u64::MAX)), (every / 2, every));
     }

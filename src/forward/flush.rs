@@ -1,83 +1,81 @@
-//! One run of the forwarder: batch after batch until the planner says it is over.
+//! One run of the forwarder: batch after batch, until the planner ends it.
 //!
 //! Invariants:
-//! - The spool is open while a batch is taken, noted or acknowledged, and closed while a request is under way.
-//! - Before each batch the caller says whose records may not be sent now.
-//! - What a request carries is noted durably before it goes out; if the process dies, the same uuids go out again together.
-//! - The turn to flush is held from before a batch is taken until it is acknowledged. Between two batches it goes to whoever
-//!   waits for it: a purge, or another flush.
+//! - The spool is open while a batch is read, marked or acknowledged, and closed during a request.
+//! - Before each batch, the caller names the instances whose records may not be sent now.
+//! - A batch is marked durably as in flight before it goes out; if the process dies, the same uuids
+//!   go out again together.
+//! - The flush lock is held from before a batch is read until it is acknowledged. Between two
+//!   batches it goes to a process that waits for it: a purge, or another flush.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
 use super::backoff;
-use super::packed::Packed;
-use super::plan::{Ending, FlushLimits, FlushStep, Planner};
+use super::gzip_body::GzipBody;
+use super::plan::{FlushEnd, FlushLimits, FlushStep, Planner};
 use super::transport::Endpoint;
-use super::verdict::{Outcome, Why};
-use super::wire::Shape;
+use super::verdict::{Explanation, FlushOutcome};
+use super::wire::RequestOptions;
 use crate::clock;
 use crate::record::BatchOutcome;
 use crate::spool::{FlushTurn, LinkState, Queued, Spool, SpoolError, SpoolFolder};
 
-/// Where the records come from, where they go, and in which shape.
-pub struct Line<'a> {
-    /// The spool.
+/// Where records come from and where they go.
+pub struct FlushTarget<'a> {
     pub folder: &'a SpoolFolder,
-    /// The host.
     pub endpoint: &'a Endpoint,
-    /// The shape of a request.
-    pub shape: Shape,
-    /// Sizes and patience.
+    pub request: RequestOptions,
     pub limits: FlushLimits,
 }
 
-/// What a run did.
+/// The result of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct FlushReport {
     /// Records delivered.
     pub sent: u64,
     /// Requests made.
     pub batches: u64,
-    /// Bytes of their bodies, as sent.
+    /// Bytes of their bodies after compression.
     pub wire_bytes: u64,
-    /// Records set apart as dead letters.
+    /// Records that became dead letters in this run.
     pub dead_lettered: u64,
-    /// Records still waiting.
+    /// Records that still wait.
     pub remaining: u64,
-    /// The instances whose records may not be sent now, whether any of them waits or not.
+    /// The instances whose records may not be sent now, with or without records that wait.
     pub held: BTreeSet<String>,
-    /// How many of the remaining were stamped too far in the future, and when the first of them may be sent, in milliseconds
-    /// since 1970.
+    /// How many of the remaining records have a time too far in the future, and when the first of
+    /// them may be sent, in milliseconds since 1970.
     pub ahead: (u64, Option<i64>),
-    /// Dead letters, those of earlier runs included.
+    /// All dead letters, those of earlier runs included.
     pub dead: u64,
-    /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: FlushOutcome,
     /// The cause and the next step, where records were kept.
-    pub why: Option<Why>,
-    /// The wait the server asked for.
-    pub asked_wait: Option<Duration>,
+    pub why: Option<Explanation>,
+    /// The pause that the server asked for.
+    pub retry_after: Option<Duration>,
     /// When the service tries again after a failure, in milliseconds since 1970.
     pub next_attempt_ms: Option<i64>,
 }
 
-/// What a run may ask its caller, and tell it.
-pub trait Caller {
-    /// The instances whose records may not be sent now.
+/// What a run asks and tells its caller.
+pub trait FlushHooks {
+    /// The instances whose records may not be sent now; asked before each batch.
     fn held(&mut self) -> Result<BTreeSet<String>, SpoolError>;
-    /// So many records were delivered so far.
+    /// The number of records delivered so far; told after each answer.
     fn progress(&mut self, sent: u64);
 }
 
-/// Sends what waits, until the queue is empty or the planner gives up. Whoever wants to stop before ends the process: that is what the mark on a
-/// batch that is under way is for.
-pub fn run(line: &Line<'_>, caller: &mut dyn Caller) -> Result<Report, SpoolError> {
-    let mut run = Run::begin(line, caller)?;
-    let ending = loop {
+/// Sends records until the queue is empty or the planner gives up.
+///
+/// A run cannot be cancelled: to stop it, end the process. The mark on the batch in flight makes
+/// that safe.
+pub fn run(target: &FlushTarget<'_>, hooks: &mut dyn FlushHooks) -> Result<FlushReport, SpoolError> {
+    let mut run = Run::begin(target, hooks)?;
+    let end = loop {
         match run.planner.next(run.began.elapsed()) {
-            FlushStep::Done(ending) => break ending,
+            FlushStep::Done(end) => break end,
             FlushStep::Wait(time) => {
                 run.give_up_turn()?;
                 std::thread::sleep(time);
@@ -92,61 +90,60 @@ pub fn run(line: &Line<'_>, caller: &mut dyn Caller) -> Result<Report, SpoolErro
             }
         }
     };
-    run.end(ending)
+    run.finish(end)
 }
 
-/// A run under way.
-struct Run<'a, 'c> {
-    line: &'a Line<'a>,
-    caller: &'c mut dyn Caller,
+struct Run<'a, 'h> {
+    target: &'a FlushTarget<'a>,
+    hooks: &'h mut dyn FlushHooks,
     began: Instant,
     planner: Planner,
-    /// `None` while others may have it.
+    /// `None` while other processes may have it.
     turn: Option<FlushTurn>,
-    /// The last batch, until it is acknowledged.
+    /// The last batch and its outcome, until it is acknowledged.
     answered: Option<(Vec<Queued>, BatchOutcome)>,
-    report: Report,
+    report: FlushReport,
 }
 
-impl<'a, 'c> Run<'a, 'c> {
-    fn begin(line: &'a Line<'a>, caller: &'c mut dyn Caller) -> Result<Self, SpoolError> {
-        let turn = Some(line.folder.flush_turn(Duration::ZERO)?);
-        let link_takes = link_state(line)?.batch_events;
+impl<'a, 'h> Run<'a, 'h> {
+    fn begin(target: &'a FlushTarget<'a>, hooks: &'h mut dyn FlushHooks) -> Result<Self, SpoolError> {
+        let turn = Some(target.folder.flush_turn(Duration::ZERO)?);
+        let link_batch_events = link_state(target)?.batch_events;
         Ok(Run {
-            line,
-            caller,
+            target,
+            hooks,
             began: Instant::now(),
-            planner: Planner::new(line.limits, link_takes),
+            planner: Planner::new(target.limits, link_batch_events),
             turn,
             answered: None,
-            report: Report::default(),
+            report: FlushReport::default(),
         })
     }
 
-    /// Acknowledges the last batch and lets others have the turn.
+    /// Acknowledges the last batch, then lets other processes have the turn.
     fn give_up_turn(&mut self) -> Result<(), SpoolError> {
         self.acknowledge()?.close()?;
         self.turn = None;
         Ok(())
     }
 
-    /// Waits behind those who waited. Each of them may have one request on the wire.
+    /// Waits for the turn behind those who came first. Each of them may have one request in flight.
     fn take_turn(&mut self) -> Result<(), SpoolError> {
-        self.turn = Some(self.line.folder.flush_turn(self.line.endpoint.timeout())?);
+        self.turn = Some(self.target.folder.flush_turn(self.target.endpoint.timeout())?);
         Ok(())
     }
 
-    /// Sends one batch and learns from the answer.
+    /// Sends one batch and gives the answer to the planner.
     fn send(&mut self, max_events: usize, silence: Option<Duration>) -> Result<(), SpoolError> {
-        self.report.held = self.caller.held()?;
+        self.report.held = self.hooks.held()?;
         let mut spool = self.acknowledge()?;
-        let (batch, body) = next_request(self.line, &mut spool, max_events, &self.report.held)?;
+        let (batch, body) = next_request(self.target, &mut spool, max_events, &self.report.held)?;
         spool.close()?;
         if batch.is_empty() {
-            self.planner.ran_dry();
+            self.planner.queue_is_empty();
             return Ok(());
         }
-        let posted = self.line.endpoint.post(&body, silence);
+        let posted = self.target.endpoint.post(&body, silence);
         let outcome = self.planner.learn(&posted.answer, batch.len(), self.began.elapsed(), random());
         self.report.batches += 1;
         self.report.wire_bytes += posted.wire_bytes;
@@ -155,55 +152,53 @@ impl<'a, 'c> Run<'a, 'c> {
             BatchOutcome::DeadLettered { .. } => self.report.dead_lettered += 1,
             BatchOutcome::Kept | BatchOutcome::Uncertain => {}
         }
-        self.caller.progress(self.report.sent);
+        self.hooks.progress(self.report.sent);
         self.answered = Some((batch, outcome));
         Ok(())
     }
 
-    /// Opens the spool and acknowledges what was answered.
+    /// Opens the spool and acknowledges the last batch.
     fn acknowledge(&mut self) -> Result<Spool, SpoolError> {
-        let mut spool = self.line.folder.open_to_release(clock::now_ms())?;
+        let mut spool = self.target.folder.open_to_release(clock::now_ms())?;
         if let Some((batch, outcome)) = self.answered.take() {
             spool.acknowledge(&batch, &outcome)?;
         }
         Ok(spool)
     }
 
-    /// Acknowledges the last batch and remembers how the run ended.
-    fn end(mut self, ending: Ending) -> Result<Report, SpoolError> {
-        self.report.outcome = ending.outcome;
-        self.report.why = ending.why;
-        self.report.asked_wait = ending.asked_wait;
-        // With as many records sent as were allowed, nobody looked yet whether there are more.
-        if self.report.outcome == Outcome::Limit {
-            self.report.held = self.caller.held()?;
+    /// Acknowledges the last batch and stores how the run ended.
+    fn finish(mut self, end: FlushEnd) -> Result<FlushReport, SpoolError> {
+        self.report.outcome = end.outcome;
+        self.report.why = end.why;
+        self.report.retry_after = end.retry_after;
+        // A run that stops at `--limit` has not looked whether more records wait.
+        if self.report.outcome == FlushOutcome::Limit {
+            self.report.held = self.hooks.held()?;
         }
         let mut spool = self.acknowledge()?;
         let why = self.report.why.as_ref().map(|why| why.text.clone());
-        spool.put_link_state(&LinkState { batch_events: self.planner.link_takes(), why })?;
-        conclude(&mut spool, &mut self.report)?;
+        spool.put_link_state(LinkState { batch_events: self.planner.link_batch_events(), why });
+        store_end(&mut spool, &mut self.report)?;
         spool.close()?;
         Ok(self.report)
     }
 }
 
-/// What earlier runs learned of the line.
-fn link_state(line: &Line<'_>) -> Result<LinkState, SpoolError> {
-    let spool = line.folder.open_to_release(clock::now_ms())?;
-    let memory = spool.link_state()?;
-    spool.close()?;
-    Ok(memory)
+/// What earlier runs learned of the network.
+fn link_state(target: &FlushTarget<'_>) -> Result<LinkState, SpoolError> {
+    Ok(target.folder.read(clock::now_ms())?.link_state().clone())
 }
 
-/// Takes the next records and writes their request; what it carries is noted as under way.
+/// Reads the next records, writes their request and marks them as in flight.
 fn next_request(
-    line: &Line<'_>,
+    target: &FlushTarget<'_>,
     spool: &mut Spool,
     max_events: usize,
     held: &BTreeSet<String>,
-) -> Result<(Vec<Queued>, Packed), SpoolError> {
+) -> Result<(Vec<Queued>, GzipBody), SpoolError> {
     let mut batch = spool.next_batch(max_events, held)?;
-    let body = Packed::of(&batch, &line.shape, clock::now_ms());
+    let records = batch.iter().map(|queued| &queued.record);
+    let body = GzipBody::of(records, &target.request, clock::now_ms());
     batch.truncate(body.events);
     if !batch.is_empty() {
         spool.begin(&batch)?;
@@ -211,18 +206,18 @@ fn next_request(
     Ok((batch, body))
 }
 
-/// Remembers how the run ended, and tells what is left.
-fn conclude(spool: &mut Spool, report: &mut Report) -> Result<(), SpoolError> {
-    if report.outcome == Outcome::Limit && spool.next_batch(1, &report.held)?.is_empty() {
-        let nothing_left = report.sent + report.dead_lettered == 0;
-        report.outcome = if nothing_left { Outcome::Empty } else { Outcome::Drained };
+/// Stores how the run ended, and completes the report with what is left in the queue.
+fn store_end(spool: &mut Spool, report: &mut FlushReport) -> Result<(), SpoolError> {
+    if report.outcome == FlushOutcome::Limit && spool.next_batch(1, &report.held)?.is_empty() {
+        let none_left_queue = report.sent + report.dead_lettered == 0;
+        report.outcome = if none_left_queue { FlushOutcome::Empty } else { FlushOutcome::Drained };
     }
     let counts = spool.counts()?;
     (report.remaining, report.dead) = (counts.queued, counts.dead);
     report.ahead = spool.ahead()?;
     let now_ms = clock::now_ms();
-    let memory = spool.flush_memory();
-    let failed = matches!(report.outcome, Outcome::Unreachable | Outcome::Refused | Outcome::Throttled);
+    let failed = report.outcome.is_failure();
+    let memory = spool.flush_memory_mut();
     memory.last_attempt_ms = Some(now_ms);
     memory.last_outcome = Some(report.outcome.to_string());
     if report.sent > 0 {
@@ -230,14 +225,14 @@ fn conclude(spool: &mut Spool, report: &mut Report) -> Result<(), SpoolError> {
     }
     memory.failures = if failed { memory.failures.saturating_add(1) } else { 0 };
     memory.next_attempt_ms = failed.then(|| {
-        let wait = backoff::delay(memory.failures, report.asked_wait, random());
+        let wait = backoff::delay(memory.failures, report.retry_after, random());
         now_ms.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))
     });
     report.next_attempt_ms = memory.next_attempt_ms;
     Ok(())
 }
 
-/// An evenly spread number: std seeds each hasher's state from the operating system.
+/// A uniform random number: std seeds each hasher's state from the operating system.
 pub fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }

@@ -1,17 +1,19 @@
-//! The line to PostHog: posts one body and reduces whatever happens to an [`Answer`].
+//! The network: posts one body and reduces the result to an [`Answer`].
 //!
-//! It decides nothing; [`plan`](super::plan) does. What it promises:
+//! It decides nothing; [`plan`](super::plan) does. Its promises:
 //!
-//! 1. **Nothing goes elsewhere.** Redirects are not followed; that plain http stays on this machine unless an admin allowed
-//!    it was checked with the settings.
-//! 2. **Every attempt ends.** Name lookup and connecting have their own short limit, so has silence while somebody waits, the
-//!    whole request has `flush.timeout`, and an answer is read up to 64 KiB.
-//! 3. **No secret in a text.** Errors name a setting or a kind of failure, never a value, an address or a
-//!    key.
+//! 1. **Nothing goes elsewhere.** Redirects are not followed. The settings have checked that plain
+//!    http stays on this machine unless an admin allowed more.
+//! 2. **Every attempt ends.** Name lookup and connecting have a short limit of their own, silence
+//!    has one while a human waits, the whole request has `flush.timeout`, and an answer is read up
+//!    to 64 KiB.
+//! 3. **No secret in a text.** Errors name a setting or a kind of failure, never a value, an
+//!    address or a key.
 //!
-//! Only this module and those below it name ureq and rustls. The proxy is `posthog.proxy`, else `ALL_PROXY`,
-//! `HTTPS_PROXY` or `HTTP_PROXY` with `NO_PROXY`, as ureq reads them; the environment's proxy is not used for
-//! this machine itself. Connections are kept alive between the batches of one [`Endpoint`].
+//! Only this module and those below it name ureq and rustls. The proxy is `posthog.proxy`, else
+//! `ALL_PROXY`, `HTTPS_PROXY` or `HTTP_PROXY` with `NO_PROXY`, as ureq reads them; the
+//! environment's proxy is not used for this machine itself. Connections stay open between the
+//! batches of one [`Endpoint`].
 
 use std::{
     io::{self, Read},
@@ -19,7 +21,6 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use ureq::{
     Agent, Proxy, ProxyProtocol, Timeout,
     http::{Response, Uri, header},
@@ -29,49 +30,49 @@ use ureq::{
     },
 };
 
-use super::answer::{Answer, Body, Failure, http_date, retry_after};
-use super::packed::Packed;
+use super::answer::{Answer, Body, Failure, retry_after};
+use super::gzip_body::GzipBody;
 
 mod issuer;
 mod route;
 mod settings;
 mod tls;
 
-pub use route::{Route, Server, Via, unused_hints};
+pub use route::{ProxyHop, Route, Server, unused_hints};
 pub use settings::{EndpointError, EndpointSettings};
 use settings::{batch_url, parse_proxy};
 
+use crate::clock;
 use crate::settings::is_loopback;
 
-/// The most time for looking up the name and for connecting, TLS included.
+/// The time limit for name lookup, and for connecting with TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The most of an answer that is read: PostHog's has a few dozen bytes.
+/// The most bytes of an answer that are read; PostHog's has a few dozen.
 const MAX_ANSWER: u64 = 64 * 1024;
 const USER_AGENT: &str = concat!("salver/", env!("CARGO_PKG_VERSION"));
 
-/// A host to post batches to.
+/// A host that batches are posted to.
 pub struct Endpoint {
     agent: Agent,
     url: Uri,
     timeout: Duration,
     connect_timeout: Duration,
     route: Route,
-    shown: issuer::Shown,
+    last_certificate: issuer::LastCertificate,
 }
 
-/// What came of posting a body.
+/// The result of posting a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Posted {
-    /// The answer, or why there is none.
     pub answer: Answer,
-    /// The length of the body, headers not counted, if there was somebody to send it to.
+    /// The length of the body without headers; 0 if the request was not sent.
     pub wire_bytes: u64,
-    /// The clock of whoever answered.
-    pub date: Option<Timestamp>,
+    /// The `Date` of the answer, in milliseconds since 1970.
+    pub date_ms: Option<i64>,
 }
 
 impl Endpoint {
-    /// Checks the settings; connects to nothing yet.
+    /// Checks the settings and does not connect.
     pub fn new(settings: &EndpointSettings) -> Result<Self, EndpointError> {
         let url = batch_url(&settings.host)?;
         let local = is_loopback(&url);
@@ -79,14 +80,14 @@ impl Endpoint {
         let proxy = match &settings.proxy {
             Some(proxy) => Some(parse_proxy(proxy)?),
             None if local => None,
-            // One with a path is no proxy but the address of a PAC file; the doctor says so.
+            // With a path it is the address of a PAC file, not of a proxy; the doctor says so.
             None => Proxy::try_from_env().filter(|proxy| matches!(proxy.uri().path(), "" | "/")),
         };
         let extra_roots = settings.ca_file.as_deref().map(tls::read_ca_file).transpose()?.unwrap_or_default();
         let needs_tls = https || proxy.as_ref().is_some_and(|proxy| proxy.protocol() == ProxyProtocol::Https);
         let route = Route::of(&url, proxy.as_ref());
-        let shown = issuer::Shown::default();
-        let tls = needs_tls.then(|| tls::client_config(extra_roots, shown.clone())).transpose();
+        let last_certificate = issuer::LastCertificate::default();
+        let tls = needs_tls.then(|| tls::client_config(extra_roots, last_certificate.clone())).transpose();
         let tls = tls.map_err(|cause| EndpointError::NoTrustStore { cause })?.map(Arc::new);
 
         let connect_timeout = settings.timeout.min(CONNECT_TIMEOUT);
@@ -104,17 +105,17 @@ impl Endpoint {
                 .chain(TcpConnector::default())
                 .chain(tls::TlsConnector(tls));
         let agent = Agent::with_parts(config, connector, NameLookup::default());
-        Ok(Self { agent, url, timeout: settings.timeout, connect_timeout, route, shown })
+        Ok(Self { agent, url, timeout: settings.timeout, connect_timeout, route, last_certificate })
     }
 
-    /// The longest time that a request takes.
+    /// The time limit for a whole request.
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// Posts one body, and gives up when the other side neither takes nor sends anything for as long as `silence`, or cannot be
-    /// looked up or connected to in that time.
-    pub fn post(&self, body: &Packed, silence: Option<Duration>) -> Posted {
+    /// Posts one body. Gives up when the server neither reads nor sends anything for `silence`, or
+    /// when name lookup or connecting takes longer than that.
+    pub fn post(&self, body: &GzipBody, silence: Option<Duration>) -> Posted {
         let connect_timeout =
             silence.map_or(self.connect_timeout, |silence| silence.min(self.connect_timeout));
         let request = self
@@ -128,46 +129,46 @@ impl Endpoint {
             .timeout_per_read(silence)
             .timeout_per_write(silence)
             .build();
-        let (answer, date) = match request.send(&body.gzip[..]) {
+        let (answer, date_ms) = match request.send(&body.gzip[..]) {
             Ok(response) => read_answer(response),
             Err(error) => (no_answer(&error), None),
         };
-        let wire_bytes = if answer.was_asked_for() { body.gzip.len() as u64 } else { 0 };
-        Posted { answer, wire_bytes, date }
+        let wire_bytes = if answer.was_sent() { body.gzip.len() as u64 } else { 0 };
+        Posted { answer, wire_bytes, date_ms }
     }
 
-    /// The way there.
     pub fn route(&self) -> &Route {
         &self.route
     }
 
-    /// Who issued the certificate that was shown last, such as `CN=Example CA,O=Example`.
+    /// The issuer of the last certificate that a server presented, such as `CN=Example
+    /// CA,O=Example`.
     pub fn issuer(&self) -> Option<String> {
-        self.shown.issuer()
+        self.last_certificate.issuer()
     }
 }
 
-/// The answer, and the clock of whoever gave it.
-fn read_answer(response: Response<ureq::Body>) -> (Answer, Option<Timestamp>) {
+/// Reads the answer and its `Date`.
+fn read_answer(response: Response<ureq::Body>) -> (Answer, Option<i64>) {
     let status = response.status().as_u16();
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let content_type = header(header::CONTENT_TYPE).map(str::to_owned);
-    let date = header(header::DATE).and_then(http_date);
-    let now = date.unwrap_or_else(Timestamp::now);
-    let retry_after = header(header::RETRY_AFTER).and_then(|value| retry_after(value, now));
+    let date_ms = header(header::DATE).and_then(clock::parse_http_date);
+    let now_ms = date_ms.unwrap_or_else(clock::now_ms);
+    let retry_after = header(header::RETRY_AFTER).and_then(|value| retry_after(value, now_ms));
     let mut bytes = Vec::new();
     let read = response.into_body().into_reader().take(MAX_ANSWER).read_to_end(&mut bytes);
     let answer = match read {
-        // Only a 200 depends on its body; any other status has said enough.
+        // Only a 200 depends on its body.
         Err(error) if status == 200 => Answer::Unreachable(failure(&error.into())),
         _ => Answer::Http { status, body: Body::read(content_type.as_deref(), &bytes), retry_after },
     };
-    (answer, date)
+    (answer, date_ms)
 }
 
 fn no_answer(error: &ureq::Error) -> Answer {
     match error {
-        // ureq has the status in its text only: "proxy server responded 407/407".
+        // ureq gives the status in its text only: "proxy server responded 407/407".
         ureq::Error::ConnectProxyFailed(text) => {
             let status = text.split(|c: char| !c.is_ascii_digit()).find_map(|number| number.parse().ok());
             status.map_or(Answer::Unreachable(Failure::BrokenOff), |status| Answer::ProxyRefused { status })
@@ -176,7 +177,7 @@ fn no_answer(error: &ureq::Error) -> Answer {
     }
 }
 
-/// Reduces an error to its kind, so that nothing of its text is passed on.
+/// Reduces an error to its kind, so that no part of its text is passed on.
 fn failure(error: &ureq::Error) -> Failure {
     match error {
         ureq::Error::HostNotFound | ureq::Error::Timeout(Timeout::Resolve) => Failure::NameLookup,
@@ -195,13 +196,13 @@ fn io_failure(error: &io::Error) -> Failure {
         return tls::failure(error);
     }
     match Failure::of_connecting(error) {
-        // Connecting has a timeout of its own in ureq: this one came later.
+        // ureq has a timeout of its own for connecting, so this one came later.
         Failure::ConnectTimeout => Failure::AnswerTimeout,
         failure => failure,
     }
 }
 
-/// ureq's own lookup, whose failures can be told from those of a connection.
+/// ureq's own lookup, with failures that differ from those of a connection.
 #[derive(Debug, Default)]
 struct NameLookup(DefaultResolver);
 

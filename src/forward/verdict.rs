@@ -1,16 +1,16 @@
 //! What an answer means for the records that were sent: pure, one row for every answer.
 //!
-//! PostHog's status codes alone can't be trusted with a record's fate, since portals and proxies answer in
-//! its place. So the rule is: **a record leaves the queue only on PostHog's own word**, and every answer that
-//! this table doesn't know keeps it.
+//! A status code alone cannot decide about a record, since portals and proxies answer in PostHog's
+//! place. So **a record leaves the queue only on PostHog's own word**, and every answer that this
+//! table does not know keeps it.
 //!
 //! | answer | the batch | outcome |
 //! |---|---|---|
 //! | 200, PostHog's JSON | delivered | |
-//! | 200, PostHog's JSON with `quota_limited` | kept for an hour: the events were dropped | throttled |
-//! | 200, anything else (web page, empty, other JSON) | kept: a portal or proxy answered | unreachable |
+//! | 200, PostHog's JSON with `quota_limited` | kept for an hour: the events are lost | throttled |
+//! | 200, anything else (web page, empty, JSON) | kept: a portal or proxy answered | unreachable |
 //! | 3xx | kept, not followed: the project key goes to no other host | refused: `posthog.host` |
-//! | 400, not a web page | halved until the record to blame stands alone, which is dead-lettered | |
+//! | 400, not a web page | halved until one record is alone, which becomes a dead letter | |
 //! | 400, a web page | kept: a portal or proxy answered | unreachable |
 //! | 401 | kept | refused: `posthog.apiKey` |
 //! | 402 | kept for an hour: over quota | throttled |
@@ -18,15 +18,15 @@
 //! | 404 | kept | refused: `posthog.host` |
 //! | 407 | kept | refused: `posthog.proxy` |
 //! | 408, 425, 429 | kept, tried again after a backoff | throttled |
-//! | 413 | sent again in smaller batches; a record too large alone is dead-lettered | |
+//! | 413 | sent again in smaller batches; one record alone becomes a dead letter | |
 //! | 5xx | kept, tried again after a backoff (511: a portal) | unreachable |
 //! | any other status | kept | refused |
 //! | the proxy's own 5xx to `CONNECT` | kept, tried again after a backoff | unreachable |
 //! | the proxy's other refusals of `CONNECT` | kept | refused: `posthog.proxy` |
 //! | none: name, network, TLS, timeout | kept, same uuids again after a backoff | unreachable |
 //!
-//! PostHog answers 200 to a well-shaped but unknown key, and 2024's versions also over quota, and drops the
-//! events; no client can see that. `doctor` says so.
+//! PostHog answers 200 to a well-formed but unknown key (2024's versions also over quota) and drops
+//! the events. No client can see that; `doctor` says so.
 
 use std::{fmt, time::Duration};
 
@@ -34,119 +34,129 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{Answer, Body, Failure};
 
-/// How long a used-up quota is left alone: it doesn't come back within a backoff's minutes.
-const QUOTA_PAUSE: Duration = Duration::from_secs(60 * 60);
+/// The pause after a used-up quota, which does not come back within a backoff's minutes.
+const QUOTA_PAUSE: Duration = Duration::from_hours(1);
 
-/// How a run of the forwarder ended; the words are the command line's contract.
+/// How a run of the forwarder ended. The words are part of the command line's contract.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// Everything that may be sent has left the queue.
+pub enum FlushOutcome {
+    /// Every record that may be sent has left the queue.
     Drained,
     /// There was nothing to send.
     #[default]
     Empty,
-    /// As many records as asked for have left the queue, and there are more.
+    /// As many records as `--limit` allows have left the queue, and more wait.
     Limit,
     /// No usable answer: network, TLS, portal, 5xx.
     Unreachable,
-    /// An answer that a setting must change.
+    /// An answer that only a change of the settings can improve.
     Refused,
-    /// PostHog asks for patience: rate limit or quota.
+    /// PostHog asks for a pause: rate limit or quota.
     Throttled,
 }
 
-impl fmt::Display for Outcome {
+impl FlushOutcome {
+    /// Whether records that may be sent were kept, for a reason that an admin should know.
+    pub fn is_failure(self) -> bool {
+        match self {
+            Self::Drained | Self::Empty | Self::Limit => false,
+            Self::Unreachable | Self::Refused | Self::Throttled => true,
+        }
+    }
+}
+
+impl fmt::Display for FlushOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
     }
 }
 
-/// What an answer means for the batch that it answers.
+/// What an answer means for its batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// PostHog has every record of the batch.
     Delivered,
-    /// At least one record of the batch is refused for what it is: find it by halving.
+    /// PostHog refuses the content of at least one record: find it by halving.
     Isolate,
-    /// The batch is too large as a whole: send fewer at a time.
+    /// The batch is too large: send fewer records at a time.
     Shrink,
-    /// The batch's only record is refused for what it is.
+    /// PostHog refuses the content of the batch's only record.
     DeadLetter {
         /// The server's words, for the dead letter.
         words: String,
     },
-    /// Nothing is known to be stored; every record stays.
-    Kept(Kept),
+    /// No record is known to be stored; all stay in the queue.
+    Keep(Deferral),
 }
 
-/// Why a batch was kept.
+/// Why a batch is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
-    /// [`Outcome::Unreachable`], [`Outcome::Refused`] or [`Outcome::Throttled`].
-    pub outcome: Outcome,
-    /// The cause and the next step.
-    pub why: Why,
-    /// The wait that the server asked for.
-    pub asked_wait: Option<Duration>,
+pub struct Deferral {
+    /// [`FlushOutcome::Unreachable`], [`FlushOutcome::Refused`] or [`FlushOutcome::Throttled`].
+    pub outcome: FlushOutcome,
+    pub why: Explanation,
+    /// The pause that the server asked for.
+    pub retry_after: Option<Duration>,
 }
 
-/// Why records were kept, for an admin.
+/// The cause and the next step, for an admin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Why {
-    /// The cause and the next step, in salver's own words. Only these may be stored: a purge erases no others.
+pub struct Explanation {
+    /// In salver's own words. Only these may be stored, since a purge does not search other texts
+    /// for what it erases.
     pub text: String,
-    /// What the server said.
+    /// The server's words.
     pub words: Option<String>,
 }
 
-impl From<String> for Why {
+impl From<String> for Explanation {
     fn from(text: String) -> Self {
-        Why { text, words: None }
+        Explanation { text, words: None }
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)?;
         self.words.as_ref().map_or(Ok(()), |words| write!(f, ". It says: {words}"))
     }
 }
 
-/// Judges the answer to a batch of so many `events`.
+/// Judges the answer to a batch of `events` records.
 pub fn judge(answer: &Answer, events: usize) -> Verdict {
     match answer {
         Answer::Http { status, body, retry_after } => judge_http(*status, body, *retry_after, events),
-        Answer::ProxyRefused { status } => Verdict::Kept(refused_by_proxy(*status)),
-        Answer::Unreachable(failure) => Verdict::Kept(no_answer(*failure)),
+        Answer::ProxyRefused { status } => Verdict::Keep(refused_by_proxy(*status)),
+        Answer::Unreachable(failure) => Verdict::Keep(no_answer(*failure)),
     }
 }
 
 fn judge_http(status: u16, body: &Body, retry_after: Option<Duration>, events: usize) -> Verdict {
-    let kept = |outcome, asked_wait, why: &str| {
-        let why = Why { text: why.to_owned(), words: words(body) };
-        Verdict::Kept(Kept { outcome, why, asked_wait })
+    let kept = |outcome, retry_after, why: &str| {
+        let why = Explanation { text: why.to_owned(), words: words(body) };
+        Verdict::Keep(Deferral { outcome, why, retry_after })
     };
     match (status, body) {
         (200, Body::Accepted { quota_limited: false }) => Verdict::Delivered,
         (200, Body::Accepted { quota_limited: true }) | (402, _) => {
-            kept(Outcome::Throttled, Some(retry_after.unwrap_or(QUOTA_PAUSE)), OVER_QUOTA)
+            kept(FlushOutcome::Throttled, Some(retry_after.unwrap_or(QUOTA_PAUSE)), OVER_QUOTA)
         }
-        (200, _) | (400, Body::Html) | (511, _) => kept(Outcome::Unreachable, None, PORTAL),
+        (200, _) | (400, Body::Html) | (511, _) => kept(FlushOutcome::Unreachable, None, PORTAL),
         (400, _) if events > 1 => Verdict::Isolate,
         (413, _) if events > 1 => Verdict::Shrink,
         (400 | 413, _) => Verdict::DeadLetter { words: dead_words(status, body) },
         (408 | 425 | 429, _) => kept(
-            Outcome::Throttled,
+            FlushOutcome::Throttled,
             retry_after,
             &format!("PostHog asks for a pause ({status}); try again later"),
         ),
         (500..=599, _) => kept(
-            Outcome::Unreachable,
+            FlushOutcome::Unreachable,
             retry_after,
             &format!("PostHog, or a proxy before it, is out of order ({status}); try again later"),
         ),
-        _ => kept(Outcome::Refused, None, &wrong_setting(status)),
+        _ => kept(FlushOutcome::Refused, None, &wrong_setting(status)),
     }
 }
 
@@ -157,7 +167,7 @@ const PORTAL: &str = "something that is not PostHog answered, such as a captive 
 const PROXY_CREDENTIALS: &str = "the proxy wants other credentials (407); write them in posthog.proxy. NTLM \
                                  and Kerberos are not supported: such a proxy must let this server through";
 
-/// What to change after a status that trying again can't mend.
+/// The setting to change after a status that a retry cannot improve.
 fn wrong_setting(status: u16) -> String {
     match status {
         300..=399 => format!(
@@ -177,21 +187,21 @@ fn wrong_setting(status: u16) -> String {
     }
 }
 
-fn refused_by_proxy(status: u16) -> Kept {
+fn refused_by_proxy(status: u16) -> Deferral {
     let (outcome, why) = match status {
-        407 => (Outcome::Refused, PROXY_CREDENTIALS.to_owned()),
+        407 => (FlushOutcome::Refused, PROXY_CREDENTIALS.to_owned()),
         500..=599 => {
             let why = format!("the proxy could not reach posthog.host ({status}); check that name");
-            (Outcome::Unreachable, why)
+            (FlushOutcome::Unreachable, why)
         }
-        _ => (Outcome::Refused, format!("the proxy refuses to connect ({status}); check posthog.proxy")),
+        _ => (FlushOutcome::Refused, format!("the proxy refuses to connect ({status}); check posthog.proxy")),
     };
-    Kept { outcome, why: why.into(), asked_wait: None }
+    Deferral { outcome, why: why.into(), retry_after: None }
 }
 
-fn no_answer(failure: Failure) -> Kept {
+fn no_answer(failure: Failure) -> Deferral {
     let why = format!("PostHog can't be reached: {failure}; {}", failure.next_step());
-    Kept { outcome: Outcome::Unreachable, why: why.into(), asked_wait: None }
+    Deferral { outcome: FlushOutcome::Unreachable, why: why.into(), retry_after: None }
 }
 
 /// The server's words, if it said any.
@@ -218,10 +228,10 @@ mod tests {
         Body::Words(words.to_owned())
     }
 
-    /// The outcome and the explanation of an answer that must keep a batch.
-    fn kept(answer: &Answer) -> Kept {
+    /// Why an answer that must keep a batch keeps it.
+    fn kept(answer: &Answer) -> Deferral {
         match judge(answer, 10) {
-            Verdict::Kept(kept) => kept,
+            Verdict::Keep(deferral) => deferral,
             other => panic!("{answer:?} gave {other:?}"),
         }
     }
@@ -235,7 +245,7 @@ mod tests {
         }
         for body in [Body::Html, Body::Other, said("Ok")] {
             let kept = kept(&http(200, body));
-            assert_eq!(kept.outcome, Outcome::Unreachable);
+            assert_eq!(kept.outcome, FlushOutcome::Unreachable);
             assert!(kept.why.text.contains("portal"));
         }
     }
@@ -247,28 +257,29 @@ mod tests {
         let dead = |status, body| judge(&http(status, body), 1);
         assert_eq!(dead(400, said("bad uuid")), Verdict::DeadLetter { words: "400: bad uuid".into() });
         assert_eq!(dead(413, Body::Html), Verdict::DeadLetter { words: "413, without a reason".into() });
-        assert_eq!(kept(&http(400, Body::Html)).outcome, Outcome::Unreachable);
+        assert_eq!(kept(&http(400, Body::Html)).outcome, FlushOutcome::Unreachable);
     }
 
     #[test]
     fn refusals_name_the_setting_to_change() {
-        for (status, setting) in [
-            (302, "posthog.host"),
-            (308, "posthog.host"),
-            (401, "posthog.apiKey"),
-            (403, "posthog.host"),
-            (404, "posthog.host"),
-            (407, "posthog.proxy"),
-            (204, "posthog.host"),
-            (418, "posthog.host"),
+        for (status, setting, step) in [
+            (300, "posthog.host", "write the final address"),
+            (399, "posthog.host", "write the final address"),
+            (401, "posthog.apiKey", "starts with phc_"),
+            (403, "posthog.host", "no firewall blocks it"),
+            (404, "posthog.host", "a bare address such as"),
+            (407, "posthog.proxy", "NTLM"),
+            (204, "posthog.host", "names PostHog"),
+            (418, "posthog.host", "names PostHog"),
         ] {
             let kept = kept(&http(status, said("the reason")));
-            assert_eq!(kept.outcome, Outcome::Refused, "{status}");
+            assert_eq!(kept.outcome, FlushOutcome::Refused, "{status}");
             let why = kept.why.to_string();
-            assert!(why.contains(setting) && why.ends_with("It says: the reason"), "{why}");
+            assert!(why.contains(setting) && why.contains(step), "{why}");
+            assert!(why.ends_with("It says: the reason"), "{why}");
         }
         assert!(kept(&Answer::ProxyRefused { status: 407 }).why.text.contains("NTLM"));
-        assert_eq!(kept(&Answer::ProxyRefused { status: 403 }).outcome, Outcome::Refused);
+        assert_eq!(kept(&Answer::ProxyRefused { status: 403 }).outcome, FlushOutcome::Refused);
     }
 
     #[test]
@@ -276,30 +287,37 @@ mod tests {
         let asked = Some(Duration::from_secs(60));
         for status in [402, 408, 425, 429] {
             let kept = kept(&Answer::Http { status, body: Body::Other, retry_after: asked });
-            assert_eq!((kept.outcome, kept.asked_wait), (Outcome::Throttled, asked), "{status}");
+            assert_eq!((kept.outcome, kept.retry_after), (FlushOutcome::Throttled, asked), "{status}");
         }
         let limited = kept(&http(200, Body::Accepted { quota_limited: true }));
-        assert_eq!((limited.outcome, limited.asked_wait), (Outcome::Throttled, Some(QUOTA_PAUSE)));
+        let hour = Some(Duration::from_secs(3600));
+        assert_eq!((limited.outcome, limited.retry_after), (FlushOutcome::Throttled, hour));
+        assert_eq!(kept(&http(402, Body::Other)).retry_after, hour);
+        assert_eq!(kept(&http(429, Body::Other)).retry_after, None);
         for status in [500, 502, 503, 504, 511, 599] {
-            assert_eq!(kept(&http(status, Body::Html)).outcome, Outcome::Unreachable, "{status}");
+            let kept = kept(&http(status, Body::Html));
+            assert_eq!(kept.outcome, FlushOutcome::Unreachable, "{status}");
+            assert_eq!(kept.why.text.contains("portal"), status == 511, "{status}");
         }
-        assert_eq!(kept(&Answer::ProxyRefused { status: 502 }).outcome, Outcome::Unreachable);
+        let lost = kept(&Answer::Http { status: 503, body: Body::Other, retry_after: asked });
+        assert_eq!(lost.retry_after, asked);
+        assert_eq!(kept(&Answer::ProxyRefused { status: 502 }).outcome, FlushOutcome::Unreachable);
         let lookup = kept(&Answer::Unreachable(Failure::NameLookup));
-        assert_eq!(lookup.outcome, Outcome::Unreachable);
+        assert_eq!(lookup.outcome, FlushOutcome::Unreachable);
         assert!(lookup.why.text.contains("DNS"));
     }
 
     #[test]
     fn outcomes_are_written_in_the_contracts_words() {
-        let all = [
-            Outcome::Drained,
-            Outcome::Empty,
-            Outcome::Limit,
-            Outcome::Unreachable,
-            Outcome::Refused,
-            Outcome::Throttled,
-        ];
-        let words: Vec<String> = all.iter().map(Outcome::to_string).collect();
-        assert_eq!(words, ["drained", "empty", "limit", "unreachable", "refused", "throttled"]);
+        for (outcome, word, is_failure) in [
+            (FlushOutcome::Drained, "drained", false),
+            (FlushOutcome::Empty, "empty", false),
+            (FlushOutcome::Limit, "limit", false),
+            (FlushOutcome::Unreachable, "unreachable", true),
+            (FlushOutcome::Refused, "refused", true),
+            (FlushOutcome::Throttled, "throttled", true),
+        ] {
+            assert_eq!((outcome.to_string().as_str(), outcome.is_failure()), (word, is_failure));
+        }
     }
 }

@@ -1,9 +1,11 @@
-//! Following the catalogue through a config document: which values a release of a service reports.
+//! The values that a release of a service reports, read from a config document by the catalogue.
 //!
-//! Why it looks at types first: the tools hand a raw config value on where a switch is expected, so a password typed
-//! behind an `enable:` would leave the server. Here a value of another type counts as if the key were missing.
+//! Why types are checked first: the tools report a raw config value where a switch is expected, so
+//! a password typed after an `enable:` would leave the server. Here a value of another type counts
+//! as a missing key.
 //!
-//! Invariant: the only texts that come out are versions of three numbers, and words that stand in the catalogue.
+//! Invariant: the only texts in the result are versions of three numbers, and words of the
+//! catalogue.
 
 use std::sync::Arc;
 
@@ -13,34 +15,34 @@ use super::catalogue::{Field, Rule, Service};
 use super::document::Node;
 use super::{Layout, Place, Value};
 
-/// What a document reports, and why.
+/// The values that a document reports, with the origin of each.
 #[derive(Clone, Debug)]
 pub struct Derived {
-    /// The keys.
     pub layout: Arc<Layout>,
     /// One value for each place of the layout.
     pub values: Vec<Value>,
-    /// For each place where its value comes from.
-    pub reasons: Vec<Why>,
+    /// One provenance for each place of the layout.
+    pub provenance: Vec<Provenance>,
 }
 
-/// Where a value comes from. Paths are whole, with the top-level key.
+/// The config paths that a value comes from, in full, with the top-level key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Why {
-    /// The config path that decided it; `None` where none holds a value of the rule's type.
+pub struct Provenance {
+    /// The path that decided the value; `None` if no path has a value of the rule's type.
     pub decided_by: Option<String>,
-    /// All config paths that could have.
+    /// All paths that the rule reads.
     pub looked_at: Vec<String>,
 }
 
-/// Derives what `version` of `service` reports for the block below its top-level key. Pure.
+/// Derives the values that `version` of `service` reports for the block below its top-level key.
+/// Pure.
 pub fn derive(service: &Service, version: &Version, block: &Node) -> Derived {
     let mut layout = Layout {
         service: service.name.clone(),
         docker_flag: service.docker_flag_since.as_ref().is_some_and(|since| version >= since),
         places: Vec::new(),
     };
-    let (mut values, mut reasons) = (Vec::new(), Vec::new());
+    let (mut values, mut provenance) = (Vec::new(), Vec::new());
     let whole = |path: &str| format!("{}.{path}", service.top_level_key);
     for field in service.fields.iter().filter(|field| field.reported_in(version)) {
         let (value, path) = decide(field, block);
@@ -50,12 +52,12 @@ pub fn derive(service: &Service, version: &Version, block: &Node) -> Derived {
             missing: field.missing.clone(),
         });
         values.push(value);
-        reasons.push(Why {
+        provenance.push(Provenance {
             decided_by: path.map(whole),
             looked_at: field.paths.iter().chain(&field.when).map(|path| whole(path)).collect(),
         });
     }
-    Derived { layout: Arc::new(layout), values, reasons }
+    Derived { layout: Arc::new(layout), values, provenance }
 }
 
 /// The value of one field, and the path that decided it.
@@ -77,10 +79,11 @@ fn decide<'f>(field: &'f Field, block: &Node) -> (Value, Option<&'f str>) {
     decided
 }
 
-/// No version has a larger number; a phone number or a PIN would not fit.
+/// No version has a larger number, and a phone number does not fit.
 const LARGEST: u64 = 9999;
 
-/// Three numbers. What may follow them in a semantic version is free text, which nothing here lets through.
+/// Three numbers only: the rest of a semantic version is free text, which must not leave the
+/// server.
 fn is_plain_version(text: &str) -> bool {
     Version::parse(text).is_ok_and(|version| {
         let numbers = [version.major, version.minor, version.patch];
@@ -92,7 +95,7 @@ fn is_small(number: i64) -> bool {
     u64::try_from(number).is_ok_and(|number| number <= LARGEST)
 }
 
-/// What a rule sees in a node of the document.
+/// Applies a rule to a node of the document.
 fn read(rule: Rule, node: &Node) -> Value {
     match (rule, node) {
         (Rule::Boolean, Node::Bool(flag)) => Value::Bool(*flag),
@@ -119,7 +122,7 @@ mod tests {
         let block = parse(yaml).unwrap();
         let derived = derive(service, &Version::parse(version).unwrap(), &block);
         let at = derived.layout.places.iter().position(|p| p.property.as_deref() == Some(property)).unwrap();
-        (derived.values[at].clone(), derived.reasons[at].decided_by.clone())
+        (derived.values[at].clone(), derived.provenance[at].decided_by.clone())
     }
 
     #[test]

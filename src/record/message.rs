@@ -1,31 +1,30 @@
-//! The telemetry message in the shape of the tools' own: `{"ts", "data": {service, serviceVersion, system, enabledFeatures}}`.
+//! The telemetry message in the tools' own form:
+//! `{"ts", "data": {service, serviceVersion, system, enabledFeatures}}`.
 //!
-//! Why it borrows: a backlog is written by the hundred thousand, so a message is a view of its record that goes straight into
-//! whatever writes JSON, and no value of it is copied on the way.
+//! Why it borrows: a backlog can have hundreds of thousands of records, so a message is a view of
+//! its record that is serialized directly, and no value is copied.
 //!
-//! Source: the public descriptions of Butler's and Butler SOS's telemetry, and the bodies that real releases build.
-//! The shape that goes to PostHog is built from this one in `forward::wire`.
+//! Source: the public descriptions of Butler's and Butler SOS's telemetry, and the bodies that real
+//! releases build. `forward::wire` builds PostHog's form from this one.
 
-use jiff::Timestamp;
-use jiff::fmt::temporal::DateTimePrinter;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::{Draft, Place, Record, Value};
+use crate::clock;
 
 mod features;
 
 pub use features::EnabledFeatures;
 
-/// The whole message of a record.
+/// The message of a record.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Message<'a> {
-    /// When it was recorded.
+    /// The time of the record.
     pub ts: String,
-    /// What it reports.
     pub data: Data<'a>,
 }
 
-/// The message without its time: all that is reported.
+/// The message without its time: everything that is reported.
 #[derive(Clone, Debug, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Data<'a> {
@@ -35,12 +34,10 @@ pub struct Data<'a> {
     enabled_features: EnabledFeatures<'a>,
 }
 
-/// The whole message of a record.
 pub fn message(record: &Record) -> Message<'_> {
-    Message { ts: rfc3339(record.timestamp_ms), data: data(&record.draft) }
+    Message { ts: clock::rfc3339(record.timestamp_ms), data: data(&record.draft) }
 }
 
-/// The message without its time.
 pub fn data(draft: &Draft) -> Data<'_> {
     Data {
         service: &draft.layout.service,
@@ -60,16 +57,16 @@ pub fn line(value: &impl Serialize) -> String {
 #[derive(Clone, Copy, Debug)]
 pub struct SystemBlock<'a>(pub &'a Draft);
 
-/// What the names of the block begin with where they are properties of an event.
+/// The prefix of the block's names where they are properties of an event.
 const SYSTEM: &str = "system_";
 
 impl SystemBlock<'_> {
-    /// Writes its values as properties of an event.
+    /// Writes the values as properties of an event.
     pub fn put_properties<M: SerializeMap>(self, map: &mut M) -> Result<(), M::Error> {
         self.put(map, 0)
     }
 
-    /// Writes its values under their names, without the first so many bytes of each.
+    /// Writes the values under their names, without the first `cut` bytes of each name.
     fn put<M: SerializeMap>(self, map: &mut M, cut: usize) -> Result<(), M::Error> {
         let SystemBlock(Draft { system: host, id, layout, node_version, .. }) = self;
         map.serialize_entry(&"system_id"[cut..], id)?;
@@ -95,18 +92,18 @@ impl Serialize for SystemBlock<'_> {
 }
 
 /// The features as flat properties, in the order of the layout.
-pub fn properties(draft: &Draft) -> impl Iterator<Item = (&str, Shown<'_>)> {
+pub fn properties(draft: &Draft) -> impl Iterator<Item = (&str, ReportedValue<'_>)> {
     draft.layout.places.iter().zip(&draft.values).filter_map(|(place, value)| {
         let name = place.property.as_deref()?;
-        Some((name, shown(place, value)?))
+        Some((name, reported_value(place, value)?))
     })
 }
 
-/// A value as it stands in JSON.
+/// A value in its JSON form.
 #[derive(Clone, Copy, Debug)]
-pub struct Shown<'a>(&'a Value);
+pub struct ReportedValue<'a>(&'a Value);
 
-impl Serialize for Shown<'_> {
+impl Serialize for ReportedValue<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Value::Missing | Value::Null => serializer.serialize_unit(),
@@ -118,27 +115,10 @@ impl Serialize for Shown<'_> {
     }
 }
 
-/// What stands at a place, if anything does.
-pub fn shown<'a>(place: &'a Place, value: &'a Value) -> Option<Shown<'a>> {
+/// The value that the message has at a place, if it has one.
+pub fn reported_value<'a>(place: &'a Place, value: &'a Value) -> Option<ReportedValue<'a>> {
     match value {
-        Value::Missing => place.missing.as_ref().filter(|value| **value != Value::Missing).map(Shown),
-        value => Some(Shown(value)),
-    }
-}
-
-/// `2021-04-16T13:43:02.467Z`: UTC, three digits of milliseconds, as JavaScript writes it.
-pub fn rfc3339(timestamp_ms: i64) -> String {
-    const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
-    PRINTER.timestamp_to_string(&Timestamp::from_millisecond(timestamp_ms).unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_written_as_javascript_writes_them() {
-        assert_eq!(rfc3339(1_618_580_582_467), "2021-04-16T13:43:02.467Z");
-        assert_eq!(rfc3339(1_618_580_582_000), "2021-04-16T13:43:02.000Z");
+        Value::Missing => place.missing.as_ref().filter(|value| **value != Value::Missing).map(ReportedValue),
+        value => Some(ReportedValue(value)),
     }
 }

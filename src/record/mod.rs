@@ -1,16 +1,19 @@
 //! The record stage: from a config file to the record that the tool itself would have sent.
 //!
-//! Why its own stage: a record must fall into the same charts and the same instance as the tool's own message, and an
-//! auditor must be able to see that nothing else can leave. So what is reported stands in data ([`catalogue`]), and the
-//! code here only follows it:
+//! Why a stage of its own: a record must appear in the same charts and under the same instance as
+//! the tool's own message, and an auditor must be able to see that nothing else can leave the
+//! server. So data ([`catalogue`]) says what is reported, and the code here only follows it:
 //!
 //! ```text
-//! files -> sources -> document -> version, consent -> derive (catalogue) -> Draft -> stamped by the spool -> Record -> message
+//! files -> sources -> document -> version, consent -> derive (catalogue) -> Draft
+//!       -> stamped by the spool -> Record -> message
 //! ```
 //!
 //! Invariants:
-//! - Config values reach a [`Draft`] as booleans, counts and version values only; every other type counts as missing.
-//! - A [`Record`] is complete: uuid, timestamp, distinct id and event are fixed when it is written and never change.
+//! - Config values reach a [`Draft`] as booleans, counts and version values only; every other type
+//!   counts as missing.
+//! - A [`Record`] is complete: uuid, timestamp, distinct id and event are fixed when it is written
+//!   and never change.
 //! - Nothing here knows the spool, the network or the terminal.
 
 pub mod catalogue;
@@ -34,12 +37,12 @@ use sha2::{Digest, Sha256};
 use host::System;
 pub use outcome::BatchOutcome;
 
-/// One value of a record, as a rule of the catalogue read it.
+/// One value of a record, read by a rule of the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Value {
-    /// The config file does not have it (or has another type there): [`Place::missing`] stands in its place.
+    /// The config file has no such key, or another type there: [`Place::missing`] is reported.
     Missing,
-    /// Present and empty: a block the tool hands on as it is.
+    /// Present and empty: a block that the tool reports unchanged.
     Null,
     /// A switch.
     Bool(bool),
@@ -47,36 +50,37 @@ pub enum Value {
     Int(i64),
     /// A version of three numbers, or a fixed word of the catalogue such as `null` or `unknown`.
     Text(String),
-    /// An empty map, to be filled by the places below it.
+    /// An empty map, filled by the places below it.
     Object,
 }
 
-/// Where a value stands in the message: the same for all records of one generation, so a spool keeps it once.
+/// The position of a value in the message. All records of one generation share it, so a spool
+/// stores it once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// Its name among the flat event properties, such as `feature_heartbeat`.
     pub property: Option<String>,
     /// Its dotted path below `enabledFeatures`, such as `feature.heartbeat`.
     pub nested: Option<String>,
-    /// What the tool writes when the key is missing; `None` leaves the place out.
+    /// The value that the tool reports for a missing key; `None` leaves the place out.
     pub missing: Option<Value>,
 }
 
-/// The keys of a record: everything that repeats from record to record of one generation.
+/// The keys of a record: everything that all records of one generation have in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
-    /// The service's name, `butler` or `butler-sos` or one of a catalogue from disk.
+    /// `butler`, `butler-sos`, or a service of a catalogue from disk.
     pub service: String,
-    /// Whether the system block of this generation says if it runs in Docker.
+    /// Whether the system block of this generation has `isRunningInDocker`.
     pub docker_flag: bool,
     /// The places, in the order in which the tool writes them.
     pub places: Vec<Place>,
 }
 
-/// What would be reported now: a record before it has a uuid and a timestamp.
+/// A record without uuid and timestamp: the values that would be reported now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
-    /// The keys. They take many times the room of the values, so drafts share them.
+    /// The keys. They are many times larger than the values, so drafts share them.
     pub layout: Arc<Layout>,
     /// The values, one for each place of the layout.
     pub values: Vec<Value>,
@@ -84,15 +88,14 @@ pub struct Draft {
     pub id: String,
     /// The release of the service, a semantic version.
     pub service_version: String,
-    /// The facts about the host.
     pub system: System,
-    /// `process.version` of the Node.js that runs the service, or `unknown`.
+    /// `process.version` of the service's Node.js, or `unknown`.
     pub node_version: String,
 }
 
 impl Draft {
-    /// A digest of everything that is reported: two drafts with equal digests give equal messages apart from `ts`.
-    /// It is what the spool compares to decide whether anything changed.
+    /// A digest of everything that is reported: drafts with equal digests have equal messages apart
+    /// from `ts`. The spool compares it to decide whether anything changed.
     pub fn digest(&self) -> [u8; 32] {
         Sha256::digest(message::line(&message::data(self))).into()
     }
@@ -104,16 +107,16 @@ impl Draft {
 pub enum Reason {
     /// The first record of its instance.
     Started,
-    /// What is reported differs from the last record.
+    /// The values differ from the last record.
     Changed,
-    /// The settings ask for a record at intervals, and one was due.
+    /// The settings ask for a record at intervals (`record.interval`), and one was due.
     Interval,
-    /// A human asked for it, although nothing changed.
+    /// A human asked for a record although nothing changed.
     Manual,
 }
 
 impl Reason {
-    /// The word used in `dump` and in the event property `salver_reason`.
+    /// The word in `dump` and in the event property `salver_reason`.
     pub fn as_str(self) -> &'static str {
         match self {
             Reason::Started => "started",
@@ -124,19 +127,17 @@ impl Reason {
     }
 }
 
-/// A record as it lies in the spool: a draft with all that makes it one event.
+/// A record of the spool: a draft, and everything that makes it one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Names the event for ever; version 7, lower-case, with hyphens.
+    /// The event's identity; version 7, lower-case, with hyphens.
     pub uuid: String,
-    /// When it was recorded, in milliseconds since 1970; no two records of one id share it.
+    /// In milliseconds since 1970; no two records of one id share a time.
     pub timestamp_ms: i64,
-    /// The key of the instance it belongs to.
+    /// The name of its instance.
     pub instance: String,
-    /// Why it was written.
     pub reason: Reason,
-    /// The version of salver that wrote it.
+    /// The version of salver that wrote the record.
     pub agent_version: String,
-    /// What it reports.
     pub draft: Draft,
 }

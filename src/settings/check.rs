@@ -10,8 +10,9 @@ use super::given::{Leaf, Wrong, count, duration, flag, size, text, word};
 use super::instance::instances;
 use super::reader::Reader;
 use super::values::{Flush, FlushMode, Identity, PostHog, RecordSettings, Settings, Spool, Watch};
-use super::{Secret, limits, posthog, shape};
+use super::{limits, posthog, shape};
 use crate::record::identity::SystemIdSource;
+use crate::secret::Secret;
 
 const SYSTEM_IDS: [(&str, SystemIdSource); 4] = [
     ("auto", SystemIdSource::Auto),

@@ -9,8 +9,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::place::system_spool;
-use super::secret::Secret;
 use crate::record::identity::SystemIdSource;
+use crate::secret::Secret;
 
 /// Everything that can be set. Paths are absolute, numbers within the limits, names distinct.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use salver::forward::answer::{Answer, Body, Failure};
 use salver::forward::backoff;
 use salver::forward::plan::{FlushLimits, FlushStep, Planner};
-use salver::forward::verdict::Outcome;
+use salver::forward::verdict::FlushOutcome;
 use salver::record::BatchOutcome;
 
 const SERVERS: usize = 1000;
@@ -57,7 +57,7 @@ fn play(until: Duration, begin: impl Fn(u64) -> Duration, answer: impl Fn(Durati
         let server = &mut servers[number];
         let (ended, outcome, asked) = run(server, now, &answer, &mut seen, random.u64(..));
         let wait = match outcome {
-            Outcome::Drained | Outcome::Empty => {
+            FlushOutcome::Drained | FlushOutcome::Empty => {
                 server.failures = 0;
                 backoff::regular(EVERY, random.u64(..))
             }
@@ -79,14 +79,14 @@ fn run(
     answer: impl Fn(Duration) -> Answer,
     seen: &mut Seen,
     random: u64,
-) -> (Duration, Outcome, Option<Duration>) {
+) -> (Duration, FlushOutcome, Option<Duration>) {
     let mut planner = Planner::new(LIMITS, None);
     let (mut now, mut first) = (began, true);
     loop {
         match planner.next(now) {
-            FlushStep::Done(ending) => return (now, ending.outcome, ending.asked_wait),
+            FlushStep::Done(ending) => return (now, ending.outcome, ending.retry_after),
             FlushStep::Wait(wait) => now += wait,
-            FlushStep::Send { .. } if server.waiting == 0 => planner.ran_dry(),
+            FlushStep::Send { .. } if server.waiting == 0 => planner.queue_is_empty(),
             FlushStep::Send { max_events, .. } => {
                 let batch = max_events.min(server.waiting);
                 let answer = answer(now);

@@ -72,7 +72,7 @@ fn why_nothing_arrived_and_that_the_next_try_is_by_hand_or_by_the_service_at_a_t
     let posthog = PostHog::start();
     lead_to(&site, &posthog.url(), "mode: auto");
     let limited = expect(site.salver().args(["flush", "--limit", "1"]), 0);
-    assert!(err(&limited).contains("the service goes on within 15m"), "{}", err(&limited));
+    assert!(err(&limited).contains("the service sends the next records within 15m"), "{}", err(&limited));
     let [flush, beside, status] = told(&site, 0);
     assert_eq!(flush.split(" in ").next().unwrap(), "drained: 2 records delivered");
     assert_eq!(beside, "", "nothing is left to speak of");
@@ -96,7 +96,7 @@ fn what_is_held_stamped_in_the_future_or_set_apart_is_named_apart() {
     let [flush, beside, status] = told(&site, 0);
     assert!(flush.starts_with("drained: 1 records delivered in 1 requests of "), "{flush}");
     assert!(flush.ends_with(", 2 waiting\n"), "{flush}");
-    assert!(beside.contains("what sos recorded is held"), "{beside}");
+    assert!(beside.contains("the records of sos are held"), "{beside}");
     assert!(beside.contains("1 of them were stamped in the future"), "{beside}");
     assert!(beside.contains("1 dead letters wait apart"), "{beside}");
     assert!(

@@ -11,12 +11,13 @@ use crate::support::folders::spool_folder;
 use crate::support::posthog::{PostHog, Scripted};
 use crate::support::site::Site;
 use salver::clock;
-use salver::forward::flush::{self, Caller, Line, Report};
+use salver::forward::flush::{self, FlushHooks, FlushReport, FlushTarget};
 use salver::forward::plan::FlushLimits;
 use salver::forward::transport::{Endpoint, EndpointSettings};
-use salver::forward::verdict::Outcome;
-use salver::forward::wire::Shape;
+use salver::forward::verdict::FlushOutcome;
+use salver::forward::wire::RequestOptions;
 use salver::record::Reason;
+use salver::secret::Secret;
 use salver::spool::{Selector, SpoolError, SpoolFolder};
 
 /// What the line takes: some dozen events.
@@ -47,7 +48,7 @@ struct Impatient {
 /// Everybody's records may be sent.
 struct Anybody;
 
-impl Caller for Anybody {
+impl FlushHooks for Anybody {
     fn held(&mut self) -> Result<BTreeSet<String>, SpoolError> {
         Ok(BTreeSet::new())
     }
@@ -64,22 +65,22 @@ impl Impatient {
         Impatient { _site: site, folder, endpoint: Endpoint::new(&settings).unwrap() }
     }
 
-    fn flush(&self) -> Report {
-        let shape = Shape {
-            api_key: "phc_test".into(),
+    fn flush(&self) -> FlushReport {
+        let shape = RequestOptions {
+            api_key: Secret::new("phc_test"),
             batch_bytes: 8 << 20,
             historical_after: Duration::from_secs(48 * 3600),
             geoip: false,
         };
         let limits = FlushLimits { batch_events: BATCH, patience: Duration::ZERO, records: None };
-        let line = Line { folder: &self.folder, endpoint: &self.endpoint, shape, limits };
-        flush::run(&line, &mut Anybody).unwrap()
+        let target = FlushTarget { folder: &self.folder, endpoint: &self.endpoint, request: shape, limits };
+        flush::run(&target, &mut Anybody).unwrap()
     }
 
     /// What the spool knows of the line.
     fn learned(&self) -> Option<u64> {
         let spool = self.folder.open(clock::now_ms()).unwrap();
-        let learned = spool.link_state().unwrap().batch_events;
+        let learned = spool.link_state().batch_events;
         spool.close().unwrap();
         learned
     }
@@ -112,13 +113,13 @@ fn also_when_something_is_purged_or_the_summary_is_lost_meanwhile() {
     let (one, two) = (record(&line.folder, "one", 400), record(&line.folder, "two", 400));
     posthog.answer_next(Scripted::Narrow(NARROW));
     let mut failed = 0;
-    while line.flush().outcome == Outcome::Unreachable {
+    while line.flush().outcome == FlushOutcome::Unreachable {
         failed += 1;
         assert!(failed < MOST);
         match failed {
             2 => {
                 let mut spool = line.folder.open(clock::now_ms()).unwrap();
-                assert_eq!(spool.purge(&Selector::of_instance("two")).unwrap().records, 400);
+                assert_eq!(spool.purge(&Selector::of_instance("two")).unwrap().receipt.records, 400);
                 spool.close().unwrap();
                 assert_eq!(line.learned(), Some(100));
             }
@@ -140,9 +141,9 @@ fn and_full_batches_go_out_again_once_it_is_a_good_line() {
     let line = Impatient::new(&posthog);
     let written = record(&line.folder, "one", 2_000);
     (0..3).for_each(|_| posthog.answer_next(Scripted::HangUp));
-    (0..3).for_each(|_| assert_eq!(line.flush().outcome, Outcome::Unreachable));
+    (0..3).for_each(|_| assert_eq!(line.flush().outcome, FlushOutcome::Unreachable));
     assert_eq!((line.learned(), posthog.requests()), (Some(50), 3));
-    assert_eq!(line.flush().outcome, Outcome::Drained);
+    assert_eq!(line.flush().outcome, FlushOutcome::Drained);
     let sizes: Vec<usize> =
         posthog.bodies()[3..].iter().map(|body| body["batch"].as_array().unwrap().len()).collect();
     assert_eq!(sizes, [50, 50, 50, 50, 50, 50, 50, 50, 100, 200, 400, 400, 400, 100]);

@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use salver::forward::wire::{self, Shape};
+use salver::forward::wire::{self, RequestOptions};
 use salver::record::{Reason, Record};
+use salver::secret::Secret;
 use salver::spool::Queued;
 use serde_json::{Value as Json, json};
 
@@ -142,8 +143,8 @@ fn old_and_fresh_records_never_share_a_request() {
     };
     let ages = [(1, 900), (2, 49), (3, 47), (4, 1), (5, 300), (6, 0)];
     let queue: Vec<Queued> = ages.into_iter().map(queued).collect();
-    let shape = Shape {
-        api_key: KEY.into(),
+    let shape = RequestOptions {
+        api_key: Secret::new(KEY),
         batch_bytes: 8 << 20,
         historical_after: Duration::from_secs(48 * 3600),
         geoip: false,
@@ -152,7 +153,8 @@ fn old_and_fresh_records_never_share_a_request() {
     let mut rest = queue.as_slice();
     while !rest.is_empty() {
         let mut body = Vec::new();
-        let events = wire::write(rest, &shape, now_ms, &mut body).unwrap();
+        let events =
+            wire::write(rest.iter().map(|queued| &queued.record), &shape, now_ms, &mut body).unwrap();
         rest = &rest[events..];
         let body: Json = serde_json::from_slice(&body).unwrap();
         requests.push((body.get("historical_migration").cloned(), batch(&body).concat()));

@@ -83,9 +83,9 @@ fn also_of_what_is_sent_once_more_and_on_a_weak_line() {
     until("the request", || posthog.requests() == 1);
     flush.kill();
     let mut spool = spool_folder(&site.spool()).open(clock::now_ms()).unwrap();
-    let mut line = spool.link_state().unwrap();
+    let mut line = spool.link_state().clone();
     line.batch_events = Some(7);
-    spool.put_link_state(&line).unwrap();
+    spool.put_link_state(line);
     spool.close().unwrap();
 
     let all = shown(&site, &["--reveal"]);

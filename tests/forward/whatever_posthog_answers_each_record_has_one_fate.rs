@@ -14,11 +14,12 @@ use crate::support::scratch::how_many;
 use fastrand::Rng;
 use salver::forward::answer::{Answer, Body, Failure};
 use salver::forward::backoff::{self, RETRY_AFTER_CAP};
-use salver::forward::plan::{Ending, FlushLimits, FlushStep, Planner};
-use salver::forward::verdict::Outcome;
-use salver::forward::wire::{self, Shape};
+use salver::forward::plan::{FlushEnd, FlushLimits, FlushStep, Planner};
+use salver::forward::verdict::FlushOutcome;
+use salver::forward::wire::{self, RequestOptions};
 use salver::record::BatchOutcome;
 use salver::record::{Reason, Record};
+use salver::secret::Secret;
 use salver::spool::Queued;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -33,12 +34,12 @@ struct World {
     delivered: Vec<u64>,
     dead: Vec<u64>,
     /// What the runs so far learned of the line.
-    link_takes: Option<u64>,
+    link_batch_events: Option<u64>,
 }
 
 /// What a run did.
 struct Run {
-    ending: Ending,
+    ending: FlushEnd,
     waited: Duration,
 }
 
@@ -73,13 +74,13 @@ impl World {
         random: &mut Rng,
         mut answer: impl FnMut(&mut Rng, &[u64]) -> (Answer, Duration),
     ) -> Run {
-        let shape = Shape {
-            api_key: "phc_test".into(),
+        let shape = RequestOptions {
+            api_key: Secret::new("phc_test"),
             batch_bytes: random.u64(2_000..100_000),
             historical_after: Duration::from_millis(HISTORY as u64),
             geoip: false,
         };
-        let mut planner = Planner::new(limits, self.link_takes);
+        let mut planner = Planner::new(limits, self.link_batch_events);
         let (mut now, mut waited, mut answers) = (Duration::ZERO, Duration::ZERO, 0);
         let left_before = self.left();
         // A record is sent once for each halving on the way down to it, and every failure takes
@@ -91,7 +92,7 @@ impl World {
                 FlushStep::Done(ending) => {
                     assert_eq!(planner.next(now), FlushStep::Done(ending.clone()), "an end is an end");
                     assert!(limits.records.is_none_or(|most| (self.left() - left_before) as u64 <= most));
-                    self.link_takes = planner.link_takes();
+                    self.link_batch_events = planner.link_batch_events();
                     return Run { ending, waited };
                 }
                 FlushStep::Wait(wait) => {
@@ -102,10 +103,16 @@ impl World {
                     assert!((1..=limits.batch_events).contains(&max_events));
                     let head = &self.queue[..max_events.min(self.queue.len())];
                     if head.is_empty() {
-                        planner.ran_dry();
+                        planner.queue_is_empty();
                         continue;
                     }
-                    let events = wire::write(head, &shape, NOW, &mut std::io::sink()).unwrap();
+                    let events = wire::write(
+                        head.iter().map(|queued| &queued.record),
+                        &shape,
+                        NOW,
+                        &mut std::io::sink(),
+                    )
+                    .unwrap();
                     let batch: Vec<u64> = head[..events].iter().map(|queued| queued.seq).collect();
                     let old = |queued: &Queued| queued.record.timestamp_ms < NOW - HISTORY;
                     assert!(
@@ -212,12 +219,12 @@ fn whatever_is_answered_in_whatever_order() {
             });
             world.assert_whole(records);
             assert!(run.waited <= limits.patience, "seed {seed}: waited {:?}", run.waited);
-            let pause = backoff::delay(random.u32(..), run.ending.asked_wait, random.u64(..));
+            let pause = backoff::delay(random.u32(..), run.ending.retry_after, random.u64(..));
             assert!(pause <= RETRY_AFTER_CAP, "seed {seed}: {pause:?}");
-            let failed =
-                [Outcome::Unreachable, Outcome::Refused, Outcome::Throttled].contains(&run.ending.outcome);
+            let failed = [FlushOutcome::Unreachable, FlushOutcome::Refused, FlushOutcome::Throttled]
+                .contains(&run.ending.outcome);
             assert_eq!(failed, run.ending.why.is_some(), "seed {seed}: a failure has a reason");
-            let emptied = [Outcome::Drained, Outcome::Empty].contains(&run.ending.outcome);
+            let emptied = [FlushOutcome::Drained, FlushOutcome::Empty].contains(&run.ending.outcome);
             assert!(!emptied || world.queue.is_empty(), "seed {seed}");
             seen.insert(run.ending.outcome.to_string());
         }

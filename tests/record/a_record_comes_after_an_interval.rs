@@ -27,9 +27,9 @@ fn site(interval: &str) -> Site {
 /// Makes the last record so old, or, if that is negative, one of the future.
 fn age(site: &Site, by_ms: i64) {
     let mut spool = spool_folder(&site.spool()).open(clock::now_ms()).unwrap();
-    let mut instance = spool.instance("sos").unwrap().unwrap();
+    let mut instance = spool.instance("sos").unwrap();
     instance.last_record_ms = Some(clock::now_ms() - by_ms);
-    spool.put_instance("sos", &instance);
+    spool.put_instance("sos", instance);
     spool.close().unwrap();
 }
 

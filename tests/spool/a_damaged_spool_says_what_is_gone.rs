@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::ops::ControlFlow;
 
 use crate::support::dice::Dice;
 use crate::support::drafts::draft;
 use crate::support::folders::{NOW, copy, files, spool_folder, uuids_in};
 use salver::record::BatchOutcome;
 use salver::record::Reason;
-use salver::spool::SpoolFolder;
+use salver::spool::{Instance, Selector, SpoolError, SpoolFolder};
 
 const RECORDS: u64 = 120;
 
@@ -102,77 +103,153 @@ fn any_file_cut_short_zeroed_or_removed_ends_in_a_clear_outcome() {
     }
 }
 
-#[test]
-fn a_lost_witness_and_a_lost_state_are_made_good_from_the_records() {
-    let place = tempfile::tempdir().unwrap();
-    let folder = spool_folder(&place.path().join("spool"));
-    let (_, queued) = filled(&folder);
-    fs::remove_file(folder.path.join("witness")).unwrap();
-    assert_eq!(waiting(&folder).0, queued);
-    fs::remove_dir_all(folder.path.join("state")).unwrap();
-    let (left, problems) = waiting(&folder);
-    assert_eq!(left, queued, "the witness knows what was delivered");
-    assert!(!problems.is_empty());
-    let spool = folder.open(NOW).unwrap();
-    let instance = spool.instance("a").unwrap().unwrap();
-    assert_eq!(
-        instance.last_digest,
-        Some(draft(RECORDS - 1).digest()),
-        "nothing unchanged is recorded again"
-    );
+/// The slot of the manifest that was written last.
+fn newest_slot(folder: &SpoolFolder) -> std::path::PathBuf {
+    let before = folder.stamp().unwrap();
+    let slots = ["manifest.0", "manifest.1"].map(|name| folder.path.join(name));
+    let aside = folder.path.join("aside");
+    let is_newest = |slot: &std::path::PathBuf| {
+        fs::rename(slot, &aside).unwrap();
+        let changed = folder.stamp().unwrap() != before;
+        fs::rename(&aside, slot).unwrap();
+        changed
+    };
+    slots.into_iter().find(is_newest).unwrap()
 }
 
 #[test]
-fn ids_outlive_the_records_that_carried_them_and_the_summary() {
+fn a_damaged_newest_slot_costs_the_last_commit_and_is_said() {
     let place = tempfile::tempdir().unwrap();
     let folder = spool_folder(&place.path().join("spool"));
+    let (_, queued) = filled(&folder);
     let mut spool = folder.open(NOW).unwrap();
-    let id = spool.record("a", draft(1), Reason::Started).unwrap().draft.id;
     let batch = spool.next_batch(10, &BTreeSet::new()).unwrap();
     spool.begin(&batch).unwrap();
     spool.acknowledge(&batch, &BatchOutcome::Delivered).unwrap();
     spool.close().unwrap();
-
-    for lost in [["state", "absent"], ["state", "witness"]] {
-        for part in lost.map(|part| folder.path.join(part)) {
-            _ = if part.is_dir() { fs::remove_dir_all(part) } else { fs::remove_file(part) };
+    let healthy = place.path().join("healthy");
+    copy(&folder.path, &healthy);
+    for damage in ["flip", "cut", "empty", "remove"] {
+        restore(&healthy, &folder);
+        let slot = newest_slot(&folder);
+        let mut bytes = fs::read(&slot).unwrap();
+        match damage {
+            "flip" => bytes[200] ^= 1,
+            "cut" => bytes.truncate(100),
+            _ => bytes.clear(),
         }
+        if damage == "remove" {
+            fs::remove_file(&slot).unwrap()
+        } else {
+            fs::write(&slot, bytes).unwrap()
+        }
+        let shown = shown(&folder);
+        let (left, problems) = waiting(&folder);
+        assert_eq!(
+            left, queued,
+            "{damage}: the batch that was acknowledged last is back, and nothing else changed"
+        );
+        assert_eq!(shown, queued, "{damage}: a reader shows the same");
+        let is_said = problems.iter().any(|text| text.contains("one of the two copies"));
+        assert_eq!(is_said, ["flip", "cut"].contains(&damage), "{damage}: {problems:?}");
         let mut spool = folder.open(NOW).unwrap();
-        let (known, history) = spool.ids().unwrap().remove(0);
-        assert_eq!((&known, history.delivered_ms.is_some()), (&id, true), "a deletion request must quote it");
-        let pin = spool.instance("a").unwrap().unwrap().pin.unwrap();
-        assert_eq!((&pin.id, pin.fixed), (&id, true), "the instance keeps it");
-        spool.acknowledge_problems();
+        assert_eq!(spool.next_batch(20, &BTreeSet::new()).unwrap(), {
+            let mut again = batch.clone();
+            again.iter_mut().for_each(|queued| queued.attempts = 1);
+            again
+        });
+    }
+}
+
+/// What a reader shows, which changes nothing.
+fn shown(folder: &SpoolFolder) -> Vec<String> {
+    let mut uuids = Vec::new();
+    let _ = (folder.read(NOW).unwrap())
+        .each(0, u64::MAX, |queued| {
+            uuids.push(queued.record.uuid);
+            ControlFlow::<()>::Continue(())
+        })
+        .unwrap();
+    uuids
+}
+
+#[test]
+fn a_lost_manifest_is_made_good_from_the_records_and_the_dedup_index() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = spool_folder(&place.path().join("spool"));
+    let (_, queued) = filled(&folder);
+    let id = draft(1).id;
+    for name in ["manifest.0", "manifest.1"] {
+        fs::remove_file(folder.path.join(name)).unwrap();
+    }
+    let error = folder.read(NOW).err().unwrap().to_string();
+    assert!(error.contains("makes them anew"), "{error}");
+    let (left, problems) = waiting(&folder);
+    assert_eq!(left, queued, "the dedup index knows what was delivered");
+    assert!(problems[0].contains("pauses"), "{problems:?}");
+    let mut spool = folder.open(NOW).unwrap();
+    let instance = spool.instance("a").unwrap();
+    let digest = draft(RECORDS - 1).digest();
+    assert_eq!(instance.last_digest, Some(digest), "nothing unchanged is recorded again");
+    assert_eq!(instance.pin.map(|pin| (pin.id, pin.fixed)), Some((id.clone(), true)), "it keeps its id");
+    assert!(spool.ids().contains_key(&id), "a deletion request must quote it");
+}
+
+#[test]
+fn a_pause_and_a_purge_outlive_either_slot() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = spool_folder(&place.path().join("spool"));
+    filled(&folder);
+    for slot in ["manifest.0", "manifest.1"] {
+        let mut spool = folder.open(NOW).unwrap();
+        let erased = spool.record("b", draft(1), Reason::Changed).unwrap().uuid;
+        let paused = Instance { paused: true, ..spool.instance("a").unwrap() };
+        spool.put_instance("a", paused);
         spool.close().unwrap();
+        let healthy = place.path().join("healthy");
+        _ = fs::remove_dir_all(&healthy);
+        copy(&folder.path, &healthy);
+        fs::write(folder.path.join(slot), b"damaged").unwrap();
+        assert!(folder.read(NOW).unwrap().instance("a").unwrap().paused, "{slot}");
+        restore(&healthy, &folder);
+
+        let mut spool = folder.open(NOW).unwrap();
+        spool.purge(&Selector::of_instance("b")).unwrap();
+        let resumed = Instance { paused: false, ..spool.instance("a").unwrap() };
+        spool.put_instance("a", resumed);
+        spool.close().unwrap();
+        fs::write(folder.path.join(slot), b"damaged").unwrap();
+        assert!(!shown(&folder).contains(&erased), "{slot}");
+        assert!(!folder.read(NOW).unwrap().instance("a").unwrap().paused, "{slot}");
+        waiting(&folder);
     }
 }
 
 #[test]
-fn dead_letters_outlive_the_summary_and_are_not_sent_again() {
+fn a_marker_that_is_damaged_is_written_anew_where_the_spool_is_ours() {
     let place = tempfile::tempdir().unwrap();
     let folder = spool_folder(&place.path().join("spool"));
     let (_, queued) = filled(&folder);
-    let mut spool = folder.open(NOW).unwrap();
-    let batch = spool.next_batch(3, &BTreeSet::new()).unwrap();
-    spool.begin(&batch).unwrap();
-    let no = BatchOutcome::DeadLettered { words: "400 no".into() };
-    spool.acknowledge(&batch, &no).unwrap();
-    spool.close().unwrap();
-    fs::remove_dir_all(folder.path.join("state")).unwrap();
-    for opening in ["first", "second"] {
-        let mut spool = folder.open(NOW).unwrap();
-        let counts = spool.counts().unwrap();
-        assert_eq!((counts.dead, counts.queued), (3, queued.len() as u64 - 3), "{opening} opening");
-        let next = spool.next_batch(1, &BTreeSet::new()).unwrap().remove(0);
-        assert_eq!(next.record.uuid, queued[3], "{opening} opening");
-        assert!(spool.problems()[0].text.contains("words that dead letters"), "{:?}", spool.problems());
-        spool.close().unwrap();
+    let marker = folder.path.join("SALVER-SPOOL");
+    let whole = fs::read(&marker).unwrap();
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        fs::write(&marker, bytes).unwrap();
+        assert_eq!(shown(&folder), queued, "byte {at}");
+        assert_eq!(waiting(&folder), (queued.clone(), vec![]), "byte {at}");
+        assert_eq!(fs::read(&marker).unwrap(), whole, "byte {at}");
     }
-    let mut spool = folder.open(NOW).unwrap();
-    assert_eq!(spool.revive_dead().unwrap(), 3);
-    spool.close().unwrap();
-    let counts = folder.open(NOW).unwrap().counts().unwrap();
-    assert_eq!((counts.dead, counts.queued), (0, queued.len() as u64));
+    // Without a manifest the records tell.
+    fs::write(&marker, "damaged").unwrap();
+    fs::remove_file(folder.path.join("manifest.0")).unwrap();
+    fs::remove_file(folder.path.join("manifest.1")).unwrap();
+    assert_eq!(waiting(&folder).0, queued);
+    // And without either the folder may be anybody's.
+    let other = spool_folder(&place.path().join("other"));
+    fs::create_dir(&other.path).unwrap();
+    fs::write(other.path.join("SALVER-SPOOL"), "somebody's notes").unwrap();
+    assert!(matches!(other.open(NOW).err(), Some(SpoolError::Foreign { .. } | SpoolError::Exposed(_))));
 }
 
 #[test]

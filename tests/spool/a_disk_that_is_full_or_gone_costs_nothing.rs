@@ -121,7 +121,7 @@ fn numbers_of_records_that_could_not_be_written_are_not_used_again() {
             match spool.record_all("a", (0..100).map(draft).collect(), Reason::Changed) {
                 Ok(records) => acknowledged.extend(records.into_iter().map(|record| record.uuid)),
                 Err(error) => {
-                    assert!(error.is_full(), "{error}");
+                    assert!(error.is_full() || failed > 0, "the first error names the cause: {error}");
                     failed += 1;
                     assert!(spool.next_seq() > before, "the numbers of what may be on disk are passed over");
                 }

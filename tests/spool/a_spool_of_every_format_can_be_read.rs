@@ -12,11 +12,14 @@ use std::sync::Arc;
 
 use crate::support::drafts::draft;
 use crate::support::folders::{copy, spool_folder};
-use crate::support::{expect, fixture, out, salver_in};
+use crate::support::{err, expect, fixture, out, salver_in};
 use salver::record::BatchOutcome;
 use salver::record::{Draft, Reason, Value};
 use salver::spool::{FORMAT, Instance, Spool, SpoolFolder};
 use serde_json::{Value as Json, json};
+
+/// The oldest format that was released.
+const OLDEST: u32 = 2;
 
 /// When the spool of the fixture was written: 2025-10-09.
 const WRITTEN: i64 = 1_760_000_000_000;
@@ -53,10 +56,10 @@ fn write(folder: &SpoolFolder) -> Vec<String> {
     spool.acknowledge(&sent[..4], &BatchOutcome::Delivered).unwrap();
     let words = "400 an event that nobody likes".into();
     spool.acknowledge(&sent[4..], &BatchOutcome::DeadLettered { words }).unwrap();
-    spool.flush_memory().last_outcome = Some("refused".into());
+    spool.flush_memory_mut().last_outcome = Some("refused".into());
     spool.purge(&salver::spool::Selector::of_instance("erased")).unwrap();
-    let paused = Instance { paused: true, ..spool.instance("stopped").unwrap().unwrap() };
-    spool.put_instance("stopped", &paused);
+    let paused = Instance { paused: true, ..spool.instance("stopped").unwrap() };
+    spool.put_instance("stopped", paused);
     spool.add_problem("something that an admin should know of".into());
     spool.close().unwrap();
     // A record written alone, and a batch that is on the wire.
@@ -79,18 +82,18 @@ fn know_again(spool: &mut Spool, delivered: &[String]) -> bool {
 fn told(spool: &mut Spool) -> Json {
     let counts = spool.counts().unwrap();
     let mut instances = serde_json::Map::new();
-    for (name, it) in spool.instances().unwrap() {
-        let pin = it.pin.map(|pin| json!({"id": pin.id, "fixed": pin.fixed}));
+    for (name, it) in spool.instances() {
+        let pin = it.pin.as_ref().map(|pin| json!({"id": pin.id, "fixed": pin.fixed}));
         let digest = it.last_digest.map(|digest| digest.map(|byte| format!("{byte:02x}")).concat());
         let told = json!({"service": it.service, "serviceVersion": it.service_version, "paused": it.paused, "pin": pin,
                           "lastDigest": digest, "lastRecordMs": it.last_record_ms});
-        instances.insert(name, told);
+        instances.insert(name.clone(), told);
     }
     let mut ids = serde_json::Map::new();
-    for (id, it) in spool.ids().unwrap() {
+    for (id, it) in spool.ids() {
         let told = json!({"instances": it.instances, "firstMs": it.first_ms, "lastMs": it.last_ms,
                           "deliveredMs": it.delivered_ms});
-        ids.insert(id, told);
+        ids.insert(id.clone(), told);
     }
     let flush = spool.flush_memory().clone();
     let problems = spool.problems().iter().map(|it| json!({"atMs": it.at_ms, "text": it.text}));
@@ -98,7 +101,7 @@ fn told(spool: &mut Spool) -> Json {
     let on_the_wire = spool.next_batch(100, &BTreeSet::new()).unwrap();
     json!({
         "queued": counts.queued, "dead": counts.dead, "nextSeq": spool.next_seq(), "instances": instances, "ids": ids,
-        "ledger": spool.ledger().unwrap(), "problems": problems,
+        "ledger": spool.ledger(), "problems": problems,
         "flush": {"lastAttemptMs": flush.last_attempt_ms, "lastOutcome": flush.last_outcome},
         "onTheWire": on_the_wire.iter().map(|it| it.seq).collect::<Vec<_>>(),
     })
@@ -117,7 +120,7 @@ fn write_the_fixture() {
     fs::create_dir_all(&place).unwrap();
     let delivered = write(&spool_folder(&spool));
     fs::write(place.join("delivered.json"), json!(delivered).to_string() + "\n").unwrap();
-    // Looked at as a copy: reading changes a spool's files.
+    // Looked at as a copy: an opening for writing changes a spool's files.
     let scratch = tempfile::tempdir().unwrap();
     let read = copy_of(&spool, scratch.path());
     fs::write(place.join("queue.ndjson"), dumped(&read.path)).unwrap();
@@ -143,7 +146,7 @@ fn copy_of(spool: &Path, place: &Path) -> SpoolFolder {
 #[test]
 fn a_spool_of_every_format_is_read_and_goes_on() {
     let mut read = 0;
-    for format in 1..=FORMAT {
+    for format in OLDEST..=FORMAT {
         let place = fixture(&format!("spool/format-{format}"));
         assert!(place.is_dir(), "{} is missing", place.display());
         let scratch = tempfile::tempdir().unwrap();
@@ -166,6 +169,19 @@ fn a_spool_of_every_format_is_read_and_goes_on() {
         read += 1;
     }
     println!("{read} formats were read");
+}
+
+#[test]
+fn a_spool_of_the_format_before_the_first_release_is_refused_in_words() {
+    let place = tempfile::tempdir().unwrap();
+    let spool = place.path().join("spool");
+    spool_folder(&spool).open(WRITTEN).unwrap().close().unwrap();
+    let marker = "This folder is a spool of salver. Do not change files in it by hand.\nformat 1\n";
+    fs::write(spool.join("SALVER-SPOOL"), marker).unwrap();
+    for command in [["dump"].as_slice(), &["status"], &["purge", "--all", "--yes"]] {
+        let refused = err(&expect(salver_in(&spool).args(command), 6));
+        assert!(refused.contains("format 1") && refused.contains("move the folder away"), "{refused}");
+    }
 }
 
 /// How many records the queue of a fixture holds.

@@ -91,7 +91,7 @@ fn record_in(bytes: &[u8]) -> Option<String> {
     let length = u32::from_le_bytes(bytes.get(8..12)?.try_into().unwrap()) as usize;
     let checksum = u32::from_le_bytes(bytes.get(12 + length..16 + length)?.try_into().unwrap());
     let is_record = bytes[7] == 1 && crc32fast::hash(&bytes[MAGIC.len()..12 + length]) == checksum;
-    is_record.then(|| String::from_utf8(bytes[20..56].to_vec()).unwrap())
+    is_record.then(|| String::from_utf8(bytes[36..72].to_vec()).unwrap())
 }
 
 /// What is done to a file.

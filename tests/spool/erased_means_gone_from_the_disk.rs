@@ -39,7 +39,7 @@ fn the_uuids_of_purged_records_are_in_no_file_and_the_others_are_still_there() {
     assert!(!files_with(&folder.path, uuid).is_empty(), "the search finds what is there");
 
     let mut spool = folder.open(NOW).unwrap();
-    let receipt = spool.purge(&Selector::of_instance("mine")).unwrap();
+    let receipt = spool.purge(&Selector::of_instance("mine")).unwrap().receipt;
     spool.close().unwrap();
     assert_eq!(receipt.records, 60);
     assert_gone(&folder, &mine);
@@ -66,7 +66,7 @@ fn records_that_were_delivered_before_are_erased_from_the_files_as_well() {
     );
 
     let mut spool = folder.open(NOW).unwrap();
-    let receipt = spool.purge(&Selector { id: Some("a".repeat(64)), ..Selector::default() }).unwrap();
+    let receipt = spool.purge(&Selector { id: Some("a".repeat(64)), ..Selector::default() }).unwrap().receipt;
     spool.close().unwrap();
     assert_eq!(receipt.records, 0, "none of them was waiting any more");
     assert_gone(&folder, &mine);
@@ -88,7 +88,7 @@ fn the_servers_words_about_an_erased_record_go_with_it() {
     spool.close().unwrap();
     // One of them is no longer a dead letter when it is erased.
     let mut spool = folder.open(NOW).unwrap();
-    assert_eq!(spool.revive_dead().unwrap(), 2);
+    assert_eq!(spool.revive_dead(), 2);
     let batch = spool.next_batch(1, &BTreeSet::from(["others".to_owned()])).unwrap();
     spool.begin(&batch).unwrap();
     let uuid = batch[0].record.uuid.clone();
@@ -97,7 +97,7 @@ fn the_servers_words_about_an_erased_record_go_with_it() {
     assert!(!files_with(&folder.path, words(&uuid).as_bytes()).is_empty());
 
     let mut spool = folder.open(NOW).unwrap();
-    assert_eq!(spool.purge(&Selector::of_instance("mine")).unwrap().records, 10);
+    assert_eq!(spool.purge(&Selector::of_instance("mine")).unwrap().receipt.records, 10);
     spool.close().unwrap();
     assert_gone(&folder, &mine);
     assert_eq!(files_with(&folder.path, b"is malformed"), Vec::<std::path::PathBuf>::new());
@@ -110,19 +110,19 @@ fn an_id_goes_with_its_instance_when_collecting_is_stopped() {
     filled(&folder, 5);
     let id = "a".repeat(64);
     let mut spool = folder.open(NOW).unwrap();
-    let mut receipt = spool.purge(&Selector::of_instance("mine")).unwrap();
+    let mut purged = spool.purge(&Selector::of_instance("mine")).unwrap();
     spool.close().unwrap();
     assert!(!files_with(&folder.path, id.as_bytes()).is_empty(), "a collecting instance keeps its id");
 
     let mut spool = folder.open(NOW).unwrap();
-    spool.stop_collecting("mine", &mut receipt).unwrap();
-    spool.scrub_state().unwrap();
-    spool.close().unwrap();
+    spool.stop_collecting("mine", &mut purged);
+    let (receipt, search) = spool.close_and_search(purged).unwrap();
+    assert!(search.files > 3 && search.left.is_empty(), "{search:?}");
     assert!(receipt.ids.contains_key(&id), "the receipt is the last that names it");
     assert_eq!(files_with(&folder.path, id.as_bytes()), Vec::<std::path::PathBuf>::new());
-    let spool = folder.open(NOW).unwrap();
-    assert!(spool.instance("mine").unwrap().unwrap().paused);
-    assert!(!spool.instance("others").unwrap().unwrap().paused);
+    let mut spool = folder.open(NOW).unwrap();
+    assert!(spool.instance("mine").unwrap().paused);
+    assert!(!spool.instance("others").unwrap().paused);
 }
 
 #[test]

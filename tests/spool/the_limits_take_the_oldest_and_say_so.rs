@@ -42,8 +42,7 @@ fn waiting(folder: &SpoolFolder) -> Vec<(String, u64)> {
 /// What the ledger says has left, by fate.
 fn left(folder: &SpoolFolder, fate: LedgerReason) -> u64 {
     let spool = folder.open(NOW).unwrap();
-    let left =
-        spool.ledger().unwrap().iter().filter(|entry| entry.fate == fate).map(|entry| entry.records).sum();
+    let left = spool.ledger().iter().filter(|entry| entry.reason == fate).map(|entry| entry.records).sum();
     spool.close().unwrap();
     left
 }

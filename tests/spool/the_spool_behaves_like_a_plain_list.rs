@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::support::dice::Dice;
 use crate::support::drafts::draft;
-use crate::support::folders::{NOW, spool_folder};
+use crate::support::folders::{NOW, spool_folder, waiting_in};
 use crate::support::scratch::{how_many, in_memory};
 use salver::record::BatchOutcome;
 use salver::record::{Draft, Reason};
@@ -164,7 +164,7 @@ impl Pair {
         let now_ms = self.now_ms;
         self.list.gone.extend(erased.clone().map(|known| (known.uuid.clone(), now_ms)));
         let would = self.spool().would_purge(&selector).unwrap();
-        let receipt = self.spool().purge(&selector).unwrap();
+        let receipt = self.spool().purge(&selector).unwrap().receipt;
         assert_eq!((receipt.records, receipt.dead), (erased.count() as u64, dead), "{at}: {selector:?}");
         assert_eq!(would, receipt, "{at}: the plan");
         self.list.left[2] += receipt.records;
@@ -249,9 +249,9 @@ impl Pair {
         if paused {
             self.paused.insert(name);
         }
-        let mut instance = self.spool().instance(name).unwrap().unwrap_or_default();
+        let mut instance = self.spool().instance(name).unwrap_or_default();
         instance.paused = paused;
-        self.spool().put_instance(name, &instance);
+        self.spool().put_instance(name, instance);
         // As the commands do: a pause counts when the spool is closed.
         self.close();
         self.reopen();
@@ -275,20 +275,14 @@ impl Pair {
     }
 
     fn compare(&mut self, at: &str) {
-        let mut found = Vec::new();
-        self.spool()
-            .each(0, |queued| {
-                found.push(Known::of(queued));
-                true
-            })
-            .unwrap();
+        let found: Vec<Known> = waiting_in(self.spool()).unwrap().into_iter().map(Known::of).collect();
         assert_eq!(found, self.list.records, "{at}");
         let counts = self.spool().counts().unwrap();
         let dead = found.iter().filter(|it| it.dead).count() as u64;
         assert_eq!((counts.queued, counts.dead), (found.len() as u64 - dead, dead), "{at}");
-        let ledger = self.spool().ledger().unwrap();
+        let ledger = self.spool().ledger();
         let left = |fate: LedgerReason| -> u64 {
-            ledger.iter().filter(|entry| entry.fate == fate).map(|entry| entry.records).sum()
+            ledger.iter().filter(|entry| entry.reason == fate).map(|entry| entry.records).sum()
         };
         let left = [
             LedgerReason::Delivered,
@@ -309,7 +303,7 @@ impl Pair {
         for (uuid, at_ms) in self.list.gone.clone() {
             assert!(at_ms < forgotten_ms || self.is_in_dedup(&uuid), "{at}: {uuid} was delivered or erased");
         }
-        for (name, instance) in self.spool().instances().unwrap() {
+        for (name, instance) in self.spool().instances().clone() {
             assert_eq!(instance.paused, self.paused.contains(name.as_str()), "{at}: {name}");
         }
         assert_eq!(self.spool().problems(), [], "{at}");
@@ -354,7 +348,7 @@ fn run(seed: u64, deaths: bool) {
             12 | 13 => pair.purge(&mut dice, &at),
             14 => pair.pause_or_resume(&mut dice),
             15 => {
-                let revived = pair.spool().revive_dead().unwrap();
+                let revived = pair.spool().revive_dead();
                 let dead = pair.list.records.iter_mut().filter(|it| it.dead);
                 assert_eq!(dead.map(|it| it.dead = false).count() as u64, revived, "{at}");
             }
@@ -420,7 +414,7 @@ fn a_queue_of_several_segments_is_read_delivered_and_deleted_in_order() {
     assert_eq!(delivered, uuids);
     assert_eq!(segments(), 0, "a segment goes with its last record");
     let mut spool = folder.open(NOW).unwrap();
-    let ledger: u64 = spool.ledger().unwrap().iter().map(|entry| entry.records).sum();
+    let ledger: u64 = spool.ledger().iter().map(|entry| entry.records).sum();
     assert_eq!(ledger, RECORDS as u64);
     let next = spool.record("a", draft(1), Reason::Changed).unwrap();
     assert!(spool.next_seq() > RECORDS as u64 && !uuids.contains(&next.uuid), "numbers are never used twice");

@@ -298,16 +298,7 @@ fn a_link_in_place_of_a_file_of_the_spool_is_refused_and_nothing_is_written_thro
     let records = dump(&site.spool());
     let precious = site.path("precious");
     fs::write(&precious, "precious").unwrap();
-    for name in [
-        "lock",
-        "flush-lock",
-        "witness",
-        "witness.new",
-        "identities",
-        "identities.new",
-        "state.tmp",
-        "state.old",
-    ] {
+    for name in ["lock", "flush-lock", "dedup", "dedup.new", "reserve"] {
         let place = site.spool().join(name);
         _ = fs::remove_file(&place);
         symlink(&precious, &place).unwrap();
@@ -316,7 +307,7 @@ fn a_link_in_place_of_a_file_of_the_spool_is_refused_and_nothing_is_written_thro
         follow(&said);
         assert_eq!(dump(&site.spool()), records, "{name}");
     }
-    for name in ["SALVER-SPOOL", "state", "line"] {
+    for name in ["SALVER-SPOOL", "manifest.0", "manifest.1", "seg-00000001", "line"] {
         let (place, away) = (site.spool().join(name), site.path(name));
         fs::rename(&place, &away).unwrap();
         symlink(&away, &place).unwrap();

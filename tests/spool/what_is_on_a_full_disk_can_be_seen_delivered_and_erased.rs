@@ -183,7 +183,7 @@ fn full_segments_are_rewritten_within_the_reserve() {
     }
     disk.fill();
     let mut spool = folder.open_to_release(NOW + 10).unwrap();
-    let receipt = spool.purge(&Selector::of_instance("erased")).unwrap();
+    let receipt = spool.purge(&Selector::of_instance("erased")).unwrap().receipt;
     spool.close().unwrap();
     assert_eq!(receipt.records, erased.len() as u64);
     disk.free();
@@ -211,7 +211,7 @@ fn the_reserve_takes_no_more_than_half_of_what_is_free() {
     }
     disk.free();
     folder.open(NOW).unwrap().close().unwrap();
-    assert!(reserve() > 600_000, "with ample room it has its size: {}", reserve());
+    assert!(reserve() >= 384 * 1024, "with ample room it has its size: {}", reserve());
 }
 
 #[test]

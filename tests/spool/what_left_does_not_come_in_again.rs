@@ -130,12 +130,12 @@ fn a_purge_that_died_after_the_digest_is_finished_and_known() {
     spool.purge(&Selector::of_instance("a")).unwrap();
     spool.close().unwrap();
     // As it was before, but for the digests.
-    fs::copy(folder.path.join("left"), before.join("left")).unwrap();
+    fs::copy(folder.path.join("dedup"), before.join("dedup")).unwrap();
     fs::remove_dir_all(&folder.path).unwrap();
     copy(&before, &folder.path);
     make_private(&folder);
     let mut spool = folder.open(NOW).unwrap();
-    assert_eq!(spool.purge(&Selector::of_instance("a")).unwrap().records, 8);
+    assert_eq!(spool.purge(&Selector::of_instance("a")).unwrap().receipt.records, 8);
     spool.close().unwrap();
     assert_eq!((known(&folder, &uuids), problems(&folder)), (8, vec![]));
 }
@@ -149,7 +149,7 @@ fn digests_stay_within_their_bound_and_the_newest_are_kept() {
     let mut steps = Vec::new();
     for _ in 0..30 {
         steps.push(delivered(&folder, NOW, 400));
-        let bytes = fs::metadata(folder.path.join("left")).unwrap().len();
+        let bytes = fs::metadata(folder.path.join("dedup")).unwrap().len();
         assert!(bytes <= 8_192 * 8 * 5 / 4 + 8 * 1024, "{bytes}");
     }
     let known: Vec<usize> = steps.iter().map(|uuids| known(&folder, uuids)).collect();
@@ -182,7 +182,7 @@ fn damage_is_said_and_what_is_whole_is_still_known() {
     let steps: Vec<Vec<Uuid>> = (0..4).map(|_| delivered(&folder, NOW, 50)).collect();
     let healthy = place.path().join("healthy");
     copy(&folder.path, &healthy);
-    let whole = fs::read(healthy.join("left")).unwrap();
+    let whole = fs::read(healthy.join("dedup")).unwrap();
     let chunk = (whole.len() - 83) / 4;
     let flipped = |at: usize| {
         let mut bytes = whole.clone();
@@ -211,8 +211,8 @@ fn damage_is_said_and_what_is_whole_is_still_known() {
         copy(&healthy, &folder.path);
         make_private(&folder);
         match bytes {
-            Some(bytes) => fs::write(folder.path.join("left"), bytes).unwrap(),
-            None => fs::remove_file(folder.path.join("left")).unwrap(),
+            Some(bytes) => fs::write(folder.path.join("dedup"), bytes).unwrap(),
+            None => fs::remove_file(folder.path.join("dedup")).unwrap(),
         }
         let expected = left.map(|is_left| if is_left { 50 } else { 0 });
         for _ in 0..2 {
@@ -222,7 +222,7 @@ fn damage_is_said_and_what_is_whole_is_still_known() {
             assert_eq!(self::known(&folder, &later), 7, "{what}");
             let problems = problems(&folder);
             assert_eq!(problems.len(), usize::from(is_damage), "{what}: {problems:?}");
-            assert!(problems.iter().all(|text| text.contains("`left`")), "{what}: {problems:?}");
+            assert!(problems.iter().all(|text| text.contains("`dedup`")), "{what}: {problems:?}");
         }
     }
 }

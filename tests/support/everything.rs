@@ -105,11 +105,10 @@ fn refuse(folder: &SpoolFolder) {
 fn purge(folder: &SpoolFolder, stop: bool) {
     let mut spool = folder.open_to_release(NOW).unwrap();
     say(&format!("purging {OTHER}"));
-    let mut receipt = spool.purge(&Selector::of_instance(OTHER)).unwrap();
+    let mut purged = spool.purge(&Selector::of_instance(OTHER)).unwrap();
     say(&format!("purged {OTHER}"));
     if stop {
-        spool.stop_collecting(OTHER, &mut receipt).unwrap();
-        spool.scrub_state().unwrap();
+        spool.stop_collecting(OTHER, &mut purged);
     }
     spool.close().unwrap();
     if stop {

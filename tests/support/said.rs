@@ -35,7 +35,7 @@ impl Known {
 
 /// How many records have left the queue by these entries of a ledger. Dead letters have not.
 pub fn have_left(ledger: &[LedgerEntry]) -> u64 {
-    let left = ledger.iter().filter(|entry| entry.fate != salver::spool::LedgerReason::DeadLettered);
+    let left = ledger.iter().filter(|entry| entry.reason != salver::spool::LedgerReason::DeadLettered);
     left.map(|entry| entry.records).sum()
 }
 

@@ -5,24 +5,24 @@ use std::io::Write;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::source::Source;
 use super::{Arguments, Format, Shape};
+use crate::clock;
 use crate::record::message::{self, Data, Message};
-use crate::spool::Queued;
+use crate::spool::{Queued, SpoolReader};
 
 /// Writes all records that are wanted.
 pub(super) fn write_all(
-    source: &mut Source,
+    spool: &mut SpoolReader,
     arguments: &Arguments,
     render: &dyn Fn(&Queued) -> String,
     out: &mut dyn Write,
 ) -> Result<()> {
     match arguments.format {
-        Format::Ndjson => source.each(arguments, &mut |queued| Ok(writeln!(out, "{}", render(queued))?)),
+        Format::Ndjson => arguments.each(spool, &mut |queued| Ok(writeln!(out, "{}", render(queued))?)),
         Format::Json => {
             let mut first = true;
             out.write_all(b"[")?;
-            source.each(arguments, &mut |queued| {
+            arguments.each(spool, &mut |queued| {
                 let comma = if std::mem::take(&mut first) { "\n" } else { ",\n" };
                 Ok(write!(out, "{comma}{}", render(queued))?)
             })?;
@@ -31,7 +31,7 @@ pub(super) fn write_all(
         Format::Csv => {
             let mut csv = csv::Writer::from_writer(out);
             csv.write_record(COLUMNS.iter().chain(&["data"]))?;
-            source.each(arguments, &mut |queued| {
+            arguments.each(spool, &mut |queued| {
                 let data = match arguments.shape {
                     Shape::Record => message::line(&message::data(&queued.record.draft)),
                     Shape::Event => render(queued),
@@ -49,7 +49,7 @@ pub(super) fn write_all(
                 )
             };
             writeln!(out, "{}", line(["seq", "ts", "instance", "service", "version", "reason", "state"]))?;
-            source.each(arguments, &mut |queued| {
+            arguments.each(spool, &mut |queued| {
                 let cells = columns(queued);
                 let [seq, time, _, _, instance, service, version, reason, state, _] = &cells;
                 Ok(writeln!(out, "{}", line([seq, time, instance, service, version, reason, state]))?)
@@ -65,7 +65,7 @@ fn columns(queued: &Queued) -> [String; 10] {
     let record = &queued.record;
     [
         queued.seq.to_string(),
-        message::rfc3339(record.timestamp_ms),
+        clock::rfc3339(record.timestamp_ms),
         record.uuid.clone(),
         record.draft.id.clone(),
         record.instance.clone(),
@@ -117,7 +117,7 @@ pub(super) fn with_spool(queued: &Queued) -> WithSpool<'_> {
         state: state(queued),
         attempts: queued.attempts,
         words: letter.and_then(|letter| letter.words.as_deref()),
-        dead_since: letter.and_then(|letter| letter.at_ms).map(message::rfc3339),
+        dead_since: letter.and_then(|letter| letter.at_ms).map(clock::rfc3339),
     };
     let Message { ts, data } = message::message(record);
     WithSpool { ts, data, spool: known }

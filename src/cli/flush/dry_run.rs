@@ -1,7 +1,9 @@
-//! What a flush would send if every answer were PostHog's yes: the same bodies, to the byte, and nothing goes out.
+//! `salver flush --dry-run`: prints the requests of a flush that PostHog accepts, to the byte, and
+//! sends nothing.
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -19,11 +21,9 @@ use crate::settings::Settings;
 use crate::spool::{Queued, SpoolFolder, is_ahead};
 use crate::target::Target;
 
-/// PostHog's yes.
 const ACCEPTED: Answer =
     Answer::Http { status: 200, body: Body::Accepted { quota_limited: false }, retry_after: None };
 
-/// Prints the bodies, one a line.
 pub(super) fn run(
     settings: &Settings,
     folder: &SpoolFolder,
@@ -32,20 +32,18 @@ pub(super) fn run(
     arguments: &Arguments,
 ) -> Result<Ended> {
     let held: BTreeSet<String> = collector.held(folder, targets)?.into_iter().collect();
-    let shape = context::shape(settings, &context::shown_key(settings, arguments.reveal));
-    let spool = folder.open_existing(clock::now_ms())?;
-    let mut planner = Planner::new(arguments.limits(settings), spool.link_state()?.batch_events);
-    // What may have arrived already is sent once more, before all else.
+    let request = context::shape(settings, context::shown_key(settings, arguments.reveal));
+    let mut spool = folder.read(clock::now_ms())?;
+    let mut planner = Planner::new(arguments.limits(settings), spool.link_state().batch_events);
+    // Records that may have arrived already are sent again first.
     let mut again = spool.on_the_wire();
     let mut sent_again = BTreeSet::new();
-    spool.close()?;
     let mut from = 0;
     let mut out = output::stdout();
     while let FlushStep::Send { max_events, .. } = planner.next(Duration::ZERO) {
         let now_ms = clock::now_ms();
-        let mut spool = folder.open_existing(now_ms)?;
         let mut batch: Vec<Queued> = Vec::new();
-        spool.each(from, |queued| {
+        let _ = spool.each(from, max_events as u64, |queued| {
             let ahead = is_ahead(queued.record.timestamp_ms, now_ms);
             let sendable = !ahead && (queued.dead.is_none() || arguments.retry_dead);
             let in_turn = match again.is_empty() {
@@ -55,18 +53,17 @@ pub(super) fn run(
             if sendable && in_turn && !held.contains(&queued.record.instance) {
                 batch.push(queued);
             }
-            batch.len() < max_events
+            if batch.len() < max_events { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        spool.close()?;
         if batch.is_empty() && again.is_empty() {
             break;
         }
         if batch.is_empty() {
-            // What is left of it may not be sent now.
+            // The rest of these records is held.
             again.clear();
             continue;
         }
-        let events = wire::write(&batch, &shape, now_ms, &mut out)?;
+        let events = wire::write(batch.iter().map(|queued| &queued.record), &request, now_ms, &mut out)?;
         writeln!(out)?;
         for queued in &batch[..events] {
             match again.remove(&queued.seq) {

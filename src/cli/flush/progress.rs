@@ -1,4 +1,4 @@
-//! How far a flush is: a bar on a terminal, and elsewhere a few lines that a log can bear.
+//! The progress of a flush: a bar on a terminal, a few lines in a log.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,64 +7,61 @@ use std::io::{IsTerminal, stderr};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::cli::context::Context;
-use crate::cli::output::Format;
-use crate::forward::flush::Caller;
+use crate::cli::output::{Format, say};
+use crate::forward::flush::FlushHooks;
 use crate::forwarder::Consent;
 use crate::spool::SpoolError;
 
-/// A flush without a terminal says so many times at most how far it is, however long it takes.
+/// The most lines of progress in a log, however long a flush takes.
 const LINES: u64 = 10;
 
-/// Tells an admin how far a flush is.
 pub(super) enum Progress {
-    /// Nothing.
     Silent,
     /// A bar with count and rate.
     Bar(ProgressBar),
-    /// A line for each tenth.
+    /// A line after each tenth.
     Lines {
-        /// All that is to be delivered.
+        /// The number of records to deliver.
         records: u64,
-        /// How many tenths were told.
-        told: u64,
+        /// The number of tenths shown so far.
+        shown: u64,
     },
 }
 
 impl Progress {
-    /// The form that suits whoever reads stderr.
+    /// Chooses the form for stderr.
     pub(super) fn of(context: &Context, format: Format, records: u64) -> Progress {
         if context.quiet || format == Format::Json {
             return Progress::Silent;
         }
         if !stderr().is_terminal() {
-            return Progress::Lines { records, told: 0 };
+            return Progress::Lines { records, shown: 0 };
         }
         let style = ProgressStyle::with_template("{bar:40} {pos} of {len} records, {rate}/s, {elapsed}");
         let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key(
             "rate",
-            // indicatif's own has four digits behind the point.
+            // indicatif's own rate has four decimals.
             |state: &ProgressState, out: &mut dyn fmt::Write| _ = write!(out, "{:.0}", state.per_sec()),
         );
         Progress::Bar(ProgressBar::new(records).with_style(style))
     }
 
-    /// So many records were delivered so far.
-    fn at(&mut self, sent: u64) {
+    fn show(&mut self, sent: u64) {
         match self {
             Progress::Silent => {}
             Progress::Bar(bar) => bar.set_position(sent),
-            Progress::Lines { records, told } => {
+            Progress::Lines { records, shown } => {
                 let tenths = sent.saturating_mul(LINES) / (*records).max(1);
-                // The whole is told by the report.
-                if tenths > *told && sent < *records {
-                    *told = tenths;
-                    eprintln!("{sent} of {records} records delivered");
+                // The result shows the end.
+                if tenths > *shown && sent < *records {
+                    *shown = tenths;
+                    say(&format!("{sent} of {records} records delivered"));
                 }
             }
         }
     }
 
-    /// Makes room for the report.
+    /// Removes the bar, for the result.
     pub(super) fn clear(&self) {
         if let Progress::Bar(bar) = self {
             bar.finish_and_clear();
@@ -72,18 +69,18 @@ impl Progress {
     }
 }
 
-/// Asks for consent, and shows how far it is.
-pub(super) struct Shown<'a> {
+/// Reads consent again before each batch, and shows the progress.
+pub(super) struct ProgressHooks<'a> {
     pub(super) consent: Consent<'a>,
     pub(super) progress: &'a mut Progress,
 }
 
-impl Caller for Shown<'_> {
+impl FlushHooks for ProgressHooks<'_> {
     fn held(&mut self) -> Result<BTreeSet<String>, SpoolError> {
         self.consent.held()
     }
 
     fn progress(&mut self, sent: u64) {
-        self.progress.at(sent);
+        self.progress.show(sent);
     }
 }

@@ -23,7 +23,7 @@ struct Run {
     left: Vec<u32>,
     batches: Vec<usize>,
     waited: Duration,
-    outcome: Option<Outcome>,
+    outcome: Option<FlushOutcome>,
 }
 
 /// Plays a run on the queue 0..records. The clock stands still, the worst case for termination.
@@ -34,11 +34,11 @@ fn play(limits: FlushLimits, records: u32, answer: impl FnMut(&[u32]) -> Answer)
 /// Plays a run on any queue, with what the run before learned of the line.
 fn play_on(
     limits: FlushLimits,
-    link_takes: &mut Option<u64>,
+    link_batch_events: &mut Option<u64>,
     records: impl IntoIterator<Item = u32>,
     mut answer: impl FnMut(&[u32]) -> Answer,
 ) -> Run {
-    let mut planner = Planner::new(limits, *link_takes);
+    let mut planner = Planner::new(limits, *link_batch_events);
     let mut run = Run { left: records.into_iter().collect(), ..Run::default() };
     for turn in 0..1_000_000 {
         match planner.next(Duration::ZERO) {
@@ -48,14 +48,14 @@ fn play_on(
             }
             FlushStep::Done(ending) => {
                 run.outcome = Some(ending.outcome);
-                *link_takes = planner.link_takes();
+                *link_batch_events = planner.link_batch_events();
                 return run;
             }
             FlushStep::Send { max_events, .. } => {
                 assert!((1..=limits.batch_events).contains(&max_events));
                 let batch = &run.left[..max_events.min(run.left.len())];
                 if batch.is_empty() {
-                    planner.ran_dry();
+                    planner.queue_is_empty();
                     continue;
                 }
                 run.batches.push(batch.len());
@@ -81,7 +81,7 @@ fn a_poison_record_is_isolated_and_the_others_delivered() {
         let run = play(LIMITS, 100, |batch| if batch.contains(&poison) { http(400) } else { accepted() });
         assert_eq!(run.dead, [poison]);
         assert!(run.delivered.iter().copied().eq((0..100).filter(|record| *record != poison)));
-        assert_eq!(run.outcome, Some(Outcome::Drained));
+        assert_eq!(run.outcome, Some(FlushOutcome::Drained));
         assert!(run.batches.len() <= 10, "{:?}", run.batches);
     }
 }
@@ -105,19 +105,19 @@ fn a_weak_line_shrinks_batches_and_a_good_one_grows_them_again() {
     let few = 2 + PASSES_BEFORE_GROWTH as usize;
     assert!(run.batches[2..few].iter().all(|events| *events == 500), "{:?}", run.batches);
     assert_eq!(run.batches[few..], [1000, 2000, 2000, 1000]);
-    assert_eq!(run.outcome, Some(Outcome::Drained));
+    assert_eq!(run.outcome, Some(FlushOutcome::Drained));
 }
 
 #[test]
 fn a_line_that_takes_few_events_at_a_time_is_drained_by_runs_that_end_at_the_first_failure() {
     let service = FlushLimits { patience: Duration::ZERO, ..LIMITS };
     for takes in [1, 7, 300, 1999] {
-        let mut link_takes = None;
+        let mut link_batch_events = None;
         let mut queue: Vec<u32> = (0..10_000).collect();
         let mut delivered = Vec::new();
         let (mut runs, mut requests) = (0, 0);
         while !queue.is_empty() {
-            let run = play_on(service, &mut link_takes, queue, |batch| {
+            let run = play_on(service, &mut link_batch_events, queue, |batch| {
                 if batch.len() > takes { BROKEN_OFF } else { accepted() }
             });
             delivered.extend(run.delivered);
@@ -135,17 +135,17 @@ fn a_line_that_takes_few_events_at_a_time_is_drained_by_runs_that_end_at_the_fir
 #[test]
 fn what_was_learned_of_a_line_is_forgotten_when_a_full_batch_passes() {
     let service = FlushLimits { patience: Duration::ZERO, ..LIMITS };
-    let mut link_takes = None;
+    let mut link_batch_events = None;
     for half in [1000, 500, 250] {
-        play_on(service, &mut link_takes, 0..5_000, |_| BROKEN_OFF);
-        assert_eq!(link_takes, Some(half));
+        play_on(service, &mut link_batch_events, 0..5_000, |_| BROKEN_OFF);
+        assert_eq!(link_batch_events, Some(half));
     }
     // Neither an outage of another kind nor an empty queue says anything of it.
-    play_on(service, &mut link_takes, 0..5_000, |_| http(503));
-    play_on(service, &mut link_takes, 0..0, |_| accepted());
-    assert_eq!(link_takes, Some(250));
-    let run = play_on(service, &mut link_takes, 0..20_000, |_| accepted());
-    assert_eq!((run.batches[0], link_takes), (250, None));
+    play_on(service, &mut link_batch_events, 0..5_000, |_| http(503));
+    play_on(service, &mut link_batch_events, 0..0, |_| accepted());
+    assert_eq!(link_batch_events, Some(250));
+    let run = play_on(service, &mut link_batch_events, 0..20_000, |_| accepted());
+    assert_eq!((run.batches[0], link_batch_events), (250, None));
     // Settings that allow no more than that hold from the start.
     let fewer = FlushLimits { batch_events: 100, ..service };
     let run = play_on(fewer, &mut Some(250), 0..300, |_| accepted());
@@ -155,7 +155,7 @@ fn what_was_learned_of_a_line_is_forgotten_when_a_full_batch_passes() {
 #[test]
 fn patience_bounds_the_waiting_in_all() {
     let run = play(LIMITS, 10, |_| Answer::Unreachable(Failure::Refused));
-    assert_eq!((run.outcome, run.left.len()), (Some(Outcome::Unreachable), 10));
+    assert_eq!((run.outcome, run.left.len()), (Some(FlushOutcome::Unreachable), 10));
     assert!(run.waited <= LIMITS.patience && run.batches.len() > 1, "{:?}", run.batches);
 
     let service = FlushLimits { patience: Duration::ZERO, ..LIMITS };
@@ -170,30 +170,102 @@ fn patience_bounds_the_waiting_in_all() {
 
 #[test]
 fn a_long_pause_or_a_wrong_setting_ends_the_run_at_once() {
-    let asked_wait = Some(Duration::from_secs(60));
-    let busy = Answer::Http { status: 429, body: Body::Other, retry_after: asked_wait };
-    for (answer, outcome, asked_wait) in
-        [(busy, Outcome::Throttled, asked_wait), (http(401), Outcome::Refused, None)]
+    let retry_after = Some(Duration::from_secs(60));
+    let busy = Answer::Http { status: 429, body: Body::Other, retry_after };
+    for (answer, outcome, retry_after) in
+        [(busy, FlushOutcome::Throttled, retry_after), (http(401), FlushOutcome::Refused, None)]
     {
         let mut planner = Planner::new(LIMITS, None);
         planner.next(Duration::ZERO);
         assert_eq!(planner.learn(&answer, 10, Duration::ZERO, 0), BatchOutcome::Kept);
         let FlushStep::Done(ending) = planner.next(Duration::ZERO) else { panic!("{answer:?}") };
-        assert_eq!((ending.outcome, ending.asked_wait), (outcome, asked_wait));
+        assert_eq!((ending.outcome, ending.retry_after), (outcome, retry_after));
         assert_eq!(planner.next(Duration::ZERO), FlushStep::Done(ending));
     }
 }
 
 #[test]
+fn a_server_that_falls_silent_is_given_what_is_left_of_the_patience() {
+    let second = Duration::from_secs(1);
+    let mut planner = Planner::new(LIMITS, None);
+    assert_eq!(planner.next(second), FlushStep::Send { max_events: 2000, silence: Some(10 * second) });
+    planner.learn(&Answer::Unreachable(Failure::Refused), 10, 4 * second, 900);
+    assert_eq!(planner.next(4 * second), FlushStep::Wait(second), "the longest wait after one failure");
+    assert_eq!(planner.next(5 * second), FlushStep::Send { max_events: 2000, silence: Some(6 * second) });
+    // Time between two attempts that succeed costs no patience.
+    planner.learn(&accepted(), 2000, 9 * second, 0);
+    assert_eq!(planner.next(9 * second), FlushStep::Send { max_events: 2000, silence: Some(6 * second) });
+
+    let service = FlushLimits { patience: Duration::ZERO, ..LIMITS };
+    let step = Planner::new(service, None).next(Duration::ZERO);
+    assert_eq!(step, FlushStep::Send { max_events: 2000, silence: None });
+}
+
+#[test]
+fn waits_get_longer_with_each_failure_in_a_row() {
+    let patient = FlushLimits { patience: Duration::from_secs(100), ..LIMITS };
+    let mut planner = Planner::new(patient, None);
+    let mut fail = |planner: &mut Planner, random| {
+        planner.next(Duration::ZERO);
+        planner.learn(&http(503), 10, Duration::ZERO, random);
+        match planner.next(Duration::ZERO) {
+            FlushStep::Wait(wait) => wait.as_millis(),
+            step => panic!("{step:?}"),
+        }
+    };
+    assert_eq!([900, 1900, 3900].map(|most| fail(&mut planner, most)), [1000, 2000, 4000]);
+    planner.next(Duration::ZERO);
+    planner.learn(&accepted(), 10, Duration::ZERO, 0);
+    assert_eq!(fail(&mut planner, 900), 1000, "a success begins the row anew");
+}
+
+#[test]
+fn only_a_failure_that_may_depend_on_size_makes_batches_smaller_and_their_fate_uncertain() {
+    let mut refused = Planner::new(LIMITS, None);
+    let kept = refused.learn(&Answer::Unreachable(Failure::Refused), 2000, Duration::ZERO, 0);
+    assert_eq!((kept, refused.link_batch_events()), (BatchOutcome::Kept, None));
+    let mut broken = Planner::new(LIMITS, None);
+    let kept = broken.learn(&BROKEN_OFF, 2000, Duration::ZERO, 0);
+    assert_eq!((kept, broken.link_batch_events()), (BatchOutcome::Uncertain, Some(1000)));
+    let mut refused = Planner::new(LIMITS, None);
+    let kept = refused.learn(&http(503), 2000, Duration::ZERO, 0);
+    assert_eq!((kept, refused.link_batch_events()), (BatchOutcome::Uncertain, None));
+}
+
+#[test]
+fn dead_letters_count_against_the_limit() {
+    let run = play(FlushLimits { records: Some(3), ..LIMITS }, 100, |_| http(400));
+    assert_eq!((run.dead, run.outcome), (vec![0, 1, 2], Some(FlushOutcome::Limit)));
+    let limits = FlushLimits { records: Some(5), ..LIMITS };
+    let run = play(limits, 100, |batch| if batch.contains(&2) { http(400) } else { accepted() });
+    assert_eq!((run.delivered, run.dead), (vec![0, 1, 3, 4], vec![2]));
+}
+
+#[test]
+fn records_refused_alone_count_only_without_a_delivery_in_between() {
+    // Each second record is refused, more of them than a row may have.
+    let run = play(LIMITS, 300, |batch| match batch {
+        [even] if even % 2 == 0 => accepted(),
+        _ => http(400),
+    });
+    let refused = MAX_REFUSED_IN_A_ROW as usize + 50;
+    assert_eq!((run.dead.len(), run.outcome), (refused, Some(FlushOutcome::Drained)));
+    let run = play(LIMITS, MAX_REFUSED_IN_A_ROW, |_| http(400));
+    assert_eq!((run.dead.len(), run.outcome), (100, Some(FlushOutcome::Refused)));
+}
+
+#[test]
 fn limits_and_empty_queues_end_the_run() {
     let run = play(FlushLimits { records: Some(2500), ..LIMITS }, 10_000, |_| accepted());
-    assert_eq!((run.batches, run.outcome), (vec![2000, 500], Some(Outcome::Limit)));
-    assert_eq!(play(LIMITS, 0, |_| accepted()).outcome, Some(Outcome::Empty));
-    assert_eq!(play(LIMITS, 1, |_| accepted()).outcome, Some(Outcome::Drained));
+    assert_eq!((run.batches, run.outcome), (vec![2000, 500], Some(FlushOutcome::Limit)));
+    assert_eq!(play(LIMITS, 0, |_| accepted()).outcome, Some(FlushOutcome::Empty));
+    assert_eq!(play(LIMITS, 1, |_| accepted()).outcome, Some(FlushOutcome::Drained));
+    let run = play(FlushLimits { records: Some(0), ..LIMITS }, 10, |_| accepted());
+    assert_eq!((run.batches, run.outcome), (vec![], Some(FlushOutcome::Limit)));
 }
 
 #[test]
 fn a_server_that_refuses_everything_does_not_empty_the_queue() {
     let run = play(LIMITS, 10_000, |_| http(400));
-    assert_eq!((run.dead.len(), run.outcome), (MAX_REFUSED_IN_A_ROW as usize, Some(Outcome::Refused)));
+    assert_eq!((run.dead.len(), run.outcome), (MAX_REFUSED_IN_A_ROW as usize, Some(FlushOutcome::Refused)));
 }

@@ -1,7 +1,8 @@
-//! Who issued the certificate that was last seen, whether it was believed or not.
+//! The issuer of the last certificate that a server presented, trusted or not.
 //!
-//! Why: where a proxy inspects TLS, its company's authority is the issuer, and an admin knows that name at once. rustls
-//! tells a certificate only once it is believed, so the verifier is where it can be seen in any case.
+//! Why: where a proxy inspects TLS, the company's own authority is the issuer, and an admin knows
+//! that name at once. rustls gives access to a certificate only after it is trusted, so the
+//! verifier is the one place that sees every certificate.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,28 +11,29 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use x509_cert::der::Decode;
 
-/// The certificate that a server showed last.
+/// The last certificate that a server presented.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shown(Arc<Mutex<Option<CertificateDer<'static>>>>);
+pub(super) struct LastCertificate(Arc<Mutex<Option<CertificateDer<'static>>>>);
 
-impl Shown {
-    /// Its issuer, such as `CN=Example CA,O=Example`; at most 200 characters, without control characters.
+impl LastCertificate {
+    /// Its issuer, such as `CN=Example CA,O=Example`: at most 200 characters, no control
+    /// characters.
     pub(super) fn issuer(&self) -> Option<String> {
-        let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let certificate = x509_cert::Certificate::from_der(shown.as_ref()?).ok()?;
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let certificate = x509_cert::Certificate::from_der(last.as_ref()?).ok()?;
         let name = certificate.tbs_certificate().issuer().to_string();
         Some(name.chars().filter(|c| !c.is_control()).take(200).collect())
     }
 }
 
-/// A verifier that decides as another does, and remembers what it was shown.
+/// A verifier that decides as another one does, and stores the certificate.
 #[derive(Debug)]
-pub(super) struct Remembering {
+pub(super) struct RecordingVerifier {
     pub(super) verifier: Arc<dyn ServerCertVerifier>,
-    pub(super) shown: Shown,
+    pub(super) last_certificate: LastCertificate,
 }
 
-impl ServerCertVerifier for Remembering {
+impl ServerCertVerifier for RecordingVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -40,7 +42,8 @@ impl ServerCertVerifier for Remembering {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        *self.shown.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(end_entity.clone().into_owned());
+        *self.last_certificate.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(end_entity.clone().into_owned());
         self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 

@@ -1,25 +1,24 @@
-//! The way to PostHog in words: which host, through which proxy, and what on this server hints at a proxy that is not used.
+//! The route to PostHog for the screen: the host, the proxy, and hints at a proxy that is not used.
 //!
-//! Why apart from ureq's proxy: that one holds the credentials. What is made here can be shown.
+//! Why apart from ureq's proxy: that type holds the credentials. A [`Route`] can be shown.
 
 use std::env;
 
 use ureq::http::Uri;
 use ureq::{Proxy, ProxyProtocol};
 
-/// The variables in which a proxy is looked for, in ureq's order.
+/// The environment variables that name a proxy, in ureq's order.
 const PROXY_VARIABLES: [&str; 6] =
     ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
 
-/// Where requests go, without anything secret.
+/// The servers that a request goes through, without credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The host of `posthog.host`.
     pub host: Server,
-    /// Whether it is spoken to in TLS.
+    /// Whether the host is reached with TLS.
     pub tls: bool,
-    /// The proxy on the way, if there is one.
-    pub proxy: Option<Via>,
+    pub proxy: Option<ProxyHop>,
 }
 
 /// A name or address, and a port.
@@ -27,34 +26,31 @@ pub struct Route {
 pub struct Server {
     /// Without the brackets of an IPv6 address.
     pub name: String,
-    /// From 1 on.
     pub port: u16,
 }
 
 /// A proxy, without its credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Via {
-    /// The proxy.
+pub struct ProxyHop {
     pub server: Server,
-    /// Whether salver has a name and a password for it.
+    /// Whether a name and a password are set for it.
     pub credentials: bool,
     /// `posthog.proxy` or the environment.
     pub from: &'static str,
-    /// Whether it looks up the host's name itself.
+    /// Whether the proxy looks up the host's name itself.
     pub looks_up: bool,
 }
 
 impl Route {
-    /// Of an address and the proxy that ureq is to use.
     pub(super) fn of(url: &Uri, proxy: Option<&Proxy>) -> Route {
         let tls = url.scheme_str() == Some("https");
         let port = url.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let host = Server::new(url.host().unwrap_or_default(), port);
-        let proxy = proxy.filter(|proxy| !proxy.is_no_proxy(url)).map(Via::of);
+        let proxy = proxy.filter(|proxy| !proxy.is_no_proxy(url)).map(ProxyHop::of);
         Route { host, tls, proxy }
     }
 
-    /// The first server on the way: the proxy, or the host itself.
+    /// The server that a connection goes to: the proxy, or the host itself.
     pub fn first(&self) -> &Server {
         self.proxy.as_ref().map_or(&self.host, |proxy| &proxy.server)
     }
@@ -66,9 +62,9 @@ impl Server {
     }
 }
 
-impl Via {
-    fn of(proxy: &Proxy) -> Via {
-        Via {
+impl ProxyHop {
+    fn of(proxy: &Proxy) -> ProxyHop {
+        ProxyHop {
             server: Server::new(proxy.host(), proxy.port()),
             credentials: proxy.username().is_some(),
             from: if proxy.is_from_env() { "the environment" } else { "posthog.proxy" },
@@ -77,8 +73,8 @@ impl Via {
     }
 }
 
-/// What on this server hints at a proxy in a form that salver does not use, with what to write instead; nothing of it is
-/// quoted, since credentials may stand in it.
+/// Hints at a proxy in a form that salver does not use. No value is quoted, since credentials may
+/// be part of it.
 pub fn unused_hints() -> Vec<String> {
     let mut hints = Vec::new();
     for name in PROXY_VARIABLES {
@@ -97,7 +93,8 @@ pub fn unused_hints() -> Vec<String> {
     hints
 }
 
-/// What Windows was told of proxies, for the account that asks. Services have an account of their own, so salver does not obey it.
+/// Windows' proxy settings for the current account. Services run under another account, so salver
+/// does not use them.
 #[cfg(windows)]
 fn of_the_system() -> Vec<String> {
     const KEY: &str = r"Software\Microsoft\Windows\CurrentVersion\Internet Settings";
@@ -112,7 +109,7 @@ fn of_the_system() -> Vec<String> {
     hints
 }
 
-/// Other systems keep it in the environment.
+/// Other systems have these settings in the environment.
 #[cfg(not(windows))]
 fn of_the_system() -> Vec<String> {
     Vec::new()

@@ -1,26 +1,31 @@
-//! Where to connect. The texts were judged when the settings were read; what only this end can tell (whether the client takes
-//! them, and what is in the CA file) is an error here that names the setting and never shows its value.
+//! Where to connect.
+//!
+//! The texts were checked when the settings were read. Errors here are about the rest: whether ureq
+//! accepts them, and the content of the CA file. They name the setting and never show its value.
 
 use std::{io, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use ureq::{Proxy, http::Uri};
 
+use crate::secret::{Secret, expose_to_worker};
+
 /// Where and how to connect: the settings below `posthog` and `flush.timeout`.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct EndpointSettings {
     /// `posthog.host`: an http or https address without credentials, with or without a path.
     pub host: String,
-    /// `posthog.proxy`: an http, https, socks4, socks4a, socks5 or socks5h address, with credentials if need
-    /// be.
-    pub proxy: Option<String>,
+    /// `posthog.proxy`: an http, https, socks4, socks4a, socks5 or socks5h address, perhaps with
+    /// credentials.
+    #[serde(serialize_with = "expose_to_worker")]
+    pub proxy: Option<Secret>,
     /// `posthog.caFile`: PEM certificates to trust besides the platform's.
     pub ca_file: Option<PathBuf>,
-    /// `flush.timeout`: the most time for a whole request.
+    /// `flush.timeout`: the time limit for a whole request.
     pub timeout: Duration,
 }
 
-/// A setting that can't be used. The text names it and never shows its value.
+/// A setting that cannot be used. The text names it and never shows its value.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
     /// Not an address that batches can be posted to.
@@ -43,7 +48,7 @@ pub enum EndpointError {
     },
 }
 
-/// What helps on systems whose authorities come in a package of their own.
+/// The next step on systems whose certificate authorities come as a package.
 fn install() -> &'static str {
     if cfg!(target_os = "linux") { "; install ca-certificates or set posthog.caFile" } else { "" }
 }
@@ -54,8 +59,8 @@ pub(super) fn batch_url(host: &str) -> Result<Uri, EndpointError> {
 }
 
 /// The proxy of the setting, with its credentials.
-pub(super) fn parse_proxy(proxy: &str) -> Result<Proxy, EndpointError> {
-    Proxy::new(proxy).map_err(|_| EndpointError::Proxy)
+pub(super) fn parse_proxy(proxy: &Secret) -> Result<Proxy, EndpointError> {
+    Proxy::new(proxy.expose()).map_err(|_| EndpointError::Proxy)
 }
 
 #[cfg(test)]
@@ -84,7 +89,7 @@ mod tests {
     #[test]
     fn a_setting_that_cannot_be_used_is_named_and_never_shown() {
         let wrong = |proxy: Option<&str>, ca_file: Option<PathBuf>| {
-            let proxy = proxy.map(str::to_owned);
+            let proxy = proxy.map(Secret::new);
             error(&EndpointSettings { proxy, ca_file, ..settings("http://localhost") })
         };
         let text = wrong(Some("gopher://me:secret@a"), None).to_string();

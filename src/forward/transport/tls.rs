@@ -1,10 +1,11 @@
-//! TLS with the platform's own trust plus the admin's CA file.
+//! TLS that trusts the platform's certificates and the admin's CA file.
 //!
-//! ureq can trust the platform's verifier or a fixed list of certificates, but not both. A server behind an
-//! inspecting proxy needs both: the proxy's CA from `posthog.caFile`, and the platform's for the day when the
-//! proxy lets it through. A list read from the platform's store is no way out, since Windows fetches roots
-//! only when its own verifier first needs them. So this connector takes the place of ureq's, with a verifier
-//! that has extra roots. It speaks TLS 1.2 and 1.3 and leaves sockets, timeouts and proxies to ureq.
+//! ureq can trust the platform's verifier or a fixed list of certificates, but not both. A server
+//! behind an inspecting proxy needs both: the proxy's CA from `posthog.caFile`, and the platform's
+//! for the day when the proxy lets it through. A list read from the platform's store does not help,
+//! since Windows fetches roots only when its own verifier first needs them. So this connector
+//! replaces ureq's, with a verifier that has extra roots. It speaks TLS 1.2 and 1.3 and leaves
+//! sockets, timeouts and proxies to ureq.
 
 use std::{fmt, io, path::Path, sync::Arc};
 
@@ -18,7 +19,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter,
 };
 
-use super::issuer::{Remembering, Shown};
+use super::issuer::{LastCertificate, RecordingVerifier};
 use super::settings::EndpointError;
 use crate::forward::answer::Failure;
 
@@ -34,11 +35,11 @@ pub(super) fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     Ok(roots)
 }
 
-/// The settings of every TLS connection: trusts what the platform trusts, and `extra_roots`. What a server shows is left in
-/// `shown`.
+/// The settings of every TLS connection: trusts the platform's roots and `extra_roots`. The
+/// certificate of each server is stored in `last_certificate`.
 pub(super) fn client_config(
     extra_roots: Vec<CertificateDer<'static>>,
-    shown: Shown,
+    last_certificate: LastCertificate,
 ) -> Result<ClientConfig, rustls::Error> {
     let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
     let verifier = match extra_roots.as_slice() {
@@ -48,16 +49,20 @@ pub(super) fn client_config(
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous() // rustls' word for any verifier but its own
-        .with_custom_certificate_verifier(Arc::new(Remembering { verifier: Arc::new(verifier), shown }))
+        .with_custom_certificate_verifier(Arc::new(RecordingVerifier {
+            verifier: Arc::new(verifier),
+            last_certificate,
+        }))
         .with_no_client_auth();
     Ok(config)
 }
 
-/// How Windows ends its words for a certificate whose issuer neither came with it nor is in its store (CERT_E_CHAINING), as
-/// an inspecting proxy's is before its authority is trusted; the verifier hands on the words only.
+/// The end of Windows' text for a certificate whose issuer is neither sent along nor in the store
+/// (CERT_E_CHAINING), such as an inspecting proxy's before its CA is trusted. The verifier passes
+/// on the text only.
 const NO_CHAIN: &str = "(os error -2146762486)";
 
-/// Reduces a TLS error to what an admin can act on.
+/// Reduces a TLS error to a kind that an admin can act on.
 pub(super) fn failure(error: &rustls::Error) -> Failure {
     use CertificateError as Cert;
     let rustls::Error::InvalidCertificate(fault) = error else {
@@ -74,7 +79,8 @@ pub(super) fn failure(error: &rustls::Error) -> Failure {
     }
 }
 
-/// Wraps a connection in TLS where the address asks for it. Without settings, https addresses fail in ureq.
+/// Wraps a connection in TLS where the address asks for it. Without settings, https addresses fail
+/// in ureq.
 #[derive(Debug)]
 pub(super) struct TlsConnector(pub(super) Option<Arc<ClientConfig>>);
 

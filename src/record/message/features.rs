@@ -1,38 +1,39 @@
 //! The features in their nested form, from the dotted paths of a layout.
 //!
-//! Invariants: a key stands where it first came, a later value takes the place of an earlier one, and what would lie below a
-//! plain value is left out: as when the paths are set one after the other in a JavaScript object.
+//! The result is the same as when JavaScript sets the paths one after the other in an object:
+//! - a key keeps the position of its first appearance;
+//! - a later value replaces an earlier one;
+//! - a path below a plain value is left out.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{Draft, Shown, Value, shown};
+use super::{Draft, ReportedValue, Value, reported_value};
 
-/// The features of a draft.
+/// The features of a draft, as one tree.
 #[derive(Clone, Debug)]
 pub struct EnabledFeatures<'a> {
-    /// Every object, the outermost first. They name each other by their place here.
+    /// All objects, the outermost first. A [`Node::Object`] is an index into this list.
     objects: Vec<Vec<(&'a str, Node<'a>)>>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Node<'a> {
-    Value(Shown<'a>),
+    Value(ReportedValue<'a>),
     Object(usize),
 }
 
 impl<'a> EnabledFeatures<'a> {
-    /// Those of a draft.
     pub fn of(draft: &'a Draft) -> Self {
         let mut features = EnabledFeatures { objects: vec![Vec::new()] };
         for (place, value) in draft.layout.places.iter().zip(&draft.values) {
-            if let (Some(path), Some(value)) = (&place.nested, shown(place, value)) {
+            if let (Some(path), Some(value)) = (&place.nested, reported_value(place, value)) {
                 features.set(path, value);
             }
         }
         features
     }
 
-    fn set(&mut self, path: &'a str, value: Shown<'a>) {
+    fn set(&mut self, path: &'a str, value: ReportedValue<'a>) {
         let mut at = 0;
         let mut rest = path;
         while let Some((head, below)) = rest.split_once('.') {
@@ -54,12 +55,12 @@ impl<'a> EnabledFeatures<'a> {
         }
     }
 
-    /// From the last on, since places that belong together stand together.
+    /// Searches from the end, since related places are neighbours.
     fn find(&self, at: usize, key: &str) -> Option<usize> {
         self.objects[at].iter().rposition(|(name, _)| *name == key)
     }
 
-    /// An empty object that no other holds yet.
+    /// A new empty object, not yet part of another.
     fn object(&mut self) -> Node<'a> {
         self.objects.push(Vec::new());
         Node::Object(self.objects.len() - 1)
@@ -112,7 +113,7 @@ mod tests {
         ];
         for (paths, expected) in cases {
             let mut features = EnabledFeatures { objects: vec![Vec::new()] };
-            paths.iter().for_each(|(path, value)| features.set(path, Shown(value)));
+            paths.iter().for_each(|(path, value)| features.set(path, ReportedValue(value)));
             assert_eq!(line(&features), expected);
         }
     }
