@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::support::bad_files::{PASSWORD, clear, cut, everything_bad, refused, shown, some};
-use crate::support::folders::files;
+use crate::support::folders::{files, marker_of};
 use crate::support::service::Service;
 use crate::support::site::{BUTLER, SOS, Site, flip};
 use crate::support::{err, expect, json, salver, salver_in};
@@ -208,10 +208,10 @@ fn a_spool_of_a_later_version_is_read_by_nobody_and_changed_by_nobody() {
     let records = site.dump();
     let marker = site.spool().join("SALVER-SPOOL");
     let ours = fs::read_to_string(&marker).unwrap();
-    fs::write(&marker, ours.replace("format 1", "format 2")).unwrap();
+    fs::write(&marker, marker_of(999)).unwrap();
     let before = bytes(&site.spool());
     for command in on_the_spool(&site.sos()) {
-        let words = [&shown(&site.spool()), "format 2", "update salver"];
+        let words = [&shown(&site.spool()), "format 999", "update salver"];
         refused(salver_in(&site.spool()).args(command), 6, &words);
     }
     assert_eq!(bytes(&site.spool()), before);
@@ -238,6 +238,7 @@ fn where_there_is_no_spool_yet_reading_says_how_one_comes_to_be_and_makes_none()
 mod rights {
     use super::*;
     use std::os::unix::process::CommandExt;
+    use std::process::Command;
 
     use crate::support::modes::{NOBODY, chmod, give_to_nobody, is_root};
     use crate::support::{command, copy_program_to, out};
@@ -278,15 +279,16 @@ mod rights {
         let dump = || out(&expect(salver_in(&site.spool()).args(["dump", "--format", "ndjson"]), 0));
         expect(salver_in(&site.spool()).arg("record").arg(site.sos()), 0);
         let records = dump();
+        let rights_of_spool = |mode| expect(Command::new("chmod").args(["-R", mode]).arg(site.spool()), 0);
         chmod(&locked, 0o500);
         // Where the spool would have to be made, and where one is that lost its rights.
         let missing = locked.join("spool");
-        chmod(&site.spool(), 0o500);
+        rights_of_spool("a-w");
         for place in [missing, site.spool()] {
             let words = [&shown(&place), "the right to write there"];
-            refused(salver_in(&place).arg("record").arg(site.sos()), 1, &words);
+            refused(salver_in(&place).args(["record", "--force"]).arg(site.sos()), 1, &words);
         }
-        chmod(&site.spool(), 0o700);
+        rights_of_spool("u+w");
         assert_eq!((dump(), records.lines().count()), (records, 1));
     }
 }

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::folders::{NOW, spool_folder};
+use crate::support::folders::{NOW, marker_of, spool_folder};
 use crate::support::posthog::{PostHog, Scripted};
 use crate::support::site::{BUTLER, SOS, Site};
 use crate::support::tcp_server::UNREACHABLE;
@@ -157,7 +157,7 @@ fn the_errors_of_the_spool() {
     expect(site.salver().arg("record"), 0);
     let marker = site.spool().join("SALVER-SPOOL");
     let ours = fs::read_to_string(&marker).unwrap();
-    fs::write(&marker, "SALVER-SPOOL format 999\n").unwrap();
+    fs::write(&marker, marker_of(999)).unwrap();
     record("a format of a later version", &site.spool());
     fs::write(&marker, ours).unwrap();
     let held = spool_folder(&site.spool()).open(NOW).unwrap();

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::folders::copy;
+use crate::support::folders::{copy, marker_of};
 use crate::support::modes::chmod;
 use crate::support::posthog::{PostHog, Scripted};
 use crate::support::read_only::{Way, allow, contents, ways};
@@ -297,12 +297,4 @@ fn a_spool_of_another_format_is_not_taken_for_one_of_this() {
             }
         }
     }
-}
-
-/// The marker that a salver of another format writes. The first had no checksum.
-fn marker_of(format: u32) -> String {
-    let body =
-        format!("This folder is a spool of salver. Do not change files in it by hand.\nformat {format}\n");
-    let check = format!("check {:08x}\n", crc32fast::hash(body.as_bytes()));
-    if format == 1 { body } else { body + &check }
 }
