@@ -50,6 +50,7 @@ mod spool {
     mod a_power_cut_loses_nothing_acknowledged;
     mod a_read_only_spool_can_still_be_read;
     mod a_spool_of_every_format_can_be_read;
+    mod a_spool_that_is_not_the_one_from_before_is_noticed;
     mod any_damage_ends_in_a_clear_outcome;
     mod eight_at_once_lose_and_double_nothing;
     mod erased_means_gone_from_the_disk;

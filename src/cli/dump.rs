@@ -19,6 +19,7 @@ use crate::clock;
 use crate::forward::wire;
 use crate::record::message;
 use crate::spool::{Queued, SpoolReader};
+use crate::wiring;
 
 mod forms;
 
@@ -86,7 +87,7 @@ enum Shape {
 pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
     let settings = context.settings()?;
     // Before the first byte of output: a spool that cannot be read never empties a file that was there.
-    let mut spool = Context::folder(&settings).read(clock::now_ms())?;
+    let mut spool = wiring::spool_folder(&settings).read(clock::now_ms())?;
     let render = |queued: &Queued| match arguments.shape {
         Shape::Record => message::line(&forms::with_spool(queued)),
         Shape::Event => message::line(&wire::event(&queued.record, settings.posthog.geoip)),

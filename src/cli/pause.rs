@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::context::Context;
 use super::exit::{Ended, Usage};
 use crate::clock;
+use crate::wiring;
 
 /// Whose collecting.
 #[derive(Debug, clap::Args)]
@@ -20,7 +21,7 @@ pub struct Arguments {
 
 pub fn run(context: &Context, arguments: &Arguments, pause: bool) -> Result<Ended> {
     let settings = context.settings()?;
-    let mut spool = Context::folder(&settings).open(clock::now_ms())?;
+    let mut spool = wiring::spool_folder(&settings).open(clock::now_ms())?;
     let listed = settings.instances.iter().filter_map(|instance| instance.name.clone());
     let mut known: Vec<String> = spool.instances().keys().cloned().chain(listed).collect();
     known.sort();

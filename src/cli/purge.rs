@@ -11,6 +11,7 @@ use super::output;
 use super::times::{self, Time, shown};
 use crate::clock;
 use crate::spool::{Receipt, Search, Selector, Spool, SpoolFolder};
+use crate::wiring;
 
 /// What to erase: what meets all the conditions given.
 #[derive(Debug, clap::Args)]
@@ -55,7 +56,7 @@ pub struct Arguments {
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
     let settings = context.settings()?;
-    let folder = Context::folder(&settings);
+    let folder = wiring::spool_folder(&settings);
     let selector = Selector {
         all: arguments.all,
         id: arguments.id.as_ref().map(|id| id.to_lowercase()),

@@ -12,6 +12,7 @@ use crate::settings::{FlushMode, Settings};
 use crate::spool::{
     Counts, FlushMemory, Instance, LedgerEntry, LinkState, Problem, RetentionStep, SpoolError, SpoolFolder,
 };
+use crate::wiring;
 
 mod show;
 
@@ -65,7 +66,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
 }
 
 fn read(settings: &Settings, acknowledge: bool) -> Result<Status> {
-    let folder = Context::folder(settings);
+    let folder = wiring::spool_folder(settings);
     let mut status = Status {
         counts: Counts::default(),
         instances: Vec::new(),

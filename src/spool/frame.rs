@@ -203,7 +203,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::record::host::System;
-    use crate::record::{Draft, Place, Reason, Value};
+    use crate::record::{Draft, Reason, Slot, Value};
 
     /// A record that differs from others by `n` and `instance` only.
     pub fn record(instance: &str, n: u64) -> Record {
@@ -222,7 +222,7 @@ pub(super) mod tests {
             layout: Arc::new(Layout {
                 service: "butler".into(),
                 docker_flag: true,
-                places: vec![Place {
+                slots: vec![Slot {
                     property: Some("feature_x".into()),
                     nested: Some("feature.x".into()),
                     missing: Some(Value::Text("null".into())),

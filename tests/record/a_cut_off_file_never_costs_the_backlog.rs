@@ -11,7 +11,8 @@ use crate::support::service::Service;
 use crate::support::site::{SOS, SWITCHES, Site, flip};
 use crate::support::{corpus, expect, fixture};
 use salver::record::catalogue::Catalogue;
-use salver::record::observe::{State, Subject, observe};
+use salver::record::observe::{State, observe};
+use salver::record::subject::Subject;
 
 /// The files of this name below a folder. All of them give consent.
 fn config_files(folder: PathBuf, name: &str) -> Vec<PathBuf> {
@@ -74,7 +75,7 @@ fn assert_no_cut_withdraws(files: Vec<PathBuf>) {
         for text in [unix.clone(), unix.replace('\n', "\r\n")] {
             let text = text.as_bytes();
             let whole = look(&catalogue, &subject, text, text.len());
-            assert!(matches!(whole, Some(State::Reports(_))), "{}: {whole:?}", file.display());
+            assert!(matches!(whole, Some(State::Reportable(_))), "{}: {whole:?}", file.display());
             for end in ends(text) {
                 cuts += 1;
                 let cut = look(&catalogue, &subject, text, end);

@@ -19,7 +19,8 @@ use crate::support::reported::{compare, preview};
 use crate::support::{dump, expect, salver_in};
 use salver::forward::wire;
 use salver::record::catalogue::Catalogue;
-use salver::record::observe::{State, Subject, observe};
+use salver::record::observe::{State, observe};
+use salver::record::subject::Subject;
 use salver::record::{Draft, Reason, Record, host, message};
 use semver::Version;
 use serde_json::{Map, Value as Json, json};
@@ -160,7 +161,7 @@ fn look(catalogue: &Catalogue, file: &str, version: &Version) -> Option<Json> {
         service_version: Some(version.clone()),
         node_version: Some(NODE.into()),
     };
-    let State::Reports(report) = observe(catalogue, &subject).unwrap().state else { return None };
+    let State::Reportable(report) = observe(catalogue, &subject).unwrap().state else { return None };
     let draft = Draft {
         layout: report.derived.layout,
         values: report.derived.values,

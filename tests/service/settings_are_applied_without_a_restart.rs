@@ -57,7 +57,7 @@ fn an_instance_that_is_added_is_watched_and_one_that_is_removed_is_not() {
 fn what_does_not_change_the_settings_restarts_nothing() {
     let site = site();
     let mut service = run(&site);
-    service.wait_for_words_after("says what it said before", || {
+    service.wait_for_words_after("means the same as before", || {
         site.settings(&format!("{WATCH}{ONE}# nothing new\n"));
     });
     site.replace("config/sos.yaml", &flip(SOS, "heartbeat"));

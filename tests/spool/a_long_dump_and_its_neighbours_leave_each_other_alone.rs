@@ -168,15 +168,15 @@ fn a_dump_of_a_read_only_spool_is_as_fair_while_others_write_to_it_elsewhere() {
 fn wide(n: u64) -> Draft {
     use std::sync::Arc;
 
-    use salver::record::{Place, Value};
+    use salver::record::{Slot, Value};
 
     let mut wide = draft(n);
-    let place = |at| Place {
+    let slot = |at| Slot {
         property: Some(format!("feature_number_{at}_of_many")),
         nested: Some(format!("feature.number.{at}.of.many")),
         missing: Some(Value::Text("null".into())),
     };
-    Arc::make_mut(&mut wide.layout).places = (0..100).map(place).collect();
+    Arc::make_mut(&mut wide.layout).slots = (0..100).map(slot).collect();
     wide.values = (0..100).map(|at| Value::Bool(at % 3 == 0)).collect();
     wide
 }

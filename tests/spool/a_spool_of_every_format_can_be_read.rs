@@ -28,14 +28,14 @@ const WRITTEN: i64 = 1_760_000_000_000;
 fn draft_of(instance: &str, n: u64) -> Draft {
     let mut draft = draft(n);
     draft.id = format!("{:064x}", instance.len());
-    let place = draft.layout.places[0].clone();
+    let place = draft.layout.slots[0].clone();
     for (number, value) in
         [Value::Bool(n.is_multiple_of(2)), Value::Text("v\u{e4}lue".into())].into_iter().enumerate()
     {
         let mut further = place.clone();
         further.property = Some(format!("feature_{number}"));
         further.nested = Some(format!("feature.{number}"));
-        Arc::make_mut(&mut draft.layout).places.push(further);
+        Arc::make_mut(&mut draft.layout).slots.push(further);
         draft.values.push(value);
     }
     draft

@@ -14,12 +14,13 @@ use crate::cli::exit::Ended;
 use crate::cli::output;
 use crate::clock;
 use crate::collect::Collector;
+use crate::collect::Target;
 use crate::forward::answer::{Answer, Body};
 use crate::forward::plan::{FlushStep, Planner};
 use crate::forward::wire;
 use crate::settings::Settings;
 use crate::spool::{Queued, SpoolFolder, is_ahead};
-use crate::target::Target;
+use crate::wiring;
 
 const ACCEPTED: Answer =
     Answer::Http { status: 200, body: Body::Accepted { quota_limited: false }, retry_after: None };
@@ -31,10 +32,11 @@ pub(super) fn run(
     targets: &mut [Target],
     arguments: &Arguments,
 ) -> Result<Ended> {
-    let held: BTreeSet<String> = collector.held(folder, targets)?.into_iter().collect();
-    let request = context::shape(settings, context::shown_key(settings, arguments.reveal));
+    let request = wiring::request_options(settings, context::shown_key(settings, arguments.reveal));
     let mut spool = folder.read(clock::now_ms())?;
-    let mut planner = Planner::new(arguments.limits(settings), spool.link_state().batch_events);
+    let held = collector.would_withhold(targets, spool.instances());
+    let limits = wiring::flush_limits(settings, arguments.limit);
+    let mut planner = Planner::new(limits, spool.link_state().batch_events);
     // Records that may have arrived already are sent again first.
     let mut again = spool.on_the_wire();
     let mut sent_again = BTreeSet::new();

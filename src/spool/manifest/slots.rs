@@ -55,6 +55,14 @@ pub struct SpoolStamp {
     body: u32,
 }
 
+#[cfg(test)]
+impl SpoolStamp {
+    /// A stamp that differs from others by its number.
+    pub(crate) fn numbered(generation: u64) -> SpoolStamp {
+        SpoolStamp { spool: [0; 16], generation, body: 0 }
+    }
+}
+
 /// What a slot holds.
 #[derive(Debug, PartialEq)]
 pub(in crate::spool) enum Slot {

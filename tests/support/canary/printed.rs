@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use salver::record::catalogue::Catalogue;
 use salver::record::document::{self, Node};
-use salver::record::observe::{Observation, ObserveError, State, Subject, observe};
+use salver::record::observe::{Observation, ObserveError, State, observe};
+use salver::record::subject::Subject;
 
 use super::captured::Captured;
 
@@ -42,5 +43,5 @@ fn nodes(captured: &mut Captured, node: &Node) {
 
 /// Whether something is reported.
 pub fn reports(observed: &Result<Observation, ObserveError>) -> bool {
-    matches!(observed, Ok(Observation { state: State::Reports(_), .. }))
+    matches!(observed, Ok(Observation { state: State::Reportable(_), .. }))
 }
