@@ -1,10 +1,12 @@
-//! Promises 1 and 6: what was acknowledged is on stable storage, and what was erased does not come back, wherever the power
-//! fails; and a process that dies at any of its calls leaves a spool that is as it was before the step, or as after it.
+//! Promises 1 and 6: what was acknowledged is on stable storage, and what was erased does not come
+//! back, wherever the power fails; and a process that dies at any of its calls leaves a spool that
+//! is as it was before the step, or as after it.
 //!
-//! A real process records, delivers, purges and lets the limits evict, and tells each step when it is done. All it does to
-//! files is recorded (support/powercut.rs). Then the spool is opened as a cut at one moment or another would have left it: with
-//! nothing of what was not synced, with some of it, and with all of it, which is what `kill -9` leaves. What it holds is compared
-//! with what had been said by then. That this can fail is tested by leaving out the syncs.
+//! A real process records, delivers, purges and lets the limits evict, and tells each step when it
+//! is done. All it does to files is recorded (support/powercut.rs). Then the spool is opened as a
+//! cut at one moment or another would have left it: with nothing of what was not synced, with some
+//! of it, and with all of it, which is what `kill -9` leaves. What it holds is compared with what
+//! had been said by then. That this can fail is tested by leaving out the syncs.
 //!
 //! `SALVER_TEST_CUTS` sets at how many moments the power fails; 0 is at every one.
 
@@ -136,7 +138,8 @@ fn the_program(place: &Path, tape: &Tape) {
 }
 
 impl Taped {
-    /// That the disk in memory, when nothing is lost, holds what the real one holds: nothing was done behind the tape's back.
+    /// That the disk in memory, when nothing is lost, holds what the real one holds: nothing was
+    /// done behind the tape's back.
     fn assert_whole(&self, real: &Path) {
         let mut disk = self.before.clone();
         self.events.iter().for_each(|event| disk.play(event));
@@ -152,7 +155,8 @@ impl Taped {
         }
     }
 
-    /// Cuts the power at so many moments, and tells what was wrong with the spool afterwards and where.
+    /// Cuts the power at so many moments, and tells what was wrong with the spool afterwards and
+    /// where.
     fn cut(&self, moments: usize, syncs: Syncs) -> Vec<String> {
         let mut disk = self.before.clone().with(syncs);
         let mut said = self.said.clone();
@@ -245,8 +249,9 @@ struct Found {
     left: u64,
 }
 
-/// Opens a spool. A cut is no damage, so a problem is an error, except that a slot of the manifest may
-/// be cut short, which cannot be told from damage and is said to be harmless after a power failure.
+/// Opens a spool. A cut is no damage, so a problem is an error, except that a slot of the manifest
+/// may be cut short, which cannot be told from damage and is said to be harmless after a power
+/// failure.
 fn looked_at(folder: &SpoolFolder) -> Result<Found, String> {
     let mut spool = folder.open(NOW).map_err(|error| format!("cannot be opened: {error}"))?;
     let waiting = waiting_in(&mut spool).unwrap();

@@ -1,5 +1,6 @@
-//! Promise: a spool that cannot be written to can be read as any other. `dump`, `status`, `id`, `doctor` and `purge --dry-run` show
-//! the same as ever and write nothing anywhere; every command that has to write says why it fails.
+//! Promise: a spool that cannot be written to can be read as any other. `dump`, `status`, `id`,
+//! `doctor` and `purge --dry-run` show the same as ever and write nothing anywhere; every command
+//! that has to write says why it fails.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -270,7 +271,8 @@ fn records_that_the_manifest_does_not_vouch_for_are_shown_once_they_are_written_
     let after = site.uuids();
     for way in ways() {
         let kept = Kept::of(&site.spool(), way);
-        // As if the last writers had died before they could commit: their sync may have failed as well.
+        // As if the last writers had died before they could commit: their sync may have failed as
+        // well.
         for (name, bytes) in ["manifest.0", "manifest.1"].iter().zip(&old) {
             fs::write(kept.spool().join(name), bytes).unwrap();
         }
