@@ -1,10 +1,12 @@
 //! What forwarding costs, each figure beside its bound: `cargo bench --bench forward`.
 //!
-//! Why this bound: an event has to be written as JSON and packed with gzip whatever else is done, so that is timed in memory, for
-//! the same events and in the same run, and the rate of a whole drain (spool, in-flight mark, request, acknowledgement, ledger)
-//! stands beside it. The server is on this machine and takes everything, so no network is in the figures.
+//! Why this bound: an event has to be written as JSON and packed with gzip whatever else is done,
+//! so that is timed in memory, for the same events and in the same run, and the rate of a whole
+//! drain (spool, in-flight mark, request, acknowledgement, ledger) stands beside it. The server is
+//! on this machine and takes everything, so no network is in the figures.
 //!
-//! The records are what Butler SOS reports of its production file: about 2.7 KB of JSON each, and nearly the same.
+//! The records are what Butler SOS reports of its production file: about 2.7 KB of JSON each, and
+//! nearly the same.
 
 #[path = "common/report.rs"]
 mod report;
@@ -59,7 +61,8 @@ fn shape() -> RequestOptions {
     }
 }
 
-/// The bound: serde_json and gzip of the events of one batch, in memory. Tells the bytes of an event and the records a second.
+/// The bound: serde_json and gzip of the events of one batch, in memory. Tells the bytes of an
+/// event and the records a second.
 fn written_and_packed(folder: &SpoolFolder) -> (usize, f64) {
     let mut spool = folder.open(now_ms()).expect("the spool opens");
     let mut batch: Vec<Queued> = Vec::new();

@@ -1,13 +1,15 @@
 //! What the spool costs, each figure beside its bound: `cargo bench`.
 //!
-//! Why bounds of the same run: the time of a sync differs from disk to disk and from minute to minute by far more than anything
-//! in this program. So what can be compared is compared with a plain file (append, fdatasync) on the same file system, in turns
-//! a few milliseconds apart, and only the ratio counts. Limits that are absolute (a cycle, memory, disk) are printed
-//! beside what was measured.
+//! Why bounds of the same run: the time of a sync differs from disk to disk and from minute to
+//! minute by far more than anything in this program. So what can be compared is compared with a
+//! plain file (append, fdatasync) on the same file system, in turns a few milliseconds apart, and
+//! only the ratio counts. Limits that are absolute (a cycle, memory, disk) are printed beside what
+//! was measured.
 //!
-//! The records are what Butler 15.1.0 reports of its production file. By default 100,000 of them wait; `cargo bench -- million`
-//! measures with 1,000,000 as well, which takes some minutes and 1 GB of disk. Files are made below cargo's target folder, or
-//! in the folder that `SALVER_BENCH_PLACE` names: on the disk that is to be measured.
+//! The records are what Butler 15.1.0 reports of its production file. By default 100,000 of them
+//! wait; `cargo bench -- million` measures with 1,000,000 as well, which takes some minutes and 1
+//! GB of disk. Files are made below cargo's target folder, or in the folder that
+//! `SALVER_BENCH_PLACE` names: on the disk that is to be measured.
 
 #[path = "spool/figures.rs"]
 mod figures;

@@ -1,10 +1,13 @@
-//! What watching costs: from a write to a durable record, and while nothing happens. `cargo bench --bench watch`.
+//! What watching costs: from a write to a durable record, and while nothing happens. `cargo bench
+//! --bench watch`.
 //!
-//! Why this bound: whatever is done, the operating system has to tell of the write and a file has to reach the disk, so that is
-//! timed beside it, in turns and on the same file system. What `salver run` adds to its settle time and this bound is its own.
+//! Why this bound: whatever is done, the operating system has to tell of the write and a file has
+//! to reach the disk, so that is timed beside it, in turns and on the same file system. What
+//! `salver run` adds to its settle time and this bound is its own.
 //!
-//! The figures are of the real `salver run`. While idle it is watched for a minute, or for as long as `SALVER_BENCH_SECONDS` says:
-//! 600 for the figure that counts. What the system knows of a process is read from `/proc`, so these figures are Linux's only.
+//! The figures are of the real `salver run`. While idle it is watched for a minute, or for as long
+//! as `SALVER_BENCH_SECONDS` says: 600 for the figure that counts. What the system knows of a
+//! process is read from `/proc`, so these figures are Linux's only.
 
 #[path = "watch/bound.rs"]
 mod bound;

@@ -1,6 +1,8 @@
-//! What salver promises, held against the program: one module a promise, named as a sentence, by stage.
+//! What salver promises, held against the program: one module a promise, named as a sentence, by
+//! stage.
 //!
-//! Run one with `cargo test --test promises SENTENCE`; CONTRIBUTING.md lists the long runs and what some tests need.
+//! Run one with `cargo test --test promises SENTENCE`; CONTRIBUTING.md lists the long runs and what
+//! some tests need.
 
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some of it serves tests of Linux only"))]
 mod support;
@@ -69,6 +71,7 @@ mod forward {
     mod a_line_too_weak_for_a_full_batch_is_drained;
     mod a_proxy_carries_the_records_and_its_password_is_told_to_nobody_else;
     mod every_record_arrives_once;
+    mod no_answer_loses_a_record;
     mod what_is_shown_is_what_is_sent;
     mod what_is_taken_back_during_a_flush_does_not_go_out;
     mod whatever_posthog_answers_each_record_has_one_fate;
@@ -82,6 +85,8 @@ mod service {
 }
 
 mod cli {
+    mod a_try_out_needs_no_settings;
+    mod an_exit_code_says_how_a_command_ended;
     mod bad_input_gets_a_clear_error_and_nothing_is_lost;
     mod every_word_an_admin_reads_is_changed_on_purpose;
     mod the_command_line_is_a_contract;

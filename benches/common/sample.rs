@@ -48,7 +48,8 @@ pub fn draft_of(release: &str) -> Draft {
     }
 }
 
-/// A draft of the same size that takes no memory to make: reading a config file needs more than the spool does.
+/// A draft of the same size that takes no memory to make: reading a config file needs more than the
+/// spool does.
 pub fn plain_draft() -> Draft {
     let slot = |n: usize| Slot {
         property: Some(format!("feature_number_{n}_of_many")),
@@ -108,7 +109,8 @@ pub fn filled_at(now_ms: i64, path: &Path, one: &Draft, records: usize) -> Spool
         spool.record_all(INSTANCE, drafts(one, AT_ONCE), Reason::Changed).expect("records are written");
     }
     spool.close().expect("the spool closes");
-    // The first opening after a bulk load sorts out what sled left; what is measured is an ordinary day.
+    // The first opening after a bulk load sorts out what sled left; what is measured is an ordinary
+    // day.
     folder.open(now_ms).and_then(|spool| spool.close()).expect("the spool opens and closes");
     folder
 }

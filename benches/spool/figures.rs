@@ -23,7 +23,8 @@ pub fn one_at_a_time(place: &Path, one: &Draft) {
     for _ in 0..ROUNDS {
         theirs.extend((0..TURN).map(|_| timed(|| plain.append(&bytes))));
         raw.extend((0..TURN).map(|_| timed(|| sled.insert(&bytes, 1))));
-        // What is not the spool's work stays outside: making the drafts, and letting go of the records.
+        // What is not the spool's work stays outside: making the drafts, and letting go of the
+        // records.
         let mut kept = Vec::with_capacity(TURN);
         for draft in drafts(one, TURN) {
             ours.push(timed(|| kept.push(spool.record(INSTANCE, draft, Reason::Changed))));
@@ -38,7 +39,8 @@ pub fn one_at_a_time(place: &Path, one: &Draft) {
     line("  of the plain file's rate", &ratio(theirs, ours), "at least 0.70");
 }
 
-/// Many records with one sync for each hundred of them. A turn fills a segment, so that each has the change to the next in it.
+/// Many records with one sync for each hundred of them. A turn fills a segment, so that each has
+/// the change to the next in it.
 pub fn in_bulk(place: &Path, one: &Draft) {
     const ROUNDS: usize = 12;
     const TURN: usize = 41;
@@ -117,7 +119,8 @@ fn bytes_of(path: &Path) -> u64 {
     entries.flatten().map(size).sum()
 }
 
-/// The bytes that a record takes in the spool: from one frame's magic to the next, as found in the file.
+/// The bytes that a record takes in the spool: from one frame's magic to the next, as found in the
+/// file.
 fn frame(place: &Path, one: &Draft) -> Vec<u8> {
     const MAGIC: &[u8] = b"\x89SLVR\n\x01\x01";
     let folder = filled(&place.join("sample"), one, 2_000);
@@ -179,8 +182,9 @@ fn middle(times: &mut [Duration]) -> Duration {
     times[times.len() / 2]
 }
 
-/// What a quarter of them stayed below. Other programs only ever add to a time, so where a bound is measured beside it both are
-/// taken from their calm hours: a median of a busy machine compares who had to wait more.
+/// What a quarter of them stayed below. Other programs only ever add to a time, so where a bound is
+/// measured beside it both are taken from their calm hours: a median of a busy machine compares who
+/// had to wait more.
 fn calm(times: &mut [Duration]) -> Duration {
     times.sort_unstable();
     times[times.len() / 4]

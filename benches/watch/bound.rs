@@ -1,4 +1,5 @@
-//! What no watcher can do without: the operating system tells of a write, and a file reaches the disk.
+//! What no watcher can do without: the operating system tells of a write, and a file reaches the
+//! disk.
 
 use std::fs::File;
 use std::io::Write;

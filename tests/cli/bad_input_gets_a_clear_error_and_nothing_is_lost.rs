@@ -1,170 +1,23 @@
-//! Promise: whatever lies in the place of a config file, of the settings or of the spool, salver names it, the line where
-//! there is one, the cause and the next step; it shows nothing of what a file says, and what was spooled stays.
+//! Promise: whatever lies in the place of a config file, of the settings or of the spool, salver
+//! names it, the line where there is one, the cause and the next step; it shows nothing of what a
+//! file says, and what was spooled stays.
 //!
-//! Everything here is a real process that meets a real file. Each file holds a password, and no password is ever said.
+//! Everything here is a real process that meets a real file. Each file holds a password, and no
+//! password is ever said.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::support::folders::files;
+use crate::support::bad_files::{PASSWORD, clear, cut, everything_bad, refused, shown, some};
+use crate::support::folders::{files, marker_of};
 use crate::support::service::Service;
 use crate::support::site::{BUTLER, SOS, Site, flip};
-use crate::support::{err, expect, fixture, json, salver, salver_in};
+use crate::support::{err, expect, json, salver, salver_in};
 use serde_json::Value as Json;
-
-/// Stands in every file that is bad, and may be said nowhere.
-const PASSWORD: &str = "hunter2-not-a-real-password";
 
 /// One instance, which is looked at again soon where its consent is in doubt.
 const ONE: &str = "watch: {settle: 10ms}\ninstances: [{name: sos, configFile: config/sos.yaml}]\n";
-
-/// Something that lies where a config file should be.
-struct Bad {
-    what: &'static str,
-    /// What is said of it, besides its path.
-    words: &'static [&'static str],
-    put: Box<dyn Fn(&Path)>,
-}
-
-fn bad(what: &'static str, words: &'static [&'static str], put: impl Fn(&Path) + 'static) -> Bad {
-    Bad { what, words, put: Box::new(put) }
-}
-
-/// A file with this content, below a comment with the password.
-fn content(what: &'static str, words: &'static [&'static str], content: &str) -> Bad {
-    let text = format!("# {PASSWORD}\n{content}");
-    bad(what, words, move |path| fs::write(path, &text).unwrap())
-}
-
-/// A fixture that was written up to and with these words.
-fn cut(words: &'static [&'static str], of: &str, last_words: &str) -> Bad {
-    let whole = fs::read_to_string(fixture(of)).unwrap();
-    let (written, _) = whole.split_once(last_words).unwrap();
-    content("half written", words, &format!("{written}{last_words}"))
-}
-
-/// Everything that a config file may turn out to be.
-fn everything_bad() -> Vec<Bad> {
-    let sos = "butler-sos/15.0.0/production.yaml";
-    let butler = "butler/13.0.0/production.yaml";
-    let mut all = vec![
-        bad("missing", &["there is no such file", "check the path"], |_| {}),
-        bad("empty", &["empty (or half written)", "read again"], |path| fs::write(path, "").unwrap()),
-        content("only a comment", &["empty (or half written)", "read again"], ""),
-        cut(&["none of the top-level keys Butler, Butler-SOS", "name the config file"], sos, "\nButler-S"),
-        cut(&["no keys below Butler-SOS", "read again"], sos, "\nButler-SOS:"),
-        cut(&["no keys below Butler-SOS", "read again"], sos, "\nButler-SOS:\n    logL"),
-        cut(&["line ", "not valid YAML (or half written)", "check"], sos, "mqtt.example.com\n        broke"),
-        cut(&["line ", "not valid YAML (or half written)", "check"], sos, "logLevel: [WARN, ERR"),
-        cut(&["line ", "not valid YAML (or half written)", "check"], butler, "password: 'not-a"),
-        cut(&["line ", "an alias names an anchor that does not exist"], butler, "Aborted: *tea"),
-        content("tabs", &["line 3", "check indentation"], &format!("Butler:\n\tpassword: {PASSWORD}\n")),
-        content(
-            "a key that stands twice",
-            &["line 4", "the same key stands twice", "remove one"],
-            &format!("Butler-SOS:\n  password: {PASSWORD}\n  password: {PASSWORD}\n"),
-        ),
-        content(
-            "two documents",
-            &["line ", "a second document starts"],
-            &format!("---\n{SOS}\n---\npassword: {PASSWORD}\n"),
-        ),
-        content("a bomb of aliases", &["line ", "aliases, nesting or size"], &bomb()),
-        content("a bomb of brackets", &["line 2", "not valid YAML"], &"[".repeat(100_000)),
-        content(
-            "another program's file",
-            &["none of the top-level keys Butler, Butler-SOS", "name the config file"],
-            &format!("Wheatley:\n  password: {PASSWORD}\n"),
-        ),
-        content(
-            "a file of both services",
-            &["several services (Butler, Butler-SOS)", "say which one with `service`"],
-            &format!("{SOS}{BUTLER}"),
-        ),
-        bad("Latin-1", &["not UTF-8", "save it as UTF-8"], |path| {
-            let text =
-                format!("Butler-SOS:\n  anonTelemetry: true\n  user: J\u{1}rg\n  password: {PASSWORD}\n");
-            let bytes: Vec<u8> = text.bytes().map(|byte| if byte == 1 { 0xF6 } else { byte }).collect();
-            fs::write(path, bytes).unwrap();
-        }),
-        bad("UTF-16", &["UTF-16", "save it as UTF-8"], |path| {
-            let units =
-                format!("\u{FEFF}{SOS}").encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
-            fs::write(path, units).unwrap();
-        }),
-        bad("a folder", &["a folder", "name the YAML file"], |path| fs::create_dir(path).unwrap()),
-        // Nothing is written to the disk for this one.
-        bad("a gigabyte", &["larger than 4 MiB", "check the path"], |path| {
-            File::create(path).unwrap().set_len(1 << 30).unwrap();
-        }),
-    ];
-    if cfg!(unix) {
-        // Windows has no FIFOs in its file system, and takes an administrator to make a link.
-        all.push(bad("a FIFO", &["a pipe", "name the YAML file"], |path| {
-            assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
-        }));
-        all.push(bad(
-            "a link that leads nowhere",
-            &["there is no such file", "check the path"],
-            link_to_nowhere,
-        ));
-    }
-    all
-}
-
-/// Those of everything that are called so; there is no FIFO on Windows.
-fn some(wanted: &[&str]) -> Vec<Bad> {
-    let mut some = everything_bad();
-    some.retain(|bad| wanted.contains(&bad.what));
-    assert_eq!(some.len(), wanted.len() - usize::from(cfg!(windows)));
-    some
-}
-
-/// A small file that would unfold into a hundred billion values.
-fn bomb() -> String {
-    let mut bomb = format!("Butler-SOS:\n  a0: &a0 [{PASSWORD}, x, x, x, x, x, x, x, x, x]\n");
-    for level in 1..12 {
-        let below = vec![format!("*a{}", level - 1); 10].join(", ");
-        bomb += &format!("  a{level}: &a{level} [{below}]\n");
-    }
-    bomb
-}
-
-#[cfg(unix)]
-fn link_to_nowhere(path: &Path) {
-    std::os::unix::fs::symlink("nowhere.yaml", path).unwrap();
-}
-
-#[cfg(not(unix))]
-fn link_to_nowhere(_: &Path) {}
-
-fn clear(path: &Path) {
-    _ = fs::remove_file(path).or_else(|_| fs::remove_dir(path));
-}
-
-/// A path as salver names it: absolute, and on Windows with its separators.
-fn shown(path: &Path) -> String {
-    std::path::absolute(path).unwrap().display().to_string()
-}
-
-/// Runs a command that must end by itself, with this exit code and with each of these words on stderr.
-fn refused(command: &mut Command, code: i32, words: &[&str]) -> String {
-    let ended = Service::start(command).ended();
-    let said = ended.stderr.join("\n");
-    assert_eq!(ended.code, Some(code), "{command:?}\n{said}");
-    for word in words {
-        assert!(said.contains(word), "{command:?} does not say \"{word}\":\n{said}");
-    }
-    for line in ended.stdout.iter().chain(&ended.stderr) {
-        assert!(
-            !line.contains("hunter2") && !line.contains("not-a-real"),
-            "{command:?} says the password: {line}"
-        );
-    }
-    said
-}
 
 #[test]
 fn a_config_file_that_cannot_be_read_is_named_with_line_cause_and_next_step_and_the_records_stay() {
@@ -355,10 +208,10 @@ fn a_spool_of_a_later_version_is_read_by_nobody_and_changed_by_nobody() {
     let records = site.dump();
     let marker = site.spool().join("SALVER-SPOOL");
     let ours = fs::read_to_string(&marker).unwrap();
-    fs::write(&marker, ours.replace("format 1", "format 2")).unwrap();
+    fs::write(&marker, marker_of(999)).unwrap();
     let before = bytes(&site.spool());
     for command in on_the_spool(&site.sos()) {
-        let words = [&shown(&site.spool()), "format 2", "update salver"];
+        let words = [&shown(&site.spool()), "format 999", "update salver"];
         refused(salver_in(&site.spool()).args(command), 6, &words);
     }
     assert_eq!(bytes(&site.spool()), before);
@@ -379,12 +232,16 @@ fn where_there_is_no_spool_yet_reading_says_how_one_comes_to_be_and_makes_none()
     assert!(!site.spool().exists());
 }
 
-/// Rights are checked on Unix only: on Windows the folder's access list decides, which is another matter.
+/// Rights are checked on Unix only: on Windows the folder's access list decides, which is another
+/// matter.
 #[cfg(unix)]
 mod rights {
     use super::*;
-    use crate::support::modes::chmod;
-    use crate::support::needs::{Need, skip};
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    use crate::support::modes::{NOBODY, chmod, give_to_nobody, is_root};
+    use crate::support::{command, copy_program_to, out};
 
     #[test]
     fn a_spool_that_others_may_enter_is_refused_with_the_command_that_mends_it() {
@@ -400,27 +257,39 @@ mod rights {
         assert_eq!(site.dump(), records);
     }
 
+    /// Nothing is forbidden to root, so where root runs the tests another user runs the program.
     #[test]
     fn a_place_that_cannot_be_written_is_named_with_the_next_step_and_the_records_stay() {
         let site = Site::of_sos(SOS);
-        expect(salver_in(&site.spool()).arg("record").arg(site.sos()), 0);
-        let records = site.dump();
+        let program = site.path("salver");
+        copy_program_to(&program);
         let locked = site.path("locked");
         fs::create_dir(&locked).unwrap();
-        chmod(&locked, 0o500);
-        if fs::write(locked.join("probe"), "").is_ok() {
-            return skip(Need::NotRoot);
+        if is_root() {
+            give_to_nobody(&site.path(""));
         }
+        let salver_in = |spool: &Path| {
+            let mut salver = command(&program);
+            if is_root() {
+                salver.uid(NOBODY).gid(NOBODY);
+            }
+            salver.arg("--spool").arg(spool);
+            salver
+        };
+        let dump = || out(&expect(salver_in(&site.spool()).args(["dump", "--format", "ndjson"]), 0));
+        expect(salver_in(&site.spool()).arg("record").arg(site.sos()), 0);
+        let records = dump();
+        let rights_of_spool = |mode| expect(Command::new("chmod").args(["-R", mode]).arg(site.spool()), 0);
+        chmod(&locked, 0o500);
         // Where the spool would have to be made, and where one is that lost its rights.
         let missing = locked.join("spool");
-        chmod(&site.spool(), 0o500);
+        rights_of_spool("a-w");
         for place in [missing, site.spool()] {
             let words = [&shown(&place), "the right to write there"];
-            let mut record = salver_in(&place);
-            refused(record.arg("record").arg(site.sos()), 1, &words);
+            refused(salver_in(&place).args(["record", "--force"]).arg(site.sos()), 1, &words);
         }
-        chmod(&site.spool(), 0o700);
-        assert_eq!(site.dump(), records);
+        rights_of_spool("u+w");
+        assert_eq!((dump(), records.lines().count()), (records, 1));
     }
 }
 

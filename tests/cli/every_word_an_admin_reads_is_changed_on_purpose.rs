@@ -1,11 +1,13 @@
-//! Promise: help, reports and error texts are written for people, so a change to one of them is read before it lands.
+//! Promise: help, reports and error texts are written for people, so a change to one of them is
+//! read before it lands.
 //!
-//! `snapshots/` holds them as they are. `INSTA_UPDATE=always` writes those that changed; `git diff` shows what changed.
+//! `snapshots/` holds them as they are. `INSTA_UPDATE=always` writes those that changed; `git diff`
+//! shows what changed.
 
 use std::fs;
 use std::path::Path;
 
-use crate::support::folders::{NOW, spool_folder};
+use crate::support::folders::{NOW, marker_of, spool_folder};
 use crate::support::posthog::{PostHog, Scripted};
 use crate::support::site::{BUTLER, SOS, Site};
 use crate::support::tcp_server::UNREACHABLE;
@@ -45,7 +47,8 @@ fn the_help_of_the_program_and_of_every_command() {
     all.assert_is("help");
 }
 
-/// A life of a spool: nothing yet, two records, one instance whose consent is withdrawn and one whose file is gone, a refusal.
+/// A life of a spool: nothing yet, two records, one instance whose consent is withdrawn and one
+/// whose file is gone, a refusal.
 #[test]
 fn the_reports_of_status_and_doctor() {
     let site = site();
@@ -154,7 +157,7 @@ fn the_errors_of_the_spool() {
     expect(site.salver().arg("record"), 0);
     let marker = site.spool().join("SALVER-SPOOL");
     let ours = fs::read_to_string(&marker).unwrap();
-    fs::write(&marker, "SALVER-SPOOL format 999\n").unwrap();
+    fs::write(&marker, marker_of(999)).unwrap();
     record("a format of a later version", &site.spool());
     fs::write(&marker, ours).unwrap();
     let held = spool_folder(&site.spool()).open(NOW).unwrap();

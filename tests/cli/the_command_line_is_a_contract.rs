@@ -1,24 +1,22 @@
-//! Promise: scripts may rely on the command line: on the exit codes, on data alone on stdout, and on the shapes of the JSON.
+//! Promise: scripts may rely on the command line: on the exit codes, on data alone on stdout, and
+//! on the shapes of the JSON.
 //!
 //! What a change here breaks is somebody's script, so the shapes are written out in full.
 
-use std::fs::{self, File};
 use std::io::pipe;
 use std::process::{Command, Stdio};
 
 use crate::support::posthog::{PostHog, Scripted};
 use crate::support::service::{Service, until};
 use crate::support::site::{SOS, features, flip};
-use crate::support::two_instances::{
-    dumped, flushed, forward_to, keys, of, recorded, settings, site, site_of,
-};
+use crate::support::two_instances::{dumped, flushed, forward_to, keys, of, recorded, site, site_of};
 use crate::support::{err, expect, json, out, salver, salver_in};
 use serde_json::{Value as Json, json};
 
 const COMMANDS: [&str; 11] =
     ["run", "record", "preview", "dump", "flush", "status", "purge", "pause", "resume", "id", "doctor"];
 
-// The command line itself ---------------------------------------------------------------------------------------------
+// The command line itself -------------------------------------------------------------------------
 
 #[test]
 fn every_command_explains_itself() {
@@ -33,26 +31,6 @@ fn every_command_explains_itself() {
     }
     let version = out(&expect(salver().arg("--version"), 0));
     assert_eq!(version.trim(), format!("salver {}", env!("CARGO_PKG_VERSION")));
-}
-
-#[test]
-fn what_is_no_command_option_or_value_ends_with_2() {
-    for wrong in [
-        &["fetch"][..],
-        &[],
-        &["dump", "--colour"],
-        &["dump", "--format", "xml"],
-        &["dump", "--since", "yesterday"],
-        &["dump", "--limit", "many"],
-        &["purge"],
-        &["pause"],
-        &["preview"],
-        &["run", "--flush", "later"],
-        &["preview", "x.yaml", "--service-version", "newest"],
-    ] {
-        let output = expect(salver().args(wrong), 2);
-        assert!(out(&output).is_empty() && !err(&output).is_empty(), "{wrong:?}");
-    }
 }
 
 #[test]
@@ -113,7 +91,7 @@ fn a_reader_that_has_seen_enough_ends_every_command_quietly() {
     }
 }
 
-// record, preview -----------------------------------------------------------------------------------------------------
+// record, preview ---------------------------------------------------------------------------------
 
 #[test]
 fn a_record_says_why_it_was_written() {
@@ -139,19 +117,6 @@ fn an_instance_without_a_name_is_called_by_its_service_and_a_digest_of_its_path(
     let mut again = salver_in(&spool);
     let output = expect(again.current_dir(site.path("config")).args(["record", "./sos.yaml"]), 0);
     assert!(err(&output).contains(&format!("{name}: nothing changed")), "{}", err(&output));
-}
-
-#[test]
-fn record_ends_with_3_only_if_every_instance_is_off() {
-    let site = site();
-    site.write("config/sos.yaml", &SOS.replace("anonTelemetry: true", "anonTelemetry: false"));
-    expect(site.salver().arg("record"), 0);
-    expect(site.salver().args(["record", "sos"]), 3);
-    expect(site.salver().args(["record", "butler"]), 0);
-    expect(site.salver().args(["preview", "sos"]), 3);
-    assert_eq!(of(&site.dump(), "instance"), ["butler"]);
-    fs::remove_file(site.path("config/butler.yaml")).unwrap();
-    expect(site.salver().arg("record"), 1);
 }
 
 #[test]
@@ -223,23 +188,7 @@ fn explain_names_the_config_path_that_decided_each_key() {
     }
 }
 
-// flush, status -------------------------------------------------------------------------------------------------------
-
-#[test]
-fn flush_without_host_or_key_ends_with_2_and_names_the_setting() {
-    let site = site();
-    expect(site.salver().arg("record"), 0);
-    for (posthog, missing) in [
-        ("{}", "posthog.host is not set"),
-        ("{apiKey: phc_test}", "posthog.host is not set"),
-        ("{host: 'https://posthog.example.com'}", "posthog.apiKey is not set"),
-    ] {
-        settings(&site, posthog);
-        let output = expect(site.salver().arg("flush"), 2);
-        assert!(err(&output).contains(missing), "{}", err(&output));
-    }
-    assert_eq!(site.dump().len(), 2);
-}
+// flush, status -----------------------------------------------------------------------------------
 
 #[test]
 fn flush_says_what_it_did_and_how_it_ended() {
@@ -264,26 +213,6 @@ fn flush_says_what_it_did_and_how_it_ended() {
     assert_eq!(flushed(&site, 0, &[]), expected(0, 0, 0, 0, 0, "empty"));
     let uuids: Vec<Json> = posthog.uuids().into_iter().map(Json::from).collect();
     assert_eq!(uuids, of(&records, "uuid"));
-}
-
-#[test]
-fn an_upstream_that_does_not_take_records_ends_with_4_and_keeps_them() {
-    let site = site();
-    recorded(&site);
-    for (status, outcome) in [(401, "refused"), (302, "refused"), (429, "throttled"), (503, "unreachable")] {
-        let posthog = PostHog::start();
-        forward_to(&site, &posthog);
-        // More often than it asks within its patience.
-        (0..50).for_each(|_| posthog.answer_next(Scripted::Status(status, "no")));
-        let report = flushed(&site, 4, &[]);
-        assert_eq!((&report["outcome"], &report["remaining"]), (&json!(outcome), &json!(5)), "{status}");
-        assert!(posthog.requests() > 0);
-        assert_eq!(site.status()["flush"]["lastOutcome"], outcome);
-    }
-    // The last one is gone now, so nobody listens there.
-    let report = flushed(&site, 4, &[]);
-    assert_eq!((&report["outcome"], &report["remaining"]), (&json!("unreachable"), &json!(5)));
-    assert_eq!(site.dump().len(), 5);
 }
 
 #[test]
@@ -316,29 +245,7 @@ fn a_record_that_is_refused_alone_becomes_a_dead_letter_and_can_be_tried_again()
     assert_eq!(again.uuids(), [third]);
 }
 
-#[test]
-fn a_spool_that_stays_busy_ends_every_command_with_5_and_the_next_step() {
-    let site = site();
-    let records = recorded(&site);
-    let lock = File::options().read(true).write(true).open(site.spool().join("lock")).unwrap();
-    until("the lock", || lock.try_lock().is_ok());
-    site.write("config/sos.yaml", &flip(SOS, "prometheus"));
-    for command in
-        [&["record", "sos"][..], &["dump"], &["status"], &["purge", "--all", "--yes"], &["pause", "--all"]]
-    {
-        let output = expect(site.salver().args(command), 5);
-        let said = err(&output);
-        let spool = site.spool();
-        assert!(
-            said.contains(spool.to_str().unwrap()) && said.contains("busy") && said.contains("try again"),
-            "{said}"
-        );
-    }
-    drop(lock);
-    assert_eq!(site.dump(), records);
-}
-
-// run -----------------------------------------------------------------------------------------------------------------
+// run ---------------------------------------------------------------------------------------------
 
 #[test]
 fn run_prints_the_id_of_every_instance_and_leaves_the_records_in_the_spool() {
@@ -353,23 +260,6 @@ fn run_prints_the_id_of_every_instance_and_leaves_the_records_in_the_spool() {
         let id = known.split(' ').nth(3).unwrap();
         assert!(line.starts_with(&format!("Instance ID : {id}  (")), "{line}");
     }
-}
-
-#[test]
-fn run_in_a_try_out_prints_the_records_and_what_to_do_next() {
-    let site = site();
-    let spool = site.path("try-out");
-    let mut service = Service::start(salver_in(&spool).args(["run", "--watch"]).arg(site.sos()));
-    service.wait_for("the record", |service| service.stdout().len() == 2);
-    service.wait_for("what to do next", |service| service.stderr().join("\n").contains("Ctrl-C stops"));
-    let ended = service.stop();
-    assert_eq!(ended.records().len(), 1);
-    assert_eq!(keys(&ended.records()[0]), ["ts", "data"]);
-    let said = ended.stderr.join("\n");
-    assert!(
-        said.contains(spool.to_str().unwrap()) && said.contains("dump") && said.contains("flush"),
-        "{said}"
-    );
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Promise: whatever keeps records from arriving, `salver doctor` names it with the next step, stores nothing anywhere, and says
-//! nothing that it should not.
+//! Promise: whatever keeps records from arriving, `salver doctor` names it with the next step,
+//! stores nothing anywhere, and says nothing that it should not.
 
 use std::fs;
 use std::process::Command;

@@ -1,4 +1,5 @@
-//! Promise: an admin can see what waits, who collects and why, and what is wrong, in forms for eyes and for scripts.
+//! Promise: an admin can see what waits, who collects and why, and what is wrong, in forms for eyes
+//! and for scripts.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,5 @@
-//! Promise: an admin can erase what waits, stop collecting and start it again, and find every id a deletion request must quote.
+//! Promise: an admin can erase what waits, stop collecting and start it again, and find every id a
+//! deletion request must quote.
 
 use std::process::Stdio;
 

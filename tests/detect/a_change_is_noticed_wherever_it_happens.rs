@@ -1,6 +1,7 @@
-//! A file changes when it is written, but also when its folder is replaced, made later or put back, when a link on the way to it is turned,
-//! or when the service beside it becomes another release. Each of these is noticed at once, by an event and not by a poll, and
-//! nothing that happens beside the way is.
+//! A file changes when it is written, but also when its folder is replaced, made later or put back,
+//! when a link on the way to it is turned, or when the service beside it becomes another release.
+//! Each of these is noticed at once, by an event and not by a poll, and nothing that happens beside
+//! the way is.
 
 use std::fs;
 
@@ -34,7 +35,8 @@ fn assert_recorded(site: &Site, service: Service, states: &[String]) {
     }
 }
 
-/// Waits until the file is looked at because it was touched; nothing else made it be looked at meanwhile.
+/// Waits until the file is looked at because it was touched; nothing else made it be looked at
+/// meanwhile.
 fn assert_next_look_is_of(service: &mut Service, looks: usize, touch: impl FnOnce()) {
     touch();
     service.wait_for("a look", |it| it.idle_looks() > looks);
@@ -55,7 +57,7 @@ fn what_happens_to_other_files_of_the_folder_causes_no_look() {
         fs::create_dir(site.path("config/logs")).unwrap();
         fs::rename(site.path("config/logs"), site.path("config/old-logs")).unwrap();
         fs::remove_dir(site.path("config/old-logs")).unwrap();
-        // It comes after the others, so whoever looked because of them has looked by then.
+        // Its event comes after the others, so the looks caused by those have happened by then.
         assert_next_look_is_of(&mut service, 2 * round, || site.write("config/sos.yaml", SOS));
         assert_next_look_is_of(&mut service, 2 * round + 1, || site.write("package.json", "{}"));
     }
@@ -76,7 +78,7 @@ fn a_folder_that_is_made_later_is_found_at_once_however_deep() {
     assert_recorded(&site, service, &states);
 }
 
-/// Under wine a folder that somebody watches cannot be deleted, and whoever tries goes on trying.
+/// Under wine a watched folder cannot be deleted, and the attempt never ends.
 #[cfg(unix)]
 #[test]
 fn a_folder_that_is_deleted_is_found_again_in_one_piece_or_bit_by_bit() {
@@ -124,7 +126,7 @@ fn a_folder_that_an_upgrade_replaces_is_followed_and_the_old_one_left() {
         fs::rename(site.path("sos"), site.path(&format!("old-{upgrade}"))).unwrap();
         fs::rename(site.path("fresh"), site.path("sos")).unwrap();
         service.wait_for_records(2 + 2 * upgrade);
-        // What happens to the old one is nobody's business, and what happens to the new one is.
+        // Changes in the old folder are ignored, those in the new one are noticed.
         site.write(&format!("old-{upgrade}/config/sos.yaml"), &flip(SOS, "appNames"));
         site.write("sos/config/sos.yaml", &states[2 + 2 * upgrade]);
         service.wait_for_records(3 + 2 * upgrade);
@@ -245,7 +247,7 @@ fn a_file_that_becomes_readable_is_read_at_once() {
     let states = states(2);
     let mut service = run(&site, "config/sos.yaml", "");
     service.wait_for_records(1);
-    // A link to itself cannot be read by anybody.
+    // A link to itself cannot be read.
     fs::remove_file(site.sos()).unwrap();
     symlink("sos.yaml", site.sos()).unwrap();
     service.wait_for("the link to be held", |it| said(&it.stderr(), "cannot be read") > 0);

@@ -1,17 +1,17 @@
-//! Promise 3, level and not edge: what is recorded is the difference between the file now and the last durable state. So
-//! however a file is changed, and whoever was asleep meanwhile, each change of what is reported gives one record, and
-//! nothing else gives any.
+//! Promise 3, level and not edge: a record is written for the difference between the file now and
+//! the last durable state. So each change of a reported value gives one record, however the file is
+//! changed and whether or not the service was running, and nothing else gives any.
 
 use std::fs;
 use std::thread;
 use std::time::Duration;
 
+use crate::support::expect;
 use crate::support::service::{Service, said, until};
 use crate::support::site::{BUTLER, SOS, SWITCHES, Site, features, flip, is_on, reports};
-use crate::support::{dump, expect, salver, salver_in};
 
-/// Settings of one instance that leave a file little time to settle, so that a test is quick, and so much time between two polls
-/// that what is seen is seen because of events.
+/// Settings of one instance that leave a file little time to settle, so that a test is quick, and
+/// so much time between two polls that what is seen is seen because of events.
 const ONE: &str = "watch: {settle: 50ms, poll: 1h}\ninstances: [{name: sos, configFile: config/sos.yaml}]\n";
 
 fn run(site: &Site) -> Service {
@@ -76,7 +76,7 @@ fn an_edit_that_changes_nothing_reported_records_nothing() {
             _ => site.replace("config/sos.yaml", edit),
         });
     }
-    // A change after them shows that somebody was looking all the time.
+    // A change after them shows that the service was looking all the time.
     let changed = flip(SOS, "prometheus");
     site.write("config/sos.yaml", &changed);
     service.wait_for_records(2);
@@ -155,7 +155,8 @@ fn a_burst_of_writes_gives_one_record_of_the_final_state() {
     let last_is_final = || site.dump().last().is_some_and(|record| reports(record, &config));
     until("a record of the final state", last_is_final);
     service.stop();
-    // A machine that stalls for a second in the middle of the burst may make it two bursts, not more.
+    // A machine that stalls for a second in the middle of the burst may make it two bursts, not
+    // more.
     let records = site.dump().len();
     assert!((2..=3).contains(&records), "{records} records for one burst");
     assert!(last_is_final());
@@ -212,7 +213,8 @@ fn a_file_whose_folder_is_missing_at_the_start_is_found_by_the_poll() {
     assert_eq!(site.reasons(), ["started", "changed"]);
 }
 
-/// Making a symlink needs a right that Windows gives to administrators only, and Kubernetes mounts no config there.
+/// Making a symlink needs a right that Windows gives to administrators only, and Kubernetes mounts
+/// no config there.
 #[cfg(unix)]
 #[test]
 fn a_swapped_symlink_as_kubernetes_makes_it_is_a_change_each_time() {
@@ -297,45 +299,6 @@ fn two_instances_are_recorded_each_under_its_name_and_a_bad_one_stops_nobody() {
     let status = site.status();
     let why: Vec<_> = status["instances"].as_array().unwrap().iter().map(|it| &it["collecting"]).collect();
     assert_eq!(why.iter().filter(|collecting| ***collecting == true).count(), 2, "{status}");
-}
-
-#[test]
-fn the_try_out_shows_the_id_and_the_record_and_what_to_do_next() {
-    let site = Site::of_sos(SOS);
-    let spool = site.path("try-out");
-    let mut service = Service::start(salver_in(&spool).args(["run", "--watch"]).arg(site.sos()));
-    service.wait_for("the record", |it| said(&it.stdout(), "{\"ts\":") == 1);
-    service.wait_for("what to do next", |it| said(&it.stderr(), "Ctrl-C stops") == 1);
-    site.write("config/sos.yaml", &flip(SOS, "heartbeat"));
-    service.wait_for("the next record", |it| said(&it.stdout(), "{\"ts\":") == 2);
-    let ended = service.stop();
-
-    let shown = ended.records();
-    let kept = dump(&spool);
-    assert_eq!(shown.len(), kept.len());
-    for (shown, kept) in shown.iter().zip(&kept) {
-        assert_eq!((&shown["ts"], &shown["data"]), (&kept["ts"], &kept["data"]));
-    }
-    let id = kept[0]["data"]["system"]["id"].as_str().unwrap();
-    assert!(id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
-    assert!(ended.stdout[0].starts_with(&format!("Instance ID : {id}")), "{}", ended.stdout[0]);
-    let next = ended.stderr.join("\n");
-    for word in ["dump", "status", "flush", "posthog.host", "posthog.apiKey", spool.to_str().unwrap()] {
-        assert!(next.contains(word), "{word} is not in:\n{next}");
-    }
-}
-
-/// Without `--spool` a try-out makes `./salver-spool`, and says so.
-#[test]
-fn a_try_out_without_a_spool_names_the_one_it_makes() {
-    let site = Site::of_sos(SOS);
-    let here = site.path("here");
-    fs::create_dir(&here).unwrap();
-    let mut service = Service::start(salver().current_dir(&here).args(["run", "--watch"]).arg(site.sos()));
-    service.wait_for("what to do next", |it| said(&it.stderr(), "Ctrl-C stops") == 1);
-    let ended = service.stop();
-    assert_eq!(dump(&here.join("salver-spool")).len(), 1);
-    assert!(ended.stderr.join("\n").contains("salver-spool"));
 }
 
 /// Elsewhere than on Unix a test cannot ask a process to stop (see [`Service::stop`]).

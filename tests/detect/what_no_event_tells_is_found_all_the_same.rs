@@ -1,5 +1,6 @@
-//! Events are a convenience: where there are none, where the operating system has no watch left, where its queue overflows or the service
-//! was asleep, the records are the same. What is missing is named once, with the remedy, and so is its end.
+//! Events are a convenience: where there are none, where the operating system has no watch left,
+//! where its queue overflows or the service was asleep, the records are the same. What is missing
+//! is named once, with the remedy, and so is its end.
 
 #![cfg(target_os = "linux")]
 

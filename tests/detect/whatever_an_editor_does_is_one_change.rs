@@ -1,5 +1,6 @@
-//! However a program saves a file, each state in which it comes to rest gives one record, in order, and nothing else gives any: neither the steps of
-//! a save, nor what looks like a change and is none.
+//! However a program saves a file, each state in which it comes to rest gives one record, in order,
+//! and nothing else gives any: neither the steps of a save, nor what looks like a change and is
+//! none.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -26,7 +27,8 @@ fn renamed_over(site: &Site, text: &str) -> bool {
     true
 }
 
-/// vim: the old file becomes a backup, the new one is written under its name, the backup is removed.
+/// vim: the old file becomes a backup, the new one is written under its name, the backup is
+/// removed.
 fn with_a_backup(site: &Site, text: &str) -> bool {
     let backup = site.path("config/sos.yaml~");
     until("the file to be renamed", || fs::rename(site.sos(), &backup).is_ok());
@@ -52,7 +54,8 @@ fn in_steps(site: &Site, text: &str) -> bool {
     true
 }
 
-/// A copy that keeps its times, such as a restored backup or a deployed file: the new file is older than the old one.
+/// A copy that keeps its times, such as a restored backup or a deployed file: the new file is older
+/// than the old one.
 fn with_an_old_time(site: &Site, text: &str) -> bool {
     let fresh = site.path("config/fresh");
     fs::write(&fresh, text).unwrap();

@@ -1,5 +1,6 @@
-//! Promise 4, for a long time: records are written, the line fails in every way at random, and the flusher is killed again and again.
-//! In the end PostHog has exactly what was acknowledged. `SALVER_TEST_SECONDS` is how long it goes on (default 8).
+//! Promise 4, for a long time: records are written, the line fails in every way at random, and the
+//! flusher is killed again and again. In the end PostHog has exactly what was acknowledged.
+//! `SALVER_TEST_SECONDS` is how long it goes on (default 8).
 
 use std::collections::BTreeSet;
 use std::process::{Child, Stdio};
@@ -86,7 +87,8 @@ fn what_was_acknowledged_is_what_arrived() {
             let faults: Vec<Fault> = (0..random.usize(..3)).map(|_| any_fault(&mut random)).collect();
             line.fail(&faults);
             let mut flusher = flusher(&site);
-            // One that is left alone is so for long enough. On a line that drips it would never catch up with the recorder.
+            // One that is left alone is so for long enough. On a line that drips it would never
+            // catch up with the recorder.
             let most = if random.u8(..4) == 0 { 2_500 } else { random.u64(..600) };
             match ended_within(&mut flusher, Duration::from_millis(most)) {
                 true => ends += 1,

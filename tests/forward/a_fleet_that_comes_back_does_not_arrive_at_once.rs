@@ -1,5 +1,6 @@
-//! Promise: when a thousand servers lose their line together, or their power, and get it back at one moment, PostHog sees them
-//! come one after the other: no second has more than [`MOST_A_SECOND`] of them begin.
+//! Promise: when a thousand servers lose their line together, or their power, and get it back at
+//! one moment, PostHog sees them come one after the other: no second has more than
+//! [`MOST_A_SECOND`] of them begin.
 //!
 //! The decisions are the program's own, the time is made up.
 
@@ -44,8 +45,8 @@ impl Seen {
     }
 }
 
-/// Plays `until` that time, with `begin` as the first attempt of each server. `answer` is what a request gets at a time; a
-/// refusal counts as seen, a line that is down does not.
+/// Plays `until` that time, with `begin` as the first attempt of each server. `answer` is what a
+/// request gets at a time; a refusal counts as seen, a line that is down does not.
 fn play(until: Duration, begin: impl Fn(u64) -> Duration, answer: impl Fn(Duration) -> Answer) -> Seen {
     let mut random = fastrand::Rng::with_seed(7);
     let mut servers = vec![Server { waiting: 9_000, failures: 0 }; SERVERS];

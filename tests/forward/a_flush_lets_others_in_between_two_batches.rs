@@ -1,5 +1,6 @@
-//! Promise 5: nobody has to wait for a whole flush. Between two batches it gives way to whoever waits for it: a purge erases what
-//! was not sent yet, with nothing on the wire, and another flush takes its share.
+//! Promise 2: no process has to wait for a whole flush. Between two batches it gives way to those
+//! that wait: a purge erases what was not sent yet, with nothing on the wire, and another flush
+//! takes its share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

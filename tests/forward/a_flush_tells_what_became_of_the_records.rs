@@ -1,4 +1,5 @@
-//! Promise: `flush` and `status` say what was delivered, what is left and why, and when it is tried again.
+//! Promise: `flush` and `status` say what was delivered, what is left and why, and when it is tried
+//! again.
 
 use std::sync::Arc;
 
@@ -38,7 +39,8 @@ fn record(site: &Site, instance: &str, count: u64, shift_ms: i64) {
     spool.close().unwrap();
 }
 
-/// The text of a flush and of the status after it: what it prints, what it says beside it, and the status.
+/// The text of a flush and of the status after it: what it prints, what it says beside it, and the
+/// status.
 fn told(site: &Site, code: i32) -> [String; 3] {
     let flush = expect(site.salver().arg("flush"), code);
     [out(&flush), err(&flush), out(&expect(site.salver().arg("status"), 0))]
@@ -104,7 +106,7 @@ fn what_is_held_stamped_in_the_future_or_set_apart_is_named_apart() {
     let report = flushed(&site, 0, &[]);
     let apart = ["remaining", "held", "ahead", "dead", "outcome"].map(|key| report[key].clone());
     assert_eq!(apart, [json!(2), json!(["sos"]), json!(1), json!(1), json!("empty")]);
-    // Nothing is said where nobody wants to hear it.
+    // With `--quiet` nothing is said.
     let quiet = expect(site.salver().args(["--quiet", "flush"]), 0);
     assert_eq!(err(&quiet), "");
 }

@@ -1,5 +1,6 @@
-//! Promise: a line that breaks every request over some size is drained all the same, although each flush ends at its first failures:
-//! the next one begins with what got through before. Each record arrives once, whatever happens to the spool in between.
+//! Promise: a line that breaks every request over some size is drained all the same, although each
+//! flush ends at its first failures: the next one begins with what got through before. Each record
+//! arrives once, whatever happens to the spool in between.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,5 +1,6 @@
-//! Promise: where a server reaches the world through a proxy only, records arrive through it, with a name that only the proxy can look
-//! up; and neither the proxy's password nor the project key is in what salver says or keeps, however much it is asked to say.
+//! Promise: where a server reaches the world through a proxy only, records arrive through it, with
+//! a name that only the proxy can look up; and neither the proxy's password nor the project key is
+//! in what salver says or keeps, however much it is asked to say.
 
 use std::process::{Command, Output};
 

@@ -1,5 +1,5 @@
-//! Promise: `flush --dry-run` and `preview --as request` show the bytes that go out, every one of them, and the project key only to
-//! those who ask for it.
+//! Promise: `flush --dry-run` and `preview --as request` show the bytes that go out, every one of
+//! them, and the project key only to those who ask for it.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -47,7 +47,8 @@ fn shown(site: &Site, arguments: &[&str]) -> Vec<String> {
 fn a_dry_run_shows_the_bodies_of_the_flush_after_it() {
     let posthog = PostHog::start();
     let site = site(&posthog);
-    // Old ones and fresh ones, more than a batch of each, and one whose config file is not whole any more.
+    // Old ones and fresh ones, more than a batch of each, and one whose config file is not whole
+    // any more.
     record(&site, "one", 60, 10 * DAY);
     record(&site, "sos", 1, 0);
     record(&site, "one", 100, 0);

@@ -1,5 +1,6 @@
-//! Promise: what is taken back in the middle of a flush, by consent that is withdrawn, by a purge, or by a config file that is no longer
-//! whole, does not go out any more: of that instance nothing is sent after the batch that is on the wire. The others go on.
+//! Promise: what is taken back in the middle of a flush, by consent that is withdrawn, by a purge,
+//! or by a config file that is no longer whole, does not go out any more: of that instance nothing
+//! is sent after the batch that is on the wire. The others go on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

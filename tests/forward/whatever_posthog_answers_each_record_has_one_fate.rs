@@ -1,8 +1,9 @@
-//! Promise: whatever PostHog and the line answer, in whatever order, a record is delivered, set apart or kept, and only one of these; they
-//! go out in the order of writing, old and fresh ones apart; each run ends, and waits no longer than it may.
+//! Promise: whatever PostHog and the line answer, in whatever order, a record is delivered, set
+//! apart or kept, and only one of these; they go out in the order of writing, old and fresh ones
+//! apart; each run ends, and waits no longer than it may.
 //!
-//! Random rows of answers are played to the program's own decisions, with a queue and a clock that are made up.
-//! `SALVER_TEST_SEEDS` is how many rows (default 200).
+//! Random rows of answers are played to the program's own decisions, with a queue and a clock that
+//! are made up. `SALVER_TEST_SEEDS` is how many rows (default 200).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -82,7 +83,8 @@ impl World {
         let mut planner = Planner::new(limits, self.link_batch_events);
         let (mut now, mut waited, mut answers) = (Duration::ZERO, Duration::ZERO, 0);
         let left_before = self.left();
-        // A record is sent once for each halving on the way down to it, and every failure takes some of the patience.
+        // A record is sent once for each halving on the way down to it, and every failure takes
+        // some of the patience.
         let most = 16 * (self.queue.len() + 1) + 110;
         loop {
             assert!(answers <= most, "{answers} answers, and {} records still wait", self.queue.len());

@@ -1,5 +1,6 @@
-//! Promise 4 on every bad line there is: 2,000 records wait, the line fails in one way, then it heals. Every record arrives, none is
-//! missing, and at most one batch arrives twice for each answer that was lost. PostHog tells those by their uuids.
+//! Promise 4 on every bad line there is: 2,000 records wait, the line fails in one way, then it
+//! heals. Every record arrives, none is missing, and at most one batch arrives twice for each
+//! answer that was lost. PostHog tells those by their uuids.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -38,14 +39,16 @@ fn lead_to(site: &Site, posthog: &str) {
     lead_with_patience(site, posthog, "30s");
 }
 
-/// A short patience only where a flush is to give up: on a busy machine it would lose answers that are merely late.
+/// A short patience only where a flush is to give up: on a busy machine it would lose answers that
+/// are merely late.
 fn lead_with_patience(site: &Site, posthog: &str, patience: &str) {
     site.settings(&format!(
         "flush: {{batchEvents: {BATCH}, timeout: 60s, patience: {patience}}}\nposthog: {{{posthog}, apiKey: phc_test}}\n"
     ));
 }
 
-/// Flushes until the queue is empty; tells how the flushes before that ended. Whatever fails, the rest is still there.
+/// Flushes until the queue is empty; tells how the flushes before that ended. Whatever fails, the
+/// rest is still there.
 fn flush_until_drained(site: &Site) -> Vec<String> {
     let mut outcomes = Vec::new();
     for _ in 0..PATIENCE {

@@ -1,7 +1,9 @@
-//! Promise: a spool that was copied along with its machine does not make two machines report as one. The copy notices that it
-//! stands on another host and gives each instance an id of its own; the original keeps its ids, whatever happens to it.
+//! Promise: a spool that was copied along with its machine does not make two machines report as
+//! one. The copy notices that it stands on another host and gives each instance an id of its own;
+//! the original keeps its ids, whatever happens to it.
 //!
-//! Linux only: nowhere else can a test make up a host. The rule itself is tested in `record/identity/fingerprint.rs`.
+//! Linux only: nowhere else can a test make up a host. The rule itself is tested in
+//! `record/identity/fingerprint.rs`.
 
 #![cfg(target_os = "linux")]
 

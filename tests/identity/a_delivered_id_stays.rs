@@ -1,16 +1,19 @@
-//! Promise: an id under which something was delivered stays, whatever becomes of the network, of the machine's ids or of the
-//! user; before that it gives way to one that was made under better conditions, and to no other.
+//! Promise: an id under which something was delivered stays, whatever becomes of the network, of
+//! the machine's ids or of the user; before that it gives way to one that was made under better
+//! conditions, and to no other.
 //!
-//! A chart at the vendor's loses an instance whose id changes, and a deletion request must name an id that was used. On the
-//! other hand a service that starts before the network is up would keep a useless id for ever. The hosts of these tests
-//! change under the real program's feet; nothing in them looks like a copy of a host, which is another promise's business.
-//! Linux only: nowhere else can a test make up a host.
+//! A chart at the vendor's loses an instance whose id changes, and a deletion request must name an
+//! id that was used. On the other hand a service that starts before the network is up would keep a
+//! useless id for ever. The hosts of these tests change under the real program's feet; nothing in
+//! them looks like a copy of a host, which is another promise's business. Linux only: nowhere else
+//! can a test make up a host.
 
 #![cfg(target_os = "linux")]
 
 use std::process::Command;
 
 use crate::support::host::{Host, id_of, ids, printed};
+use crate::support::modes::give_to_nobody;
 use crate::support::posthog::PostHog;
 use crate::support::service::Service;
 use crate::support::site::Site;
@@ -59,12 +62,14 @@ impl Case {
         record["data"]["system"]["id"].as_str().unwrap().to_owned()
     }
 
-    /// Delivers what waits. A host of its own cannot reach the test's PostHog, so this is done from the test's network.
+    /// Delivers what waits. A host of its own cannot reach the test's PostHog, so this is done from
+    /// the test's network.
     fn deliver(&self) {
         expect(&mut self.host.at_on_our_network(&self.command(&["flush"])), 0);
     }
 
-    /// Asserts that every command tells this id, and that `id` says what it would be now, if that is another one.
+    /// Asserts that every command tells this id, and that `id` says what it would be now, if that
+    /// is another one.
     fn assert_id(&self, id: &str, now: &str, when: &str) {
         assert_eq!(self.record(), id, "the record, {when}");
         let shown = expect(&mut self.host.at(&self.command(&["id"])), 0);
@@ -247,7 +252,7 @@ fn another_user_who_may_read_less_finds_the_same_id() {
     let [id, as_nobody] = [FIRMWARE, MACHINE].map(|system_id| id_of(MAC, "192.0.2.2", "", system_id));
     assert_eq!(case.record(), id);
     case.deliver();
-    expect(Command::new("chown").args(["-R", "65534:65534"]).arg(case.site.path("")), 0);
+    give_to_nobody(&case.site.path(""));
 
     let record = expect(&mut host.at_as_nobody(&case.command(&["record", "--force"])), 0);
     assert_eq!(json(&record)["data"]["system"]["id"], *id);

@@ -1,8 +1,10 @@
-//! Promise: every id that a record ever carried stays findable with `id --history`, since a deletion request must quote it;
-//! and the id that an admin took over from the tool's log is the instance's from then on.
+//! Promise: every id that a record ever carried stays findable with `id --history`, since a
+//! deletion request must quote it; and the id that an admin took over from the tool's log is the
+//! instance's from then on.
 //!
-//! An id outlives its records: they are delivered, or erased as consent is withdrawn, the instance leaves the settings, and the tool's
-//! vendor still has what came under it. Only a purge by hand forgets an id, after its receipt named it.
+//! An id outlives its records: they are delivered, or erased as consent is withdrawn, the instance
+//! leaves the settings, and the tool's vendor still has what came under it. Only a purge by hand
+//! forgets an id, after its receipt named it.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,10 @@
-//! Promise: the anonymous id is the one that the tool itself works out, whatever the network of the host looks like, so
-//! that a forwarded record falls into the same instance as the tool's own.
+//! Promise: the anonymous id is the one that the tool itself works out, whatever the network of the
+//! host looks like, so that a forwarded record falls into the same instance as the tool's own.
 //!
-//! The ids are those of real processes on hosts whose interfaces, addresses and routes were made by `ip`. What they should
-//! be is worked out by the tests from those addresses, and two worked examples are given by the tools' description. Linux
-//! only: nowhere else can a test make up a host.
+//! The ids are those of real processes on hosts whose interfaces, addresses and routes were made by
+//! `ip`. What they should be is worked out by the tests from those addresses, and two worked
+//! examples are given by the tools' description. Linux only: nowhere else can a test make up a
+//! host.
 
 #![cfg(target_os = "linux")]
 
@@ -21,7 +22,8 @@ const MAC: &str = "02:fc:00:00:00:01";
 const OTHER_MAC: &str = "02:fc:00:00:00:02";
 const QRS_HOST: &str = "10.0.0.5";
 
-/// The worked examples: this MAC, the address 192.0.2.2, no system id; with that host, and without any.
+/// The worked examples: this MAC, the address 192.0.2.2, no system id; with that host, and without
+/// any.
 const WORKED_BUTLER: &str = "a00aa3f353decc3953bcb2fc2ac935df5b4505e4894536311a4a030e00c6a0ac";
 const WORKED_SOS: &str = "d5d5ba440d789facebd30598089bb7f6089e23da50647a9cb3ed433a1988e7d3";
 
@@ -111,8 +113,9 @@ struct Network {
     ipv4: &'static str,
 }
 
-/// Checks the ids of several processes on a host with this network: the first of them pins, the others find the pin. Each
-/// works its id out anew as well, and would say so if that gave another one.
+/// Checks the ids of several processes on a host with this network: the first of them pins, the
+/// others find the pin. Each works its id out anew as well, and would say so if that gave another
+/// one.
 fn check(network: &Network, restarts: usize) {
     let Some(host) = Host::new() else { return };
     (network.prepare)(&host);
@@ -277,7 +280,8 @@ fn the_system_id_is_the_one_that_the_settings_ask_for() {
     let machine = "c0de5a1ec0de5a1ec0de5a1ec0de5a1e";
     let firmware = "5A1EC0DE-0042-3510-8052-B4C04F4D3332";
     let lower = "5a1ec0de-0042-3510-8052-b4c04f4d3332";
-    // What the firmware tells, what the operating system tells; then the system id by `auto`, `dmi`, `machine`.
+    // What the firmware tells, what the operating system tells; then the system id by `auto`,
+    // `dmi`, `machine`.
     let told = [
         (firmware, machine, [lower, lower, machine]),
         ("To Be Filled By O.E.M.", machine, [machine, "", machine]),

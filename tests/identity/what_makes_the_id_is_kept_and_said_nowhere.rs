@@ -1,10 +1,12 @@
-//! Promise: the texts that make the anonymous id are not stored, said or sent. An id is anonymous only as long as nobody
-//! finds the hardware address, the IP address, the host names or the machine's ids beside it, in whatever notation, nor a
-//! digest of one of them alone, which could be found again by trying all there are.
+//! Promise: the texts that make the anonymous id are not stored, said or sent. An id is anonymous
+//! only as long as nobody finds the hardware address, the IP address, the host names or the
+//! machine's ids beside it, in whatever notation, nor a digest of one of them alone, which could be
+//! found again by trying all there are.
 //!
-//! The host of these tests has texts of its own in each of those places; then everything is done there that salver can do,
-//! as talkative as it can be, and all that it says, keeps and sends is searched. The last test puts each of the forms into
-//! the spool by hand and sees the search find it. Linux only: nowhere else can a test make up a host.
+//! The host of these tests has texts of its own in each of those places; then everything is done
+//! there that salver can do, as talkative as it can be, and all that it says, keeps and sends is
+//! searched. The last test puts each of the forms into the spool by hand and sees the search find
+//! it. Linux only: nowhere else can a test make up a host.
 
 #![cfg(target_os = "linux")]
 

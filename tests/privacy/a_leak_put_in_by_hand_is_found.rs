@@ -1,6 +1,7 @@
-//! Promise 7 is tested by searching for canaries and finding none. Here the same search finds them: those that may leave,
-//! those that were put where an admin's own words are repeated, and those that are added to a file or a request by hand; and
-//! it says through which channel which of them went.
+//! Promise 7 is tested by searching for canaries and finding none. Here the same search finds them:
+//! those that may leave, those that were put where an admin's own words are repeated, and those
+//! that are added to a file or a request by hand; and it says through which channel which of them
+//! went.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,6 +1,7 @@
-//! Promise 7: only what the catalogue names can leave. Every scalar of a config file, every key, comment, anchor and tag is
-//! made a canary of its own, everything is done that salver can do with the file, and whatever it says, keeps or sends is
-//! searched for each of them. That the search finds what is there is the promise of `a_leak_put_in_by_hand_is_found.rs`.
+//! Promise 7: only what the catalogue names can leave. Every scalar of a config file, every key,
+//! comment, anchor and tag is made a canary of its own, everything is done that salver can do with
+//! the file, and whatever it says, keeps or sends is searched for each of them. That the search
+//! finds what is there is the promise of `a_leak_put_in_by_hand_is_found.rs`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,7 +46,8 @@ fn add_planted(fleet: &mut Fleet, (service, version): (&str, &str), text: &str, 
     fleet.install(&name, service, version);
 }
 
-/// Tours the fleet and what could be printed of its files; panics if a canary got out, or if there was nothing to get out.
+/// Tours the fleet and what could be printed of its files; panics if a canary got out, or if there
+/// was nothing to get out.
 fn assert_nothing_leaves(fleet: &Fleet, reporting: usize) {
     let mut captured = fleet.exercise();
     let catalogue = catalogue();
@@ -53,7 +55,8 @@ fn assert_nothing_leaves(fleet: &Fleet, reporting: usize) {
         fleet.instances.iter().filter(|(_, files)| reports(&observed(&mut captured, &catalogue, files)));
     let read = read.count();
     assert_eq!(read, reporting);
-    // One record each when it was first seen (one was erased and came again), one each by force, and one more of the first.
+    // One record each when it was first seen (one was erased and came again), one each by force,
+    // and one more of the first.
     assert_eq!(fleet.posthog.events().len(), 2 * reporting + 1);
     println!("{} canaries in {} files", fleet.canaries.all().len(), fleet.instances.len());
     captured.assert_silent(&Search::new(&fleet.canaries));
@@ -182,7 +185,8 @@ fn a_try_out_says_nothing_else_either() {
     captured.assert_silent(&Search::new(&fleet.canaries));
 }
 
-/// So that the tests above search for what is there: a planted file has a canary in every place, and still reports.
+/// So that the tests above search for what is there: a planted file has a canary in every place,
+/// and still reports.
 #[test]
 fn every_scalar_and_every_key_of_a_planted_file_is_a_canary() {
     let templates =
@@ -228,7 +232,8 @@ fn every_canary_that_is_counted_stands_in_its_file() {
     }
 }
 
-/// Canaries beside the switches change nothing of what is reported, and those in their places count as missing.
+/// Canaries beside the switches change nothing of what is reported, and those in their places count
+/// as missing.
 #[test]
 fn a_planted_file_is_read_as_it_was() {
     let catalogue = catalogue();

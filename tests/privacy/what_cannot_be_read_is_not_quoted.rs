@@ -1,5 +1,6 @@
-//! Promise 7, for files that cannot be read: an error names the file, the line and the column, and nothing of the text. A
-//! parser's own words quote what they stumble over, so this is where a password would end up in a log.
+//! Promise 7, for files that cannot be read: an error names the file, the line and the column, and
+//! nothing of the text. A parser's own words quote what they stumble over, so this is where a
+//! password would end up in a log.
 
 use std::fs;
 

@@ -1,5 +1,6 @@
-//! Promise 8, the half that is easily forgotten: off is a decision, absence is not. Whatever an editor, a full disk or a
-//! broken line leaves of a config file that gave consent, nothing that waits is erased; only a whole file that says no does that.
+//! Promise 8, the half that is easily forgotten: off is a decision, absence is not. Whatever an
+//! editor, a full disk or a broken line leaves of a config file that gave consent, nothing that
+//! waits is erased; only a whole file that says no does that.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,8 +38,8 @@ fn look(catalogue: &Catalogue, subject: &Subject, text: &[u8], end: usize) -> Op
     observe(catalogue, subject).ok().map(|observation| observation.state)
 }
 
-/// The ends worth trying: every line and every byte around the consent, and a dozen places behind it, where nothing can be
-/// taken for a refusal any more.
+/// The ends worth trying: every line and every byte around the consent, and a dozen places behind
+/// it, where nothing can be taken for a refusal any more.
 fn ends(text: &[u8]) -> impl Iterator<Item = usize> {
     let consent = text.windows(13).position(|it| it == b"anonTelemetry").unwrap();
     let around = consent.saturating_sub(40)..(consent + 60).min(text.len());
@@ -85,7 +86,8 @@ fn assert_no_cut_withdraws(files: Vec<PathBuf>) {
     assert!(cuts > least, "only {cuts} cuts");
 }
 
-/// What an editor that truncates before it writes, or a write that is interrupted, leaves for a while.
+/// What an editor that truncates before it writes, or a write that is interrupted, leaves for a
+/// while.
 const LEFT_OVER: [&str; 6] = [
     "",
     "# Butler SOS on the production server\n",

@@ -1,7 +1,9 @@
-//! Promise: from the config file alone salver writes the record that the tool itself would have sent.
+//! Promise: from the config file alone salver writes the record that the tool itself would have
+//! sent.
 //!
-//! Compared here with the fixtures of this repository: config files of our own, with the values that a tool of that
-//! version reports for them. Files beside this one compare with real config files, and with all 27 generations of the tools.
+//! Compared here with the fixtures of this repository: config files of our own, with the values
+//! that a tool of that version reports for them. Files beside this one compare with real config
+//! files, and with all 27 generations of the tools.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,8 +1,10 @@
-//! Promise: from the config file alone salver writes the record that the tool itself would have sent.
+//! Promise: from the config file alone salver writes the record that the tool itself would have
+//! sent.
 //!
-//! Compared here with the corpus (where it is present): real templates, edited variants of them, and the bodies that real
-//! releases gave for each, down to the order of the keys. Where salver differs on purpose is written out in
-//! `support/deviations.rs`: a value that is not of its rule's type counts as if its key were missing.
+//! Compared here with the corpus (where it is present): real templates, edited variants of them,
+//! and the bodies that real releases gave for each, down to the order of the keys. Where salver
+//! differs on purpose is written out in `support/deviations.rs`: a value that is not of its rule's
+//! type counts as if its key were missing.
 
 use std::collections::BTreeMap;
 use std::fs;

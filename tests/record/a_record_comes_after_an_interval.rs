@@ -1,8 +1,8 @@
-//! `record.interval`: an instance whose last record is that old is recorded although nothing changed. The spool remembers when that was, so a
-//! restart neither skips a record nor doubles one.
+//! `record.interval`: an instance whose last record is that old is recorded although nothing
+//! changed. The spool remembers when that was, so a restart neither skips a record nor doubles one.
 //!
-//! The shortest interval is a minute; nobody waits for it here. A record is made older by moving the clock with the last record: the
-//! spool is written under a clock of the past.
+//! The shortest interval is a minute; no test waits for it. A record is made older by moving
+//! the clock with the last record: the spool is written under a clock of the past.
 
 use crate::support::expect;
 use crate::support::folders::spool_folder;
@@ -33,7 +33,8 @@ fn age(site: &Site, by_ms: i64) {
     spool.close().unwrap();
 }
 
-/// Starts a service, and stops it after a look that found nothing to record, or after so many records.
+/// Starts a service, and stops it after a look that found nothing to record, or after so many
+/// records.
 fn run(site: &Site, records: usize) {
     let mut service = Service::start(site.salver().args(["-vv", "run"]));
     match records {

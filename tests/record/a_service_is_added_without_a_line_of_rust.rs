@@ -1,5 +1,6 @@
-//! Promise: what is reported is data. A folder with one catalogue more adds a service, or overrides a built-in one, from the first
-//! look to the request; and a catalogue with a slip, or one that others could have written, is refused.
+//! Promise: what is reported is data. A folder with one catalogue more adds a service, or overrides
+//! a built-in one, from the first look to the request; and a catalogue with a slip, or one that
+//! others could have written, is refused.
 
 use std::fs;
 use std::path::Path;

@@ -1,10 +1,11 @@
-//! Promise: from the config file alone salver writes the record that the tool itself would have sent, for any config file
-//! and any release.
+//! Promise: from the config file alone salver writes the record that the tool itself would have
+//! sent, for any config file and any release.
 //!
-//! Thousands of generated documents, for the releases of all 27 generations, between them and beyond them. What each must
-//! report is foretold by a second evaluation of the derivation map (`support/derivation_map.rs`), which knows nothing of salver's
-//! catalogue. Whole messages are compared: keys, values, and the order of the keys. A failure prints the seed that makes
-//! the same document again.
+//! Thousands of generated documents, for the releases of all 27 generations, between them and
+//! beyond them. What each must report is foretold by a second evaluation of the derivation map
+//! (`support/derivation_map.rs`), which knows nothing of salver's catalogue. Whole messages are
+//! compared: keys, values, and the order of the keys. A failure prints the seed that makes the same
+//! document again.
 
 use std::fs;
 use std::path::Path;
@@ -217,7 +218,8 @@ fn compare_data(case: &str, is: &Json, should: &Json, wrong: &mut Vec<String>) {
     compare_texts(&format!("{case} data"), &in_order(is), &in_order(should), wrong);
 }
 
-/// Compares an event with what is foretold. salver's own properties stand behind those of the tool; nothing else does.
+/// Compares an event with what is foretold. salver's own properties stand behind those of the tool;
+/// nothing else does.
 fn compare_events(case: &str, is: &Json, should: &Json, wrong: &mut Vec<String>) {
     assert_eq!(is["event"], should["event"]["event"]);
     let (mut is, mut should) = (is["properties"].clone(), should["event"]["properties"].clone());
@@ -233,7 +235,8 @@ fn compare_events(case: &str, is: &Json, should: &Json, wrong: &mut Vec<String>)
     compare_texts(&format!("{case} event"), &is, &should, wrong);
 }
 
-/// Equal texts are equal in all: keys, values and order. Only where they differ is it worth saying where.
+/// Equal texts are equal in all: keys, values and order. Only where they differ is it worth saying
+/// where.
 fn compare_texts(case: &str, is: &Json, should: &Json, wrong: &mut Vec<String>) {
     let (text, expected) = (is.to_string(), should.to_string());
     if text != expected {

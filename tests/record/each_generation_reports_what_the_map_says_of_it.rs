@@ -1,7 +1,9 @@
-//! Promise: from the config file alone salver writes the record that the tool itself would have sent.
+//! Promise: from the config file alone salver writes the record that the tool itself would have
+//! sent.
 //!
-//! Compared here with the derivation map (where it is present) word for word: for each of the 27 generations of the two
-//! tools, what is reported when every key is missing, when every switch is off, and what each single switch changes.
+//! Compared here with the derivation map (where it is present) word for word: for each of the 27
+//! generations of the two tools, what is reported when every key is missing, when every switch is
+//! off, and what each single switch changes.
 
 use crate::support::derivation_map::{Generation, Generations, NESTED};
 use crate::support::drafts::a_host;
@@ -123,7 +125,8 @@ impl Reported {
         self.flat.get_mut(&name).map(set);
     }
 
-    /// As one value, in which the endpoints stand in alphabetical order: the map lists them in that of its probes.
+    /// As one value, in which the endpoints stand in alphabetical order: the map lists them in that
+    /// of its probes.
     fn into_json(self) -> Json {
         let (mut endpoints, others): (Vec<_>, Vec<_>) =
             self.nested.into_iter().partition(|(path, _)| endpoints::block_of(path).is_some());

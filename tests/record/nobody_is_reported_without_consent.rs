@@ -1,5 +1,6 @@
-//! Promise 8: nothing is collected and nothing leaves without consent. It is read again before each batch; withdrawn, it
-//! erases what is unsent before anything else is sent, whoever was running or asleep meanwhile. What cannot be read holds.
+//! Promise 8: nothing is collected and nothing leaves without consent. It is read again before each
+//! batch; withdrawn, it erases unsent records before anything else is sent, whether or not the
+//! service was running. A file that cannot be read holds.
 
 use std::fs;
 
@@ -44,7 +45,7 @@ fn assert_gone(site: &Site, uuids: &[String]) {
     assert!(uuids.iter().all(|uuid| !raw.contains(uuid.as_str())), "erased means gone from the files");
 }
 
-// Withdrawn --------------------------------------------------------------------------------------------------------------
+// Withdrawn ---------------------------------------------------------------------------------------
 
 #[test]
 fn what_consent_was_withdrawn_for_is_erased_and_not_sent() {
@@ -116,7 +117,7 @@ fn switched_off_system_information_counts_from_the_releases_that_have_it() {
     }
 }
 
-// Held -------------------------------------------------------------------------------------------------------------------
+// Held --------------------------------------------------------------------------------------------
 
 #[test]
 fn what_cannot_be_read_is_held_and_neither_sent_nor_erased() {

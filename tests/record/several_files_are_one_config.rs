@@ -1,12 +1,15 @@
-//! Promise: a `configFile` of several files is one config, put together as Node's config library does it for the tools: maps
-//! are merged key by key to any depth, everything else is replaced, and the later file wins.
+//! Promise: a `configFile` of several files is one config, put together as Node's config library
+//! does it for the tools: maps are merged key by key to any depth, everything else is replaced, and
+//! the later file wins.
 //!
-//! So an edit to any of the files is one change, consent is what the last word on it says, and while one of the files
-//! cannot be read nobody knows what the config is: nothing is collected, sent or erased.
+//! So an edit to any of the files is one change, consent is what the last word on it says, and
+//! while one of the files cannot be read the config is unknown: nothing is collected, sent or
+//! erased.
 
 use std::fs;
 use std::path::PathBuf;
 
+use crate::support::dice::Dice;
 use crate::support::posthog::PostHog;
 use crate::support::service::{Service, said};
 use crate::support::site::{SOS, Site, features, flip};
@@ -223,7 +226,8 @@ fn an_override_that_cannot_be_read_holds_and_erases_nothing() {
     assert_eq!(posthog.uuids().len(), 1);
 }
 
-/// The base alone would give consent; the file that cannot be read may be the one that withholds it.
+/// The base alone would give consent; the file that cannot be read may be the one that withholds
+/// it.
 #[test]
 fn an_override_that_cannot_be_read_is_not_taken_for_one_that_says_nothing() {
     for (text, why) in UNREADABLE {
@@ -284,45 +288,28 @@ fn the_package_json_beside_any_of_the_files_tells_the_release() {
     }
 }
 
-struct Dice(u64);
+/// A map as no one would write it.
+fn map(dice: &mut Dice, depth: usize) -> Json {
+    const KEYS: [&str; 8] = ["a", "b", "c", "d e", "f.g", "null", "1", "Butler"];
+    let keys = 1 + dice.roll(4);
+    Json::Object((0..keys).map(|_| ((*dice.pick(&KEYS)).to_owned(), value(dice, depth))).collect())
+}
 
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-
-    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
-        from[self.roll(from.len() as u64) as usize].clone()
-    }
-
-    fn map(&mut self, depth: u64) -> Json {
-        const KEYS: [&str; 8] = ["a", "b", "c", "d e", "f.g", "null", "1", "Butler"];
-        let keys = 1 + self.roll(4);
-        Json::Object((0..keys).map(|_| (self.pick(&KEYS).to_owned(), self.value(depth))).collect())
-    }
-
-    fn value(&mut self, depth: u64) -> Json {
-        match self.roll(10) {
-            0..5 if depth > 0 => self.map(depth - 1),
-            5 => json!({}),
-            6 => Json::Array((0..self.roll(4)).map(|_| self.value(0)).collect()),
-            _ => self.pick(&[
-                Json::Null,
-                json!(true),
-                json!(false),
-                json!(0),
-                json!(-7),
-                json!(2.5),
-                json!(""),
-                json!("yes"),
-            ]),
+fn value(dice: &mut Dice, depth: usize) -> Json {
+    match dice.roll(10) {
+        0..5 if depth > 0 => map(dice, depth - 1),
+        5 => json!({}),
+        6 => Json::Array((0..dice.roll(4)).map(|_| value(dice, 0)).collect()),
+        _ => {
+            let leaves =
+                [json!(true), json!(false), json!(0), json!(-7), json!(2.5), json!(""), json!("yes")];
+            if dice.chance(12) { Json::Null } else { dice.pick(&leaves).clone() }
         }
     }
 }
 
-/// The merge once more, in other words: of each path to a leaf, the last file that has a word on it decides. A word is a
-/// leaf, or a map where no map was.
+/// The merge once more, in other words: of each path to a leaf, the last file that has a word on it
+/// decides. A word is a leaf, or a map where no map was.
 fn merged(files: &[Json]) -> Json {
     let Some((last, earlier)) = files.split_last() else { return Json::Null };
     let Json::Object(over) = last else { return last.clone() };
@@ -342,9 +329,9 @@ fn generated_files_are_merged_like_those_of_a_second_merge() {
     let folder = tempfile::tempdir().unwrap();
     let mut replaced = 0;
     for seed in 0..500 {
-        let mut dice = Dice(seed);
+        let mut dice = Dice::new(seed);
         let count = 2 + dice.roll(3);
-        let files: Vec<Json> = (0..count).map(|_| dice.map(3)).collect();
+        let files: Vec<Json> = (0..count).map(|_| map(&mut dice, 3)).collect();
         let paths: Vec<PathBuf> =
             (0..count).map(|number| folder.path().join(format!("{number}.yaml"))).collect();
         for (path, file) in paths.iter().zip(&files) {

@@ -1,5 +1,5 @@
-//! A service that has nothing to do costs next to nothing: it never opens the spool. A child that lives for a moment does that for it, may be
-//! killed whenever one likes, and outlives nobody.
+//! A service that has nothing to do costs next to nothing: it never opens the spool. A child that
+//! lives for a moment does that for it, may be killed at any time, and never outlives the service.
 
 #![cfg(target_os = "linux")]
 
@@ -18,7 +18,8 @@ use crate::support::service::{Service, said, until};
 use crate::support::site::{BUTLER, SOS, SWITCHES, Site, flip, reports};
 use crate::support::{copy_program_to, err, expect, out, salver};
 
-/// Little time to settle, so that a test is quick, and so much between two polls that none comes in between.
+/// Little time to settle, so that a test is quick, and so much between two polls that none comes in
+/// between.
 const WATCH: &str = "watch: {settle: 20ms, poll: 1h}\n";
 
 /// Enough that looking at all of them takes a while.
@@ -98,7 +99,8 @@ fn whoever_kills_the_child_loses_and_doubles_nothing() {
     for (record, state) in records.iter().zip(&states) {
         assert!(reports(record, state));
     }
-    // What was durable when the child was killed, and not told yet, is not said. Nothing else was said.
+    // What was durable when the child was killed, and not told yet, is not said. Nothing else was
+    // said.
     let kept = site.uuids();
     assert!(ended.recorded().iter().all(|uuid| kept.contains(uuid)));
     assert!(kills > 3, "{kills} kills are too few to say anything");

@@ -1,5 +1,6 @@
-//! A running service does what its settings say: an edit of the settings file, or of what it names, is applied by itself and whole, SIGHUP
-//! asks for it, and settings that are no good change nothing but the log, which says so once.
+//! A running service does what its settings say: an edit of the settings file, or of what it names,
+//! is applied by itself and whole, SIGHUP asks for it, and settings that are no good change nothing
+//! but the log, which says so once.
 
 use std::fs;
 
@@ -133,7 +134,7 @@ fn forwarding_starts_changes_its_way_and_ends_with_the_settings() {
 fn sighup_asks_for_it_and_is_answered_at_once() {
     let site = site();
     let mut service = run(&site);
-    // Nothing changed, and still somebody asked.
+    // Asked for, although nothing changed.
     service.wait_for_hang_up(APPLIED);
     // Where no event tells of an edit, as on a network share, it is a way to have it applied.
     site.settings("instances: 7\n");
@@ -145,7 +146,7 @@ fn sighup_asks_for_it_and_is_answered_at_once() {
     assert_eq!((ended.code, instances(&site)), (Some(0), vec!["sos".into(), "butler".into()]));
 }
 
-/// What is on the command line stays in force.
+/// Options of the command line stay in force.
 #[test]
 fn the_command_line_lies_over_new_settings_as_it_did_over_the_old() {
     let site = site();

@@ -1,5 +1,6 @@
-//! The log is read by people, by journals and by programs: no line comes more often than it tells something new, what heals by itself is not
-//! told at all, and that nobody reads it any more does not stop the service.
+//! The log is read by people, by journals and by programs: no line comes more often than it tells
+//! something new, trouble that heals by itself is not told at all, and a closed log does not stop
+//! the service.
 
 use std::fs;
 

@@ -1,8 +1,9 @@
-//! Promise: of two modules beside each other at most one imports the other, directly or through others, so that each can be
-//! read, tested and replaced without those above it.
+//! Promise: of two modules beside each other at most one imports the other, directly or through
+//! others, so that each can be read, tested and replaced without those above it.
 //!
-//! Paths that begin with `crate` or `super` are followed to the module that they name. Modules and what lies in them are one
-//! room: a folder may name its files and these may name the folder. Tests may import what they like.
+//! Paths that begin with `crate` or `super` are followed to the module that they name. Modules and
+//! what lies in them are one room: a folder may name its files and these may name the folder. Tests
+//! may import what they like.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -58,7 +59,8 @@ fn tokens_of(code: &str) -> Vec<&str> {
     tokens
 }
 
-/// Reads the use tree, or the path of an expression, that begins with these tokens; tells how many were read.
+/// Reads the use tree, or the path of an expression, that begins with these tokens; tells how many
+/// were read.
 fn read_tree(tokens: &[&str], mut path: Module, found: &mut Vec<Module>) -> usize {
     let mut at = 0;
     loop {

@@ -1,4 +1,5 @@
-//! Promise: damage never stops the spool and is never silent. What is whole is saved, what is gone is said.
+//! Promise: damage never stops the spool and is never silent. What is whole is saved, what is gone
+//! is said.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -36,8 +37,8 @@ fn waiting(folder: &SpoolFolder) -> (Vec<String>, Vec<String>) {
     (uuids, problems)
 }
 
-/// The outcome of any damage: every record that waits is one that waited, in order, none that was delivered is back, and
-/// whatever is missing is said. Tells how many are left.
+/// The outcome of any damage: every record that waits is one that waited, in order, none that was
+/// delivered is back, and whatever is missing is said. Tells how many are left.
 fn assert_honest(folder: &SpoolFolder, delivered: &[String], queued: &[String], what: &str) -> usize {
     let (left, problems) = waiting(folder);
     assert!(left.iter().all(|uuid| !delivered.contains(uuid)), "{what}: a delivered record came back");

@@ -1,8 +1,10 @@
-//! Promises 1, 6 and 10 where the disk does not play along: full, gone, or not to be written. Commands end with a clear error, what was
-//! recorded stays and can be read, delivered and purged, and a service goes on and records when it can again.
+//! Promises 1, 6 and 10 where the disk does not play along: full, gone, or not to be written.
+//! Commands end with a clear error, what was recorded stays and can be read, delivered and purged,
+//! and a service goes on and records when it can again.
 //!
-//! The full disk is a real one of a few megabytes: a tmpfs in a mount namespace of a child, reached through `/proc`, so that nothing
-//! is mounted on the machine that runs the tests. That takes Linux, root and util-linux; without them the test says so.
+//! The full disk is a real one of a few megabytes: a tmpfs in a mount namespace of a child, reached
+//! through `/proc`, so that nothing is mounted on the machine that runs the tests. That takes
+//! Linux, root and util-linux; without them the test says so.
 
 #![cfg(target_os = "linux")]
 

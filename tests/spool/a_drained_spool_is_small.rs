@@ -1,8 +1,10 @@
-//! Promise: the spool's folder shrinks with its backlog. Whatever was in it, once the last of it has left less than 2 MiB remain, with
-//! the ledger and the digests of what left; and however often that happens, the ledger still adds up.
+//! Promise: the spool's folder shrinks with its backlog. Whatever was in it, once the last of it
+//! has left less than 2 MiB remain, with the ledger and the digests of what left; and however often
+//! that happens, the ledger still adds up.
 //!
-//! `SALVER_TEST_DRAINED` sets how many records are drained, before a release 1000000, in batches of the usual size; what is
-//! left does not depend on it from 65,536 on. How long it takes is told, and not judged.
+//! `SALVER_TEST_DRAINED` sets how many records are drained, before a release 1000000, in batches of
+//! the usual size; what is left does not depend on it from 65,536 on. How long it takes is told,
+//! and not judged.
 
 use std::collections::BTreeSet;
 use std::time::Instant;

@@ -1,9 +1,11 @@
-//! Promises 1, 5 and 6: wherever a process is killed while it records, delivers, purges or lets the limits evict, the spool is as
-//! before the step or as after it, nothing acknowledged is lost or back, and the ledger accounts for every record that left.
+//! Promises 1, 5 and 6: wherever a process is killed while it records, delivers, purges or lets the
+//! limits evict, the spool is as before the step or as after it, nothing acknowledged is lost or
+//! back, and the ledger accounts for every record that left.
 //!
-//! The child is this test program in another role, which says what it does; what the spool must hold follows from that alone
-//! (support/said.rs). `SALVER_TEST_KILLS` sets how often it is killed. On Linux the power-cut test looks at the same steps call by
-//! call; this one needs no shim and runs everywhere.
+//! The child is this test program in another role, which says what it does; what the spool must
+//! hold follows from that alone (support/said.rs). `SALVER_TEST_KILLS` sets how often it is killed.
+//! On Linux the power-cut test looks at the same steps call by call; this one needs no shim and
+//! runs everywhere.
 
 use std::path::Path;
 use std::thread;
@@ -21,7 +23,8 @@ use salver::spool::SpoolFolder;
 const SPOOL: &str = "SALVER_TEST_SPOOL";
 const SEED: &str = "SALVER_TEST_SEED";
 
-/// A spool is used for so many kills: its ledger keeps 1,000 entries, and all of them are counted here.
+/// A spool is used for so many kills: its ledger keeps 1,000 entries, and all of them are counted
+/// here.
 const KILLS_OF_A_SPOOL: usize = 10;
 
 /// Does everything that changes a spool until it is killed.

@@ -1,8 +1,9 @@
-//! Promises 1 and 4: what was acknowledged survives a kill at any moment, in order and exactly once, and a killed sender sends
-//! at most the one batch again that was on the wire.
+//! Promises 1 and 4: what was acknowledged survives a kill at any moment, in order and exactly
+//! once, and a killed sender sends at most the one batch again that was on the wire.
 //!
-//! The processes are real and so are the kills: the tests start this test program again in the role of somebody who records,
-//! or `salver` itself, and kill it wherever it is. `SALVER_TEST_KILLS` sets how many kills each test makes.
+//! The processes are real and so are the kills: the tests start this test program again in the role
+//! of somebody who records, or `salver` itself, and kill it wherever it is. `SALVER_TEST_KILLS`
+//! sets how many kills each test makes.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -37,7 +38,8 @@ fn kills() -> usize {
     how_many("SALVER_TEST_KILLS", 38)
 }
 
-/// An evenly spread number below `below`. Not seeded: no seed would bring the same moment of another process back.
+/// An evenly spread number below `below`. Not seeded: no seed would bring the same moment of
+/// another process back.
 fn random(below: u64) -> u64 {
     RandomState::new().build_hasher().finish() % below
 }
@@ -46,7 +48,7 @@ fn folder(path: &Path) -> SpoolFolder {
     SpoolFolder { wait: Duration::from_secs(60), ..spool_folder(path) }
 }
 
-// The child -------------------------------------------------------------------------------------------------------------
+// The child ---------------------------------------------------------------------------------------
 
 /// Says that a record is acknowledged, in one write, so that a kill leaves the whole line or none.
 fn acknowledge(uuid: &str) {
@@ -102,9 +104,10 @@ fn child_that_records_two_instances() {
     }
 }
 
-// The one who kills -------------------------------------------------------------------------------------------------------
+// The one who kills -------------------------------------------------------------------------------
 
-/// Starts a child in a role, kills it somewhere within so many milliseconds, and tells what it had acknowledged.
+/// Starts a child in a role, kills it somewhere within so many milliseconds, and tells what it had
+/// acknowledged.
 fn kill_within(ms: u64, child: &str, spool: &Path) -> Vec<String> {
     let mut command = role(module_path!(), child);
     let mut child = Service::start(command.env(SPOOL, spool));
@@ -122,8 +125,9 @@ fn uuids(records: &[Json]) -> Vec<String> {
     records.iter().map(|record| record["spool"]["uuid"].as_str().unwrap().to_owned()).collect()
 }
 
-/// That the queue holds all that was acknowledged, in order, once, and beside it at most one record for each kill, which was
-/// written and not yet acknowledged; and that nobody thinks that the spool is damaged.
+/// That the queue holds all that was acknowledged, in order, once, and beside it at most one record
+/// for each kill, which was written and not yet acknowledged; and that nobody thinks that the spool
+/// is damaged.
 fn assert_nothing_is_lost(spool: &Path, acknowledged: &[String], kills: usize) {
     let status = stdout_json(&expect(salver_in(spool).args(["status", "--format", "json"]), 0));
     assert_eq!(status["problems"], json!([]));
@@ -191,7 +195,8 @@ fn a_kill_while_others_read_and_purge_loses_no_record() {
     assert_nothing_is_lost(&spool, &acknowledged, kills());
 }
 
-/// sled 0.34.7 leaves such a file when it dies in the middle of writing it, and then cannot open its own database.
+/// sled 0.34.7 leaves such a file when it dies in the middle of writing it, and then cannot open
+/// its own database.
 #[test]
 fn a_half_written_snapshot_of_sled_is_no_damage() {
     let root = tempfile::tempdir().unwrap();
@@ -290,7 +295,8 @@ fn a_killed_flush_delivers_all_and_repeats_at_most_the_batch_on_the_wire() {
     let recorded = record(&site, RECORDS);
     kill_while_it_waits(&site, &posthog);
     let mut killed = 1;
-    // A few requests for each, so that they end early and late in their work, on however fast a machine.
+    // A few requests for each, so that they end early and late in their work, on however fast a
+    // machine.
     while killed < kills().min(12) && posthog.uuids().len() < recorded.len() - 8 * BATCH {
         let further = posthog.requests() + 1 + random(4) as usize;
         let flush = Service::start(site.salver().arg("flush"));
@@ -320,7 +326,8 @@ fn batch(body: &Json) -> Vec<String> {
     body["batch"].as_array().unwrap().iter().map(|event| event["uuid"].to_string()).collect()
 }
 
-/// That each request carries either what the one before it carried, to the byte, or nothing that was carried before.
+/// That each request carries either what the one before it carried, to the byte, or nothing that
+/// was carried before.
 fn assert_repeats_are_whole_batches(posthog: &PostHog) {
     let bodies = posthog.bodies();
     let mut seen = HashSet::new();

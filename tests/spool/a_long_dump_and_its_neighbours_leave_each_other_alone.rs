@@ -1,5 +1,6 @@
-//! Promise: a dump, however long it takes, holds nobody up, and whatever others do meanwhile, it shows each record that waited
-//! when it began at most once, and each that waited all the time. It needs no more memory for many records than for few.
+//! Promise: a dump, however long it takes, holds nobody up, and whatever others do meanwhile, it
+//! shows each record that waited when it began at most once, and each that waited all the time. It
+//! needs no more memory for many records than for few.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
@@ -15,7 +16,8 @@ use salver::record::{Draft, Reason};
 use salver::spool::{Selector, SpoolFolder, SpoolLimits};
 use serde_json::Value as Json;
 
-/// Somebody who records, delivers and purges, and keeps a list of it. Nobody makes it wait for long.
+/// Somebody who records, delivers and purges, and keeps a list of it. Nobody makes it wait for
+/// long.
 struct Neighbour {
     folder: SpoolFolder,
     known: BTreeSet<String>,
@@ -150,7 +152,8 @@ fn a_dump_of_a_read_only_spool_is_as_fair_while_others_write_to_it_elsewhere() {
         for step in 1..=3 {
             dump.read(100);
             neighbour.record(300);
-            // The segment that the dump is in vanishes, and the next one is written anew before the dump comes to it.
+            // The segment that the dump is in vanishes, and the next one is written anew before the
+            // dump comes to it.
             neighbour.deliver(if step == 2 { 4200 } else { 10 });
             neighbour.purge_the_oldest();
         }

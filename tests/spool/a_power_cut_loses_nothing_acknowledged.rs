@@ -1,10 +1,12 @@
-//! Promises 1 and 6: what was acknowledged is on stable storage, and what was erased does not come back, wherever the power
-//! fails; and a process that dies at any of its calls leaves a spool that is as it was before the step, or as after it.
+//! Promises 1 and 6: what was acknowledged is on stable storage, and what was erased does not come
+//! back, wherever the power fails; and a process that dies at any of its calls leaves a spool that
+//! is as it was before the step, or as after it.
 //!
-//! A real process records, delivers, purges and lets the limits evict, and tells each step when it is done. All it does to
-//! files is recorded (support/powercut.rs). Then the spool is opened as a cut at one moment or another would have left it: with
-//! nothing of what was not synced, with some of it, and with all of it, which is what `kill -9` leaves. What it holds is compared
-//! with what had been said by then. That this can fail is tested by leaving out the syncs.
+//! A real process records, delivers, purges and lets the limits evict, and tells each step when it
+//! is done. All it does to files is recorded (support/powercut.rs). Then the spool is opened as a
+//! cut at one moment or another would have left it: with nothing of what was not synced, with some
+//! of it, and with all of it, which is what `kill -9` leaves. What it holds is compared with what
+//! had been said by then. That this can fail is tested by leaving out the syncs.
 //!
 //! `SALVER_TEST_CUTS` sets at how many moments the power fails; 0 is at every one.
 
@@ -35,7 +37,7 @@ fn cuts() -> usize {
     how_many("SALVER_TEST_CUTS", 80)
 }
 
-// The child -------------------------------------------------------------------------------------------------------------
+// The child ---------------------------------------------------------------------------------------
 
 /// Does everything that changes a spool, again and again.
 #[test]
@@ -47,7 +49,7 @@ fn child_that_does_everything() {
         .for_each(|number| everything::round(&spool_folder(Path::new(&spool)), &mut dice, number));
 }
 
-// The one who cuts ------------------------------------------------------------------------------------------------------
+// The one who cuts --------------------------------------------------------------------------------
 
 /// A spool's folder as it was, and what a process did there since.
 struct Taped {
@@ -134,7 +136,8 @@ fn the_program(place: &Path, tape: &Tape) {
 }
 
 impl Taped {
-    /// That the disk in memory, when nothing is lost, holds what the real one holds: nothing was done behind the tape's back.
+    /// That the disk in memory, when nothing is lost, holds what the real one holds: nothing was
+    /// done behind the tape's back.
     fn assert_whole(&self, real: &Path) {
         let mut disk = self.before.clone();
         self.events.iter().for_each(|event| disk.play(event));
@@ -150,7 +153,8 @@ impl Taped {
         }
     }
 
-    /// Cuts the power at so many moments, and tells what was wrong with the spool afterwards and where.
+    /// Cuts the power at so many moments, and tells what was wrong with the spool afterwards and
+    /// where.
     fn cut(&self, moments: usize, syncs: Syncs) -> Vec<String> {
         let mut disk = self.before.clone().with(syncs);
         let mut said = self.said.clone();

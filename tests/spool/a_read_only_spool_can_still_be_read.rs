@@ -1,12 +1,13 @@
-//! Promise: a spool that cannot be written to can be read as any other. `dump`, `status`, `id`, `doctor` and `purge --dry-run` show
-//! the same as ever and write nothing anywhere; every command that has to write says why it fails.
+//! Promise: a spool that cannot be written to can be read as any other. `dump`, `status`, `id`,
+//! `doctor` and `purge --dry-run` show the same as ever and write nothing anywhere; every command
+//! that has to write says why it fails.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::folders::copy;
+use crate::support::folders::{copy, marker_of};
 use crate::support::modes::chmod;
 use crate::support::posthog::{PostHog, Scripted};
 use crate::support::read_only::{Way, allow, contents, ways};
@@ -270,7 +271,8 @@ fn records_that_the_manifest_does_not_vouch_for_are_shown_once_they_are_written_
     let after = site.uuids();
     for way in ways() {
         let kept = Kept::of(&site.spool(), way);
-        // As if the last writers had died before they could commit: their sync may have failed as well.
+        // As if the last writers had died before they could commit: their sync may have failed as
+        // well.
         for (name, bytes) in ["manifest.0", "manifest.1"].iter().zip(&old) {
             fs::write(kept.spool().join(name), bytes).unwrap();
         }
@@ -297,12 +299,4 @@ fn a_spool_of_another_format_is_not_taken_for_one_of_this() {
             }
         }
     }
-}
-
-/// The marker that a salver of another format writes. The first had no checksum.
-fn marker_of(format: u32) -> String {
-    let body =
-        format!("This folder is a spool of salver. Do not change files in it by hand.\nformat {format}\n");
-    let check = format!("check {:08x}\n", crc32fast::hash(body.as_bytes()));
-    if format == 1 { body } else { body + &check }
 }

@@ -1,7 +1,9 @@
-//! Promise: a spool that any released salver wrote is read by every later one, with all that is in it.
+//! Promise: a spool that any released salver wrote is read by every later one, with all that is in
+//! it.
 //!
-//! `fixtures/spool/format-N/` holds a small spool in which everything has happened, as a salver of that format left it, and beside it
-//! what is in there: the queue as `dump` gives it, and the rest as JSON. A format's folder is written once and never again:
+//! `fixtures/spool/format-N/` holds a small spool in which everything has happened, as a salver of
+//! that format left it, and beside it what is in there: the queue as `dump` gives it, and the rest
+//! as JSON. A format's folder is written once and never again:
 //!
 //!     cargo test --test promises -- --ignored write_the_fixture
 

@@ -1,5 +1,6 @@
-//! Promise 3: a record is written for the difference between the file and the last durable state of *this* spool. A
-//! running service notices a spool that is put back from a backup, removed, or exchanged for another.
+//! Promise 3: a record is written for the difference between the file and the last durable state of
+//! *this* spool. A running service notices a spool that is put back from a backup, removed, or
+//! exchanged for another.
 
 use std::fs;
 use std::path::Path;
@@ -80,7 +81,8 @@ fn a_spool_that_was_removed_is_made_again_with_the_present_state() {
 
 #[test]
 fn another_spool_gets_what_it_does_not_hold_and_nothing_that_it_does() {
-    // Spools of other sites, with instances of the same name: one in the present state, one in another.
+    // Spools of other sites, with instances of the same name: one in the present state, one in
+    // another.
     let (same, other) = (one(), one());
     other.replace("config/sos.yaml", &flip(SOS, "mqttConfig"));
     for site in [&same, &other] {
@@ -159,7 +161,8 @@ fn records_that_a_backup_brings_back_are_erased_if_consent_was_withdrawn_since()
     assert!(site.dump().is_empty() && !site.raw_spool().contains(&uuids[0]));
 }
 
-/// Also with an instance that collects nothing and one whose file cannot be read, of which the spool is told.
+/// Also with an instance that collects nothing and one whose file cannot be read, of which the
+/// spool is told.
 #[test]
 fn a_spool_that_stays_the_same_costs_no_look() {
     let site = Site::of_sos(SOS);

@@ -1,9 +1,11 @@
-//! Promise 10: whatever happens to whichever file of a spool, it opens and says what is gone, or refuses and says why; nearly
-//! every record whose bytes are still whole in some file is saved; and nothing comes back that was delivered or purged.
+//! Promise 10: whatever happens to whichever file of a spool, it opens and says what is gone, or
+//! refuses and says why; nearly every record whose bytes are still whole in some file is saved; and
+//! nothing comes back that was delivered or purged.
 //!
-//! Which records are still whole is found by a look at the raw bytes that shares no code with the spool: the frames as the docs
-//! of `src/spool/frame.rs` and `src/spool/frame/record.rs` draw them. `SALVER_TEST_DAMAGES` sets at how many places each file is damaged, and a tenth of it how
-//! often it is cut short; before a release that is 500.
+//! Which records are still whole is found by a look at the raw bytes that shares no code with the
+//! spool: the frames as the docs of `src/spool/frame.rs` and `src/spool/frame/record.rs` draw them.
+//! `SALVER_TEST_DAMAGES` sets at how many places each file is damaged, and a tenth of it how often
+//! it is cut short; before a release that is 500.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -41,7 +43,8 @@ struct Healthy {
     gone: BTreeSet<String>,
 }
 
-/// A spool in which everything has happened: records written in bulk and one by one, delivered, refused and purged.
+/// A spool in which everything has happened: records written in bulk and one by one, delivered,
+/// refused and purged.
 fn filled(path: &Path) -> Healthy {
     let folder = spool_folder(path);
     let mut waiting = Vec::new();

@@ -1,9 +1,9 @@
-//! Promises 2 and 4: eight processes that record, dump, flush and purge one spool at the same time lose nothing, double nothing, and
-//! none of them waits longer than it may.
+//! Promises 2 and 4: eight processes that record, dump, flush and purge one spool at the same time
+//! lose nothing, double nothing, and none of them waits longer than it may.
 //!
-//! The recorders are this test program in another role, the others the real program, which sends to a PostHog that counts.
-//! `SALVER_TEST_SECONDS` sets for how long; then they wait as long as the settings say by default, and else longer, since a slow and
-//! busy machine is no fault.
+//! The recorders are this test program in another role, the others the real program, which sends to
+//! a PostHog that counts. `SALVER_TEST_SECONDS` sets for how long; then they wait as long as the
+//! settings say by default, and else longer, since a slow and busy machine is no fault.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -83,7 +83,8 @@ impl Drop for Recording<'_> {
     }
 }
 
-/// Runs a command again and again until the recorders have `ended`; all its ends must be good ones. Tells what it said on stdout.
+/// Runs a command again and again until the recorders have `ended`; all its ends must be good ones.
+/// Tells what it said on stdout.
 fn again_and_again(site: &Site, arguments: &[&str], time: Duration, ended: &AtomicBool) -> Vec<String> {
     let mut said = Vec::new();
     while !ended.load(Ordering::SeqCst) {

@@ -1,4 +1,5 @@
-//! Promise: after a purge no uuid, id or value of the records it erased is in any file of the spool folder.
+//! Promise: after a purge no uuid, id or value of the records it erased is in any file of the spool
+//! folder.
 
 use std::collections::BTreeSet;
 
@@ -127,7 +128,8 @@ fn an_id_goes_with_its_instance_when_collecting_is_stopped() {
 
 #[test]
 fn a_purge_that_was_interrupted_is_finished_at_the_next_opening() {
-    // The intent is durable before the first file changes; here the process dies right after, with the segments untouched.
+    // The intent is durable before the first file changes; here the process dies right after, with
+    // the segments untouched.
     let place = tempfile::tempdir().unwrap();
     let folder = spool_folder(&place.path().join("spool"));
     let (mine, others) = filled(&folder, 20);

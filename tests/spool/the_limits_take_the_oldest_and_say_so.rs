@@ -1,5 +1,6 @@
-//! Promise 9: the spool is bounded. The oldest records leave first and the newest of each instance last, always with an entry in
-//! the ledger; and no jump of a clock makes any of them leave, or be sent with another time than its own.
+//! Promise 9: the spool is bounded. The oldest records leave first and the newest of each instance
+//! last, always with an entry in the ledger; and no jump of a clock makes any of them leave, or be
+//! sent with another time than its own.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -155,7 +156,8 @@ fn what_is_older_than_the_retention_expires_but_not_across_a_jump_of_the_clock()
     assert_eq!(spool.counts().unwrap().queued, 8);
     spool.close().unwrap();
 
-    // Back in the present, which is a jump as well, and on from there: nothing is old, and then the first are.
+    // Back in the present, which is a jump as well, and on from there: nothing is old, and then the
+    // first are.
     let of_a = || waiting(&folder).iter().filter(|(name, _)| name == "a").count();
     for days in 0..=100 {
         record(&folder, NOW + days * DAY, "c", 0..1);

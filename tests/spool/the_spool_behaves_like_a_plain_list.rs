@@ -1,8 +1,9 @@
 //! Promise: whatever is done to a spool, in whatever order, it holds what a plain list would hold.
 //!
-//! Random sequences of recording, delivering, refusing, retrying, purging by every selector, evicting, expiring under a clock that
-//! is moved on and back, pausing, reopening and dying (dropping the spool without closing it) run against the spool and against a
-//! list in memory. Seeds that ever failed are kept.
+//! Random sequences of recording, delivering, refusing, retrying, purging by every selector,
+//! evicting, expiring under a clock that is moved on and back, pausing, reopening and dying
+//! (dropping the spool without closing it) run against the spool and against a list in memory.
+//! Seeds that ever failed are kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,9 +17,9 @@ use salver::record::BatchOutcome;
 use salver::record::{Draft, Reason};
 use salver::spool::{LedgerReason, Queued, Selector, Spool, SpoolFolder};
 
-/// The seeds that are tried. Those that once failed are among them: 3, where a time was used twice after the clock was set back;
-/// 4 and 7, where a process died between a purge and the closing; 91, where a dead letter came back to life when its process died
-/// between two batches.
+/// The seeds that are tried. Those that once failed are among them: 3, where a time was used twice
+/// after the clock was set back; 4 and 7, where a process died between a purge and the closing; 91,
+/// where a dead letter came back to life when its process died between two batches.
 fn seeds() -> impl Iterator<Item = u64> {
     (1..=how_many("SALVER_TEST_SEEDS", 12) as u64).chain([91])
 }
@@ -85,7 +86,8 @@ struct Pair {
     /// The uuid of what was recorded last of each instance.
     newest: BTreeMap<&'static str, String>,
     times: BTreeSet<(String, i64)>,
-    /// All that were ever reported as delivered, whether or not that was acknowledged before a death.
+    /// All that were ever reported as delivered, whether or not that was acknowledged before a
+    /// death.
     sent: BTreeSet<String>,
     now_ms: i64,
     latest_ms: i64,
@@ -139,8 +141,8 @@ impl Pair {
         self.keep_limits();
     }
 
-    /// What is too old leaves, and then the oldest while there are too many, but what was recorded last of an instance only where
-    /// nothing else is left.
+    /// What is too old leaves, and then the oldest while there are too many, but what was recorded
+    /// last of an instance only where nothing else is left.
     fn keep_limits(&mut self) {
         let before_ms = self.now_ms - self.retention_ms();
         let all = self.list.records.len();
@@ -257,7 +259,8 @@ impl Pair {
         self.reopen();
     }
 
-    /// The clock goes on by days, or is set back by less than two; never by so much that it would not be believed.
+    /// The clock goes on by days, or is set back by less than two; never by so much that it would
+    /// not be believed.
     fn move_clock(&mut self, dice: &mut Dice) {
         let ms = dice.roll(DAY as usize) as i64;
         self.now_ms += if dice.chance(30) { -2 * ms } else { dice.roll(12) as i64 * DAY + ms };
@@ -298,7 +301,8 @@ impl Pair {
         {
             assert!(!self.is_in_dedup(&known.uuid), "{at}: {known:?} waits");
         }
-        // They are forgotten when they are as old as what expires, by the latest time that the clock ever showed.
+        // They are forgotten when they are as old as what expires, by the latest time that the
+        // clock ever showed.
         let forgotten_ms = self.latest_ms - self.retention_ms();
         for (uuid, at_ms) in self.list.gone.clone() {
             assert!(at_ms < forgotten_ms || self.is_in_dedup(&uuid), "{at}: {uuid} was delivered or erased");

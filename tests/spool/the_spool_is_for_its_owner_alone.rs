@@ -1,5 +1,6 @@
-//! Promise: nobody but its owner reads or changes the spool, whatever salver did in it; and where somebody else could, every
-//! command refuses before it opens anything, and names a command that mends it and does.
+//! Promise: nobody but its owner reads or changes the spool, whatever salver did in it; and where
+//! somebody else could, every command refuses before it opens anything, and names a command that
+//! mends it and does.
 //!
 //! Unix only, since it is about owners, modes and links.
 

@@ -1,5 +1,5 @@
-//! Promises 2, 5 and 6 on a disk without room: what was recorded can be seen, delivered and erased there, `status` says what is wrong,
-//! and once there is room again everything is as it was.
+//! Promises 2, 5 and 6 on a disk without room: what was recorded can be seen, delivered and erased
+//! there, `status` says what is wrong, and once there is room again everything is as it was.
 //!
 //! The disk is one of the test's own (support/small_disk.rs).
 
@@ -22,7 +22,8 @@ use salver::record::Reason;
 use salver::spool::Selector;
 use serde_json::{Value as Json, json};
 
-/// Free bytes: none, and some at which one step of a command still finds room and the next does not.
+/// Free bytes: none, and some at which one step of a command still finds room and the next does
+/// not.
 const LEVELS: [u64; 6] = [0, 1, 4096, 12_288, 65_536, 204_800];
 
 /// A disk with a spool of six records, their site, and the records.
@@ -77,7 +78,8 @@ impl Scene {
         output
     }
 
-    /// That there is nothing wrong with the spool once there is room, and it holds these records in the end.
+    /// That there is nothing wrong with the spool once there is room, and it holds these records in
+    /// the end.
     fn assert_holds(&self, what: &str, records: &[Json]) {
         self.disk.free();
         let found = dump(&self.spool());

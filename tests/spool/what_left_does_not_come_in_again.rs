@@ -1,5 +1,6 @@
-//! Promise: the spool knows again what was delivered or erased here, so that an export that is imported twice brings nothing back.
-//! It keeps digests for that, from which nobody learns a uuid, within a bound.
+//! Promise: the spool knows again what was delivered or erased here, so that an export that is
+//! imported twice brings nothing back. It keeps digests for that, from which nobody learns a uuid,
+//! within a bound.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,7 +1,9 @@
-//! Promise 2: processes that wait for the spool get it in the order in which they came, whatever becomes of those in front of
-//! them; so the wait of each is what those before it need, and nobody starves.
+//! Promise 2: processes that wait for the spool get it in the order in which they came, whatever
+//! becomes of those in front of them; so the wait of each is what those before it need, and nobody
+//! starves.
 //!
-//! The processes are this test program in another role, since most commands open the spool more than once.
+//! The processes are this test program in another role, since most commands open the spool more
+//! than once.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -49,7 +51,8 @@ impl Held {
         Held { _place: place, spool, lock }
     }
 
-    /// Starts a process that records, and waits until it stands at a place in the line, counted from the front.
+    /// Starts a process that records, and waits until it stands at a place in the line, counted
+    /// from the front.
     fn queue(&self, instance: usize, place: usize) -> Service {
         let mut child = role(module_path!(), "child_that_records");
         let child = Service::start(child.env(SPOOL, &self.spool).env(INSTANCE, instance.to_string()));

@@ -1,12 +1,16 @@
-//! Canaries: values that no one else has, planted in config files so that wherever one of them turns up, it leaked, and it
-//! tells from where.
+//! Canaries: values that no one else has, planted in config files so that wherever one of them
+//! turns up, it leaked, and it tells from where.
 //!
-//! Why so many: a search for one word shows that one place is safe. Here each scalar, key, comment, anchor and tag of each
-//! file has a canary of its own, so one that gets out names the file and the line it stood in.
+//! Why thousands: a search for one word shows that one place is safe. Here each scalar, key,
+//! comment, anchor and tag of each file has a canary of its own, so one that gets out names the
+//! file and the line it stood in.
 //!
-//! - [`planter`] puts them into real config files without touching their form, [`tree`] into generated ones.
-//! - [`fleet`] is a server with instances full of them, and [`exercise`] all that salver can do with those.
-//! - [`captured`] keeps what was said, kept and sent, by channel, and [`search`] looks for each canary in it.
+//! - [`planter`] puts them into real config files without touching their form, [`tree`] into
+//!   generated ones.
+//! - [`fleet`] is a server with instances full of them, and [`exercise`] all that salver can do
+//!   with those.
+//! - [`captured`] keeps what was said, kept and sent, by channel, and [`search`] looks for each
+//!   canary in it.
 
 pub mod captured;
 pub mod exercise;
@@ -18,10 +22,12 @@ pub mod relay;
 pub mod search;
 pub mod tree;
 
-/// What each canary that is a text begins with. It stands nowhere else, so a canary that was cut off is found as well.
+/// What each canary that is a text begins with. It stands nowhere else, so a canary that was cut
+/// off is found as well.
 pub const STEM: &str = "canary";
 
-/// The canaries that are numbers: 15 digits, so that a float holds them and their half exactly, and no version is as large.
+/// The canaries that are numbers: 15 digits, so that a float holds them and their half exactly, and
+/// no version is as large.
 const NUMBERS: u64 = 700_000_000_000_000;
 
 /// One planted value.
@@ -48,8 +54,8 @@ impl Canaries {
         self.place = place.into();
     }
 
-    /// A new text. All have one length, so that none is part of another, and only letters and digits, which stay what they
-    /// are in JSON, in a URL, in a shell and in Rust's `Debug`.
+    /// A new text. All have one length, so that none is part of another, and only letters and
+    /// digits, which stay what they are in JSON, in a URL, in a shell and in Rust's `Debug`.
     pub fn text(&mut self) -> String {
         let text = format!("{STEM}{:06}z", self.all.len());
         self.declare(&text);

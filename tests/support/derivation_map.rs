@@ -1,9 +1,10 @@
 //! A second opinion on what a config document reports, from the derivation map alone.
 //!
-//! It knows nothing of salver's catalogue. For each output key it asks the map which config paths change it and how, and
-//! adds the value rules that are stated in words: what is not a boolean counts as missing, lists are counted, hooks count
-//! while their switch is on, of two alternatives a true one wins (the map shows that: it turns one path on while the other is
-//! `false`). Two things the map does not show are written out as constants below.
+//! It knows nothing of salver's catalogue. For each output key it asks the map which config paths
+//! change it and how, and adds the value rules that are stated in words: what is not a boolean
+//! counts as missing, lists are counted, hooks count while their switch is on, of two alternatives
+//! a true one wins (the map shows that: it turns one path on while the other is `false`). Two
+//! things the map does not show are written out as constants below.
 
 use std::cmp::Ordering;
 use std::fs;
@@ -21,7 +22,8 @@ pub const NESTED: &str = "properties.telemetry_json.enabledFeatures.";
 /// The switch above the lists of web hooks.
 const HOOKS: &str = "Butler.webhookNotification.enable";
 
-/// First release that says whether it runs in Docker, and first release in which `systemInfo.enable: false` withholds consent.
+/// First release that says whether it runs in Docker, and first release in which
+/// `systemInfo.enable: false` withholds consent.
 fn since(service: &str) -> (Version, Version) {
     match service {
         "butler" => (Version::new(11, 0, 0), Version::new(14, 0, 0)),
@@ -34,11 +36,9 @@ pub struct Generations(pub Vec<Generation>);
 
 /// The releases of one tool that report the same way.
 pub struct Generation {
-    /// The tool.
     pub service: String,
     /// The key at the top of its config file.
     pub top: String,
-    /// Its first release.
     pub first: Version,
     /// Its last release, or `None` for the newest generation.
     pub last: Option<Version>,
@@ -130,7 +130,8 @@ impl Generation {
             endpoints,
             map: Json::Null,
         };
-        // Their own collector took the nested body; it begins with the block of REST endpoints, which has no leaf here.
+        // Their own collector took the nested body; it begins with the block of REST endpoints,
+        // which has no leaf here.
         if map["changesByPath"].get(endpoints::PATH).is_some() && text("transport") == "axios" {
             generation.nested.push(Output::block("api"));
         }
@@ -243,7 +244,8 @@ impl Output {
     }
 }
 
-/// A whole number of at most four digits, or a text of three numbers: all that salver lets out of a version key.
+/// A whole number of at most four digits, or a text of three numbers: all that salver lets out of a
+/// version key.
 fn is_version(value: &Json) -> bool {
     let is_number = |text: &str| {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

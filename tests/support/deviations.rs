@@ -1,23 +1,23 @@
-//! Where salver lets less through than the tool: the tools hand on what is no switch, salver does not.
+//! Where salver lets less through than the tool: the tools hand on what is no switch, salver does
+//! not.
 //!
-//! Where the corpus has such values, the tool's body is mended here before it is compared, and nowhere else.
+//! Where the corpus has such values, the tool's body is mended here before it is compared, and
+//! nowhere else.
 
 use serde_json::{Value as Json, json};
 
 /// A config document, and which tool reads it.
 pub struct Mending<'a> {
-    /// The service's name.
     pub service: &'a str,
-    /// Its release.
     pub version: &'a str,
     /// Whether the release sends to PostHog.
     pub posthog: bool,
-    /// The config file.
     pub config: &'a Json,
 }
 
 impl Mending<'_> {
-    /// The tool's body with the value of a missing key in every place where the tool passed on what is no switch.
+    /// The tool's body with the value of a missing key in every place where the tool passed on what
+    /// is no switch.
     pub fn without_odd_values(&self, tool: &Json) -> Json {
         let mut body = tool.clone();
         if self.posthog {
@@ -79,7 +79,7 @@ impl Mending<'_> {
     }
 }
 
-/// What is left of a block of REST endpoints: its switches, and the two blocks in it.
+/// Reduces a block of REST endpoints to its switches and the two blocks in it.
 fn keep_switches(block: &mut Json) {
     let Json::Object(map) = block else {
         *block = json!({});

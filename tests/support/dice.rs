@@ -1,10 +1,10 @@
-//! Chance that can be had again: the same seed gives the same throws on every machine.
+//! Reproducible random numbers: a seed gives the same sequence on every machine.
 
-/// A generator of throws.
+/// A linear congruential generator.
 pub struct Dice(u64);
 
 impl Dice {
-    /// A generator that differs from that of every other seed.
+    /// A generator with its own sequence for each seed.
     pub fn new(seed: u64) -> Self {
         Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0xd1b5_4a32_d192_ed03)
     }
@@ -15,7 +15,7 @@ impl Dice {
         ((self.0 >> 33) % sides as u64) as usize
     }
 
-    /// True in so many of a hundred throws.
+    /// True with this probability.
     pub fn chance(&mut self, percent: usize) -> bool {
         self.roll(100) < percent
     }

@@ -1,7 +1,8 @@
 //! Butler's block of REST endpoints, which its releases hand on whole.
 //!
-//! The tool writes what the file has, in the file's order. salver lets only switches of known names through, and the two
-//! blocks in it; its order is that of the template. JSON knows no order, so blocks are sorted before they are compared.
+//! The tool writes what the file has, in the file's order. salver lets only switches of known names
+//! through, and the two blocks in it; its order is that of the template. JSON knows no order, so
+//! blocks are sorted before they are compared.
 
 use std::collections::BTreeSet;
 
@@ -39,7 +40,7 @@ impl Endpoints {
         self.0.iter().map(|name| format!("{PATH}.{name}")).collect()
     }
 
-    /// What is reported of a block; `None` if it counts as missing.
+    /// The reported part of a block; `None` if it counts as missing.
     pub fn of(&self, block: &Json) -> Option<Json> {
         let Json::Object(map) = block else { return Some(Json::Null).filter(|_| block.is_null()) };
         let mut kept = self.switches(map, "");

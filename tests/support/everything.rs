@@ -1,5 +1,5 @@
-//! A process that does everything that changes a spool, and says in the words of [`super::said`] what it does: before, and when it
-//! is done.
+//! A process that does everything that changes a spool, and says in the words of [`super::said`]
+//! what it does: before, and when it is done.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -12,7 +12,8 @@ use super::dice::Dice;
 use super::drafts::draft;
 use super::folders::NOW;
 
-/// The instances whose records are kept until they leave by the limits or by delivery, and those that are purged as well.
+/// The instances whose records are kept until they leave by the limits or by delivery, and those
+/// that are purged as well.
 const KEPT: &str = "kept";
 const OTHER: &str = "other";
 
@@ -27,7 +28,8 @@ fn draft_of(instance: &str, n: u64) -> Draft {
     if instance == OTHER { Draft { id: id_of_other(), ..draft } } else { draft }
 }
 
-/// Fills a spool with so many records, by turns of both instances in portions; tells uuid and instance of each.
+/// Fills a spool with so many records, by turns of both instances in portions; tells uuid and
+/// instance of each.
 pub fn fill(folder: &SpoolFolder, records: u64) -> Vec<(String, String)> {
     const PORTION: u64 = 100;
     let mut filled = Vec::new();

@@ -1,4 +1,5 @@
-//! A line that fails in a given way, connection by connection, between salver and a server; after the last fault it is a good one.
+//! A line that fails in a given way, connection by connection, between salver and a server; after
+//! the last fault it is a good one.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -18,7 +19,7 @@ const TURN: Duration = Duration::from_millis(5);
 pub enum Fault {
     /// It is closed as soon as it is made.
     Refused,
-    /// It ends when so many bytes of the request have passed.
+    /// It ends after this number of bytes of the request.
     RequestCut(usize),
     /// Nothing of the request passes, and nothing happens.
     StallBefore,
@@ -26,9 +27,10 @@ pub enum Fault {
     StallAfter,
     /// The request arrives, and the connection ends in place of the answer.
     AnswerLost,
-    /// The request arrives, and the connection ends when so many bytes of the answer have passed.
+    /// The request arrives, and the connection ends after this number of bytes of the answer.
     AnswerCut(usize),
-    /// Every byte arrives, and each request a second time as well, as if something on the way had tried again.
+    /// Every byte arrives, and each request a second time as well, as if something on the way had
+    /// tried again.
     Twice,
     /// Every byte arrives, few at a time.
     Drip,

@@ -75,3 +75,11 @@ pub fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+/// The marker that a salver of another format writes. The first had no checksum.
+pub fn marker_of(format: u32) -> String {
+    let body =
+        format!("This folder is a spool of salver. Do not change files in it by hand.\nformat {format}\n");
+    let check = format!("check {:08x}\n", crc32fast::hash(body.as_bytes()));
+    if format == 1 { body } else { body + &check }
+}

@@ -1,4 +1,5 @@
-//! Config documents that nobody would write: every path that any generation knows, present or not, of any type.
+//! Config documents that nobody would write: every path that any generation knows, present or not,
+//! of any type.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +25,8 @@ impl Generator {
         let mut paths: BTreeSet<String> = own().flat_map(|generation| generation.paths()).collect();
         if service == "butler" {
             paths.extend(own().flat_map(|generation| generation.endpoints()));
-            // No release knows these; in the block that is handed on whole, only known names may pass.
+            // No release knows these; in the block that is handed on whole, only known names may
+            // pass.
             for unknown in ["hunter2", "scheduler.hunter2", "hunter2s.enable"] {
                 paths.insert(format!("Butler.restServerEndpointsEnable.{unknown}"));
             }
@@ -72,7 +74,8 @@ impl Generator {
     }
 }
 
-/// Releases that belong to a generation: its own, those in the gap behind it, and the early ones of the next.
+/// Releases that belong to a generation: its own, those in the gap behind it, and the early ones of
+/// the next.
 pub fn versions(generations: &Generations, at: usize) -> Vec<Version> {
     let generation = &generations.0[at];
     let next = generations.0.get(at + 1).filter(|next| next.service == generation.service);

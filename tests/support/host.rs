@@ -1,11 +1,13 @@
-//! A host of a test's own: real network interfaces with the addresses that the test chose, a firmware UUID, a machine id
-//! and a host name, on which the real program is run as a real process.
+//! A host of a test's own: real network interfaces with the addresses that the test chose, a
+//! firmware UUID, a machine id and a host name, on which the real program is run as a real process.
 //!
-//! It is made of Linux's namespaces: a child process keeps them open, `nsenter` enters them, and they are gone with the
-//! child. Nothing of the machine that runs the tests can be seen there but its files, and nothing that is done there
-//! touches it. A fresh host has a loopback interface that is up, and no other, no firmware UUID and no machine id.
+//! It is made of Linux's namespaces: a child process keeps them open, `nsenter` enters them, and
+//! they are gone with the child. Nothing of the machine that runs the tests can be seen there but
+//! its files, and nothing that is done there touches it. A fresh host has a loopback interface that
+//! is up, and no other, no firmware UUID and no machine id.
 //!
-//! That takes root, iproute2 and util-linux. Where one of them is missing, [`Host::new`] says why and the caller skips.
+//! That takes root, iproute2 and util-linux. Where one of them is missing, [`Host::new`] says why
+//! and the caller skips.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -17,14 +19,16 @@ use super::needs::{Need, skip};
 use super::service::until;
 use super::{err, expect, hex};
 
-/// The program as it is named on every host: its own place may lie in a folder that other users cannot enter.
+/// The program as it is named on every host: its own place may lie in a folder that other users
+/// cannot enter.
 const PROGRAM: &str = "/etc/salver-program";
 
 /// `nobody`, by number, since a host has no list of users.
 const NOBODY: &str = "65534";
 
-/// Run by the child before it waits for its end. Interfaces get no IPv6 address by themselves, since those come when they
-/// like; a test that wants one gives it. The last lines find out whether interfaces can be made here at all.
+/// Run by the child before it waits for its end. Interfaces get no IPv6 address by themselves,
+/// since those come when they like; a test that wants one gives it. The last lines find out whether
+/// interfaces can be made here at all.
 const BIRTH: &str = "\
 set -e
 mount -t tmpfs -o mode=755 none /sys/devices/virtual
@@ -42,8 +46,8 @@ echo ready
 read wait
 ";
 
-/// The id that the tools work out of these texts (facts: HMAC-SHA256 keyed with the first of them), by code of the
-/// tests' own.
+/// The id that the tools work out of these texts (facts: HMAC-SHA256 keyed with the first of them),
+/// by code of the tests' own.
 pub fn id_of(mac: &str, ipv4: &str, host: &str, system_id: &str) -> String {
     let mut digest = Hmac::<Sha256>::new_from_slice(mac.as_bytes()).unwrap();
     digest.update([mac, ipv4, host, system_id].concat().as_bytes());
@@ -96,8 +100,8 @@ impl Host {
         until("an interface to come up", || self.holds(&format!("ip link show {name} | grep -q 'state UP'")));
     }
 
-    /// Makes an interface that is down. At the other end of its cable is an interface without any address, which is
-    /// nobody's default.
+    /// Makes an interface that is down. At the other end of its cable is an interface without any
+    /// address, and no default route leads to it.
     pub fn interface_that_is_down(&self, name: &str, mac: &str, addresses: &[&str]) {
         self.sh(&format!(
             "ip link add {name} type veth peer name p-{name}; ip link set {name} address {mac} addrgenmode none; \
@@ -149,7 +153,8 @@ impl Host {
         self.entering(&["--net", "--mount", "--uts", "--setuid", NOBODY, "--setgid", NOBODY], command)
     }
 
-    /// The command as a process of this host that is on the network of the test, where its PostHog listens.
+    /// The command as a process of this host that is on the network of the test, where its PostHog
+    /// listens.
     pub fn at_on_our_network(&self, command: &Command) -> Command {
         self.entering(&["--mount", "--uts"], command)
     }
@@ -164,7 +169,8 @@ impl Host {
         self.shell(script).output().unwrap().status.success()
     }
 
-    /// A command for the program, with its arguments and environment, as one that enters these namespaces first.
+    /// A command for the program, with its arguments and environment, as one that enters these
+    /// namespaces first.
     fn entering(&self, how: &[&str], command: &Command) -> Command {
         assert_eq!(command.get_program(), env!("CARGO_BIN_EXE_salver"));
         let mut entering = self.nsenter(how);
@@ -192,7 +198,8 @@ impl Drop for Host {
     }
 }
 
-/// The ids that `id` printed, in the order of the instances; panics if it said that they would be others now.
+/// The ids that `id` printed, in the order of the instances; panics if it said that they would be
+/// others now.
 pub fn ids(command: &mut Command) -> Vec<String> {
     let output = expect(command, 0);
     assert!(!err(&output).contains("worked out anew"), "{}", err(&output));

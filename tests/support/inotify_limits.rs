@@ -6,7 +6,8 @@ use super::needs::{Need, skip};
 use super::service::Service;
 use super::site::Site;
 
-/// Starts the service with these limits of inotify, in a user namespace of its own. None where that cannot be.
+/// Starts the service with these limits of inotify, in a user namespace of its own. None where that
+/// cannot be.
 pub fn run_with_limits(site: &Site, instances: u32, watches: u32) -> Option<Service> {
     const LIMIT: &str = "echo $0 > /proc/sys/user/max_inotify_instances && echo $1 > /proc/sys/user/max_inotify_watches && shift && exec \"$@\"";
     let limited = |program: &[&str]| {

@@ -1,7 +1,9 @@
-//! What the integration tests share: the program under test, folders of their own, and where the test data is.
+//! What the integration tests share: the program under test, folders of their own, and where the
+//! test data is.
 
 #[cfg(target_os = "linux")]
 pub mod aftermath;
+pub mod bad_files;
 pub mod canary;
 pub mod derivation_map;
 pub mod deviations;
@@ -13,6 +15,7 @@ pub mod fault_proxy;
 #[cfg(target_os = "linux")]
 pub mod faults;
 pub mod folders;
+pub mod forwarding;
 pub mod generated;
 #[cfg(target_os = "linux")]
 pub mod host;
@@ -40,6 +43,7 @@ pub mod tls;
 pub mod transcript;
 pub mod two_instances;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -47,9 +51,13 @@ use serde_json::Value as Json;
 
 use needs::{Need, path_in};
 
-/// The program, with nothing of this machine's settings reaching it.
 pub fn salver() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_salver"));
+    command(env!("CARGO_BIN_EXE_salver"))
+}
+
+/// A command that none of this machine's settings reach.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
     for variable in [
         "SALVER_CONFIG",
         "SALVER_SPOOL",
@@ -69,14 +77,14 @@ pub fn salver() -> Command {
     command
 }
 
-/// Copies the program to another place. By another process: while a file is open for writing here, a child that another test
-/// starts at that moment has it open too, and Linux runs no file that is open for writing (ETXTBSY).
+/// Copies the program to another place. By another process: while a file is open for writing here,
+/// a child that another test starts at that moment has it open too, and Linux runs no file that is
+/// open for writing (ETXTBSY).
 #[cfg(unix)]
 pub fn copy_program_to(path: &Path) {
     expect(Command::new("cp").arg(env!("CARGO_BIN_EXE_salver")).arg(path), 0);
 }
 
-/// The program with a spool folder.
 pub fn salver_in(spool: &Path) -> Command {
     let mut command = salver();
     command.arg("--spool").arg(spool);
@@ -90,12 +98,10 @@ pub fn expect(command: &mut Command, code: i32) -> Output {
     output
 }
 
-/// Stdout as text.
 pub fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Stderr as text.
 pub fn err(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -121,7 +127,8 @@ pub fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
 }
 
-/// The real config files with the bodies that the real tools give for them. They are not part of this repository.
+/// The real config files with the bodies that the real tools give for them. They are not part of
+/// this repository.
 pub fn corpus() -> Option<PathBuf> {
     path_in("SALVER_TEST_CORPUS", Need::Corpus)
 }

@@ -1,7 +1,8 @@
 //! What some tests need beyond a Rust toolchain and a C compiler, and which tests went without it.
 //!
-//! libtest captures what a passing test prints, so a test that skips notes that here, and the run ends with a line for each need.
-//! On Windows a run with a failed test ends without these lines, since the exit of libtest calls no destructors there.
+//! libtest captures what a passing test prints, so a test that skips notes that here, and the run
+//! ends with a line for each need. On Windows a run with a failed test ends without these lines,
+//! since the exit of libtest calls no destructors there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -73,7 +74,8 @@ pub fn skip(need: Need) {
     SKIPPED.lock().unwrap().entry(need).or_default().insert(test);
 }
 
-/// The path that an environment variable names. A name that leads nowhere is an error, and no reason to skip.
+/// The path that an environment variable names. A name that leads nowhere is an error, and no
+/// reason to skip.
 pub fn path_in(variable: &str, need: Need) -> Option<PathBuf> {
     let Some(path) = env::var_os(variable).map(PathBuf::from) else {
         skip(need);

@@ -1,10 +1,11 @@
-//! A PostHog that records what it is sent, so that tests can compare what arrived with what was acknowledged.
+//! A PostHog that records what it is sent, so that tests can compare what arrived with what was
+//! acknowledged.
 //!
-//! It checks requests as PostHog's capture server does (facts: `POST /batch/`, gzip by its magic bytes, the
-//! key's form, each event's fields, 20 MiB) and answers in its words, so a test that passes here says
-//! something about PostHog. Faults are scripted one request at a time with [`PostHog::answer_next`]; without
-//! a script it answers as PostHog would. It listens on a free loopback port, keeps connections alive, and
-//! stops when dropped.
+//! It checks requests as PostHog's capture server does (facts: `POST /batch/`, gzip by its magic
+//! bytes, the key's form, each event's fields, 20 MiB) and answers in its words, so a test that
+//! passes here says something about PostHog. Faults are scripted one request at a time with
+//! [`PostHog::answer_next`]; without a script it answers as PostHog would. It listens on a free
+//! loopback port, keeps connections alive, and stops when dropped.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io::{self, Read, Write};
@@ -44,10 +45,11 @@ pub enum Scripted {
     Held(Arc<AtomicBool>),
     /// The connection is closed without an answer once this is set; nothing is stored.
     HeldThenLost(Arc<AtomicBool>),
-    /// From now on, every batch that holds an event with this uuid gets 400. Takes up no place in the script.
+    /// From now on, every batch that holds an event with this uuid gets 400. Takes up no place in
+    /// the script.
     Poison(String),
-    /// From now on, the connection is closed without an answer to every request with a longer body. Takes up no place in the
-    /// script.
+    /// From now on, the connection is closed without an answer to every request with a longer body.
+    /// Takes up no place in the script.
     Narrow(usize),
 }
 
@@ -102,7 +104,6 @@ impl PostHog {
         format!("http://{}", self.listening.address)
     }
 
-    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.listening.address
     }
@@ -265,7 +266,7 @@ fn accepted() -> Option<Reply> {
 }
 
 impl State {
-    /// Stores what is to be stored and says what to answer; `None` hangs up.
+    /// Stores the events that count as arrived and returns the answer; `None` hangs up.
     fn answer(&mut self, request: &Request, scripted: Option<Scripted>) -> Option<Reply> {
         if self.longest_body.is_some_and(|most| request.body.len() > most) {
             return None;

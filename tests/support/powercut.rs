@@ -1,12 +1,14 @@
 //! A disk whose power fails: what it would hold after a cut at any moment of a process's life.
 //!
-//! A real process runs with a small library in front of libc (`powercut/shim.c`, compiled here) that writes each change of a
-//! file or folder and each sync onto a tape. The tape is played onto a disk in memory ([`disk::Disk`]) that knows what was
-//! synced and what was not, and from which the folder can be written out as a merciless disk would have left it.
+//! A real process runs with a small library in front of libc (`powercut/shim.c`, compiled here)
+//! that writes each change of a file or folder and each sync onto a tape. The tape is played onto a
+//! disk in memory ([`disk::Disk`]) that knows what was synced and what was not, and from which the
+//! folder can be written out as a merciless disk would have left it.
 //!
-//! Why so: dm-flakey and dm-log-writes take a kernel that has them, and root; this takes a C compiler, and tells at which
-//! call of which process the cut came. Linux only: other systems' loaders and syncs differ, and the order of the calls, which
-//! is what is tested, is the same everywhere.
+//! Why so: dm-flakey and dm-log-writes take a kernel that has them, and root; this takes a C
+//! compiler, and tells at which call of which process the cut came. Linux only: other systems'
+//! loaders and syncs differ, and the order of the calls, which is what is tested, is the same
+//! everywhere.
 
 use std::fs;
 use std::io::Write;

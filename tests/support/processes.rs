@@ -50,7 +50,7 @@ pub fn open_files_of(process: u32) -> Vec<(u64, PathBuf)> {
     open.collect()
 }
 
-/// Sends a signal by its name. Tells whether there was still somebody to get it.
+/// Sends a signal by its name; false if the process is gone.
 pub fn signal(process: u32, name: &str) -> bool {
     let script = "kill -$0 $1 2>/dev/null";
     Command::new("sh").args(["-c", script, name, &process.to_string()]).status().unwrap().success()

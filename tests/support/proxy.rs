@@ -1,4 +1,5 @@
-//! Proxies that ask for a name and a password, and carry every connection to one server, whatever name they are asked for.
+//! Proxies that ask for a name and a password, and carry every connection to one server, whatever
+//! name they are asked for.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -32,7 +33,6 @@ impl Proxy {
         Proxy { listening, asked }
     }
 
-    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.listening.address
     }

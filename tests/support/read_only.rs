@@ -1,7 +1,8 @@
 //! Spool folders that cannot be written to, and the program running on them.
 //!
-//! Each way stands for one that admins meet: a file system that is mounted read-only (a real bind mount, in a mount namespace
-//! of its own, so that nothing of it outlives the command), and an account that may read but not write.
+//! Each way stands for one that admins meet: a file system that is mounted read-only (a real bind
+//! mount, in a mount namespace of its own, so that nothing of it outlives the command), and an
+//! account that may read but not write.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +12,7 @@ use std::time::SystemTime;
 
 use super::folders::files;
 #[cfg(unix)]
-use super::modes::{chmod, is_root};
+use super::modes::{NOBODY, chmod, is_root};
 use super::needs::{Need, skip};
 
 /// A way in which a folder cannot be written to.
@@ -33,7 +34,7 @@ pub fn ways() -> Vec<Way> {
             return vec![Way::Forbidden];
         }
         let mounts = Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|it| it.success());
-        let drops = Command::new("setpriv").args(NOBODY).arg("true").status().is_ok_and(|it| it.success());
+        let drops = Command::new("setpriv").args(AS_NOBODY).arg("true").status().is_ok_and(|it| it.success());
         let ways = [(mounts, Way::Mounted), (drops, Way::Forbidden)];
         if !(mounts && drops) {
             skip(Need::ReadOnlyMount);
@@ -58,7 +59,7 @@ pub fn ways() -> Vec<Way> {
 }
 
 #[cfg(target_os = "linux")]
-const NOBODY: [&str; 3] = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+const AS_NOBODY: [&str; 3] = ["--reuid=65534", "--regid=65534", "--clear-groups"];
 
 impl Way {
     /// The program, with `spool` not to be written to. `SALVER_SPOOL` names it.
@@ -66,7 +67,7 @@ impl Way {
         let mut command = match self {
             #[cfg(target_os = "linux")]
             Way::Mounted => {
-                let mut command = Command::new("unshare");
+                let mut command = super::command("unshare");
                 let script =
                     "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && shift && exec \"$@\"";
                 command.args(["--mount", "sh", "-c", script, "sh"]).arg(spool).arg(program());
@@ -78,9 +79,6 @@ impl Way {
             }
         };
         command.env("SALVER_SPOOL", spool);
-        for variable in ["SALVER_CONFIG", "SALVER_LOG", "DO_NOT_TRACK"] {
-            command.env_remove(variable);
-        }
         command
     }
 }
@@ -89,20 +87,20 @@ fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_salver"))
 }
 
-/// Root may write everywhere, so there somebody else runs the program.
+/// Root may write everywhere, so the program runs as another user there.
 #[cfg(target_os = "linux")]
 fn forbidden() -> Command {
     if !is_root() {
-        return Command::new(program());
+        return super::command(program());
     }
-    let mut command = Command::new("setpriv");
-    command.args(NOBODY).arg(program());
+    let mut command = super::command("setpriv");
+    command.args(AS_NOBODY).arg(program());
     command
 }
 
 #[cfg(not(target_os = "linux"))]
 fn forbidden() -> Command {
-    Command::new(program())
+    super::command(program())
 }
 
 /// Takes away the right to write.
@@ -111,7 +109,7 @@ fn forbid(folder: &Path) {
         #[cfg(unix)]
         {
             if is_root() {
-                std::os::unix::fs::chown(path, Some(65534), Some(65534)).unwrap();
+                std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
             }
             chmod(path, if path.is_dir() { 0o500 } else { 0o400 });
         }
@@ -141,7 +139,7 @@ fn set_read_only(path: &Path, is: bool) {
     fs::set_permissions(path, rights).unwrap();
 }
 
-/// The folder itself first, so that what is in it can be reached once it is allowed.
+/// The folder itself first, so that its files can be reached once it is allowed.
 fn each_below(folder: &Path, change: &dyn Fn(&Path)) {
     change(folder);
     for entry in fs::read_dir(folder).unwrap() {

@@ -1,4 +1,5 @@
-//! This test program in another role: a test that is ignored, because it is the child that another test starts, kills or records.
+//! This test program in another role: a test that is ignored, because it is the child that another
+//! test starts, kills or records.
 
 use std::process::Command;
 

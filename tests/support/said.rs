@@ -1,4 +1,5 @@
-//! What a spool must, may and must not hold, worked out from nothing but what a process said that it did.
+//! What a spool must, may and must not hold, worked out from nothing but what a process said that
+//! it did.
 
 use std::collections::{HashMap, HashSet};
 
@@ -39,11 +40,11 @@ pub fn have_left(ledger: &[LedgerEntry]) -> u64 {
     left.map(|entry| entry.records).sum()
 }
 
-/// All that was said so far. The lines: `recording N`, `recorded INSTANCE UUID...`, `delivering UUID...` or an instance,
-/// `purging INSTANCE`, `evicting N` (the oldest, until N are left; never the newest of an
-/// instance), each with `delivered`, `purged`, `evicted` once the step is done; and `refused UUID...` once those were set apart as dead
-/// letters, `forgot ID` once an id has left the files, until the next record.
-/// Other lines mean nothing.
+/// All that was said so far. The lines: `recording N`, `recorded INSTANCE UUID...`, `delivering
+/// UUID...` or an instance, `purging INSTANCE`, `evicting N` (the oldest, until N are left; never
+/// the newest of an instance), each with `delivered`, `purged`, `evicted` once the step is done;
+/// and `refused UUID...` once those were set apart as dead letters, `forgot ID` once an id has left
+/// the files, until the next record. Other lines mean nothing.
 #[derive(Clone, Default)]
 pub struct Said {
     records: Vec<Known>,
@@ -145,7 +146,8 @@ impl Said {
         self.records.len()
     }
 
-    /// What is wrong with a queue that holds these records, and a ledger by which so many have left it.
+    /// What is wrong with a queue that holds these records, and a ledger by which so many have left
+    /// it.
     pub fn wrong_with(&self, queue: &[String], left: u64) -> Option<String> {
         let found: HashSet<&str> = queue.iter().map(String::as_str).collect();
         if found.len() < queue.len() {

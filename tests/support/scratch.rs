@@ -1,10 +1,10 @@
-//! Folders for files that nobody needs to keep.
+//! Temporary folders, and limits from the environment.
 
 use std::path::Path;
 
 use tempfile::TempDir;
 
-/// A folder in memory where there is such a place: thousands of spools are opened there, and none of them needs to last.
+/// A folder in memory where there is one, for thousands of spools that need not last.
 pub fn in_memory() -> TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }

@@ -1,7 +1,9 @@
-//! A running `salver run`: a child process whose lines can be waited for, and that can be stopped or killed.
+//! A running `salver run`: a child process whose lines can be waited for, and that can be stopped
+//! or killed.
 //!
-//! Waiting is for a condition and never for a time: [`until`] looks again and again until the condition holds, and gives
-//! up, with all that was said, only after a time in which any machine would have got there.
+//! Waiting is for a condition and never for a time: [`until`] looks again and again until the
+//! condition holds, and gives up, with all that was said, only after a time in which any machine
+//! would have got there.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -13,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
-/// After so long something is broken, on however slow a machine.
+/// Longer than any condition takes on a slow machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// How often a condition is looked at.
@@ -24,7 +26,7 @@ pub fn until(what: &str, condition: impl FnMut() -> bool) {
     until_after(Duration::ZERO, what, condition);
 }
 
-/// The same for what takes so much time by itself.
+/// The same, for a condition that takes this time by itself.
 fn until_after(time: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let began = Instant::now();
     while !condition() {
@@ -77,9 +79,7 @@ pub struct Service {
 pub struct Ended {
     /// Its exit code; `None` after a signal, and what Windows gives after a kill.
     pub code: Option<i32>,
-    /// Lines of stdout.
     pub stdout: Vec<String>,
-    /// Lines of stderr.
     pub stderr: Vec<String>,
 }
 
@@ -93,7 +93,8 @@ impl Service {
         Service { child, lines: Some((stdout, stderr)) }
     }
 
-    /// Starts a command to which nobody listens: both streams are pipes that are closed at the other end.
+    /// Starts a command whose output is not read: both streams are pipes that are closed at the
+    /// other end.
     pub fn start_unheard(command: &mut Command) -> Service {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -111,7 +112,8 @@ impl Service {
         self.lines.as_ref().map(|(_, stderr)| stderr.lines()).unwrap_or_default()
     }
 
-    /// Waits until the condition holds for what it said; panics if it never does, or if the process ends before.
+    /// Waits until the condition holds for what it said; panics if it never does, or if the process
+    /// ends before.
     pub fn wait_for(&mut self, what: &str, condition: impl Fn(&Service) -> bool) {
         let began = Instant::now();
         while !condition(self) {
@@ -144,7 +146,7 @@ impl Service {
         self.wait_for(words, |service| said(&service.stderr(), words) > before);
     }
 
-    /// Waits until it has said on stderr that it recorded so many records.
+    /// Waits until stderr names this number of recorded records.
     pub fn wait_for_records(&mut self, count: usize) {
         self.wait_for(&format!("{count} records"), |service| service.recorded().len() >= count);
     }
@@ -154,7 +156,8 @@ impl Service {
         uuids_in(&self.stderr())
     }
 
-    /// How many looks found nothing to record so far. Needs `-v`, and `-vv` for those that found the bytes of the last look.
+    /// How many looks found nothing to record so far. Needs `-v`, and `-vv` for those that found
+    /// the bytes of the last look.
     pub fn idle_looks(&self) -> usize {
         let said_by = |words| said(&self.stderr(), words);
         said_by("nothing that is reported changed") + said_by("the files are as they were")
@@ -167,8 +170,8 @@ impl Service {
         self.wait_for("a look that finds nothing", |service| service.idle_looks() > before);
     }
 
-    /// Asks it to stop as an operating system would, and waits for its end. Windows has no such signal for a process
-    /// without a console of its own, so there it is killed.
+    /// Asks it to stop as an operating system would, and waits for its end. Windows has no such
+    /// signal for a process without a console of its own, so there it is killed.
     pub fn stop(mut self) -> Ended {
         if cfg!(windows) {
             return self.kill();
@@ -177,7 +180,8 @@ impl Service {
         self.ended()
     }
 
-    /// Sends SIGHUP, as `systemctl reload` does, and waits until it has said these words on stderr once more.
+    /// Sends SIGHUP, as `systemctl reload` does, and waits until it has said these words on stderr
+    /// once more.
     pub fn wait_for_hang_up(&mut self, words: &str) {
         let before = said(&self.stderr(), words);
         self.signal("HUP");
@@ -206,7 +210,7 @@ impl Service {
         self.ended_after(Duration::ZERO)
     }
 
-    /// Waits for the end of a process that works for so long.
+    /// Waits for the end of a process that works for this time.
     pub fn ended_after(&mut self, time: Duration) -> Ended {
         let child = &mut self.child;
         until_after(time, "the end of a process", || child.try_wait().unwrap().is_some());

@@ -1,7 +1,8 @@
-//! A server as salver finds it: a folder with the config file of a service, a spool, and settings that name both.
+//! A server as salver finds it: a folder with the config file of a service, a spool, and settings
+//! that name both.
 //!
-//! The config files are short and of our own writing, in the structure of Butler SOS 15.0.0 and Butler 15.1.0; [`SWITCHES`]
-//! work on the real template of Butler SOS 15.0.0 as well.
+//! The config files are short and of our own writing, in the structure of Butler SOS 15.0.0 and
+//! Butler 15.1.0; [`SWITCHES`] work on the real template of Butler SOS 15.0.0 as well.
 
 use std::fs;
 use std::path::PathBuf;
@@ -113,7 +114,8 @@ pub fn reports(record: &Json, config: &str) -> bool {
     SWITCHES.iter().all(|(block, feature)| features(record)[*feature] == is_on(config, block))
 }
 
-/// Records so many changes of `config/sos.yaml`, one by one; tells what the file says in the end.
+/// Records this number of changes of `config/sos.yaml`, one by one; returns the last text of the
+/// file.
 pub fn record_some(site: &Site, count: usize) -> String {
     let mut config = SOS.to_owned();
     for (block, _) in SWITCHES.iter().cycle().take(count) {
@@ -168,7 +170,7 @@ impl Site {
     pub fn replace(&self, name: &str, text: &str) {
         let fresh = self.path(&format!("{name}.new~"));
         fs::write(&fresh, text).unwrap();
-        // On Windows a file that somebody reads at this moment may not be replaced; editors try again, too.
+        // Windows refuses to replace a file that is being read; editors try again, too.
         until("the file to be replaced", || fs::rename(&fresh, self.path(name)).is_ok());
     }
 

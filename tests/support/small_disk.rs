@@ -1,7 +1,7 @@
-//! A small disk of a test's own, which can be filled up without anybody else's noticing.
+//! A small disk of a test's own, which can be filled without any effect on other tests.
 //!
-//! It is a tmpfs that a child process mounted in a mount namespace of its own; it is seen through `/proc/PID/root` and gone with
-//! the child. That takes root and util-linux.
+//! It is a tmpfs that a child process mounted in a mount namespace of its own; it is seen through
+//! `/proc/PID/root` and gone with the child. That takes root and util-linux.
 
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -97,7 +97,7 @@ impl SmallDisk {
         command
     }
 
-    /// Fills what is free, to the last byte.
+    /// Fills the free space, to the last byte.
     pub fn fill(&self) {
         let mut filler =
             fs::File::options().create(true).append(true).open(self.path().join("filler")).unwrap();
@@ -112,7 +112,7 @@ impl SmallDisk {
         }
     }
 
-    /// Fills all but so many bytes; as file systems give room in pages, it may be some less.
+    /// Leaves this number of bytes free, or less, since file systems allocate pages.
     pub fn fill_but(&self, free: u64) {
         self.fill();
         let filler = fs::File::options().write(true).open(self.path().join("filler")).unwrap();
@@ -120,7 +120,7 @@ impl SmallDisk {
         filler.set_len(full.saturating_sub(free)).unwrap();
     }
 
-    /// Frees what was filled.
+    /// Removes the filler.
     pub fn free(&self) {
         _ = fs::remove_file(self.path().join("filler"));
     }

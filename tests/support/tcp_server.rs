@@ -1,4 +1,5 @@
-//! Accepting connections for as long as a test wants: what the servers, proxies and lines have in common.
+//! Accepting connections for as long as a test wants: what the servers, proxies and lines have in
+//! common.
 
 use std::io::{Error, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};

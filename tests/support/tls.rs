@@ -1,4 +1,5 @@
-//! TLS in front of a server that speaks plain http: with an authority of its own, as a proxy that inspects TLS has one.
+//! TLS in front of a server that speaks plain http: with an authority of its own, as a proxy that
+//! inspects TLS has one.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -90,7 +91,7 @@ fn config(certificate: Certificate) -> (Arc<ServerConfig>, String) {
     (Arc::new(config), authority.pem())
 }
 
-/// Carries bytes to and fro until one side has enough.
+/// Copies bytes in both directions until one side closes.
 fn relay(client: TcpStream, config: Arc<ServerConfig>, server: SocketAddr, stop: &AtomicBool) {
     let Ok(mut server) = TcpStream::connect(server) else { return };
     client.set_read_timeout(Some(TURN)).unwrap();
@@ -103,7 +104,7 @@ fn relay(client: TcpStream, config: Arc<ServerConfig>, server: SocketAddr, stop:
     {}
 }
 
-/// Carries what is there; false once there will be no more.
+/// Copies available bytes; false at the end of the stream.
 fn carry(from: &mut impl Read, to: &mut impl Write, bytes: &mut [u8]) -> bool {
     match from.read(bytes) {
         Ok(0) => false,

@@ -1,5 +1,5 @@
-//! Commands and all that they say, for comparison with a snapshot: what differs from run to run and from machine to machine is
-//! replaced by a word in brackets.
+//! Commands and all that they say, for comparison with a snapshot: what differs from run to run and
+//! from machine to machine is replaced by a word in brackets.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -37,7 +37,7 @@ pub fn settings(site: &Site, posthog: &str) {
     site.write("salver.yaml", &text);
 }
 
-/// Records both instances as they are and then so many changes of Butler SOS.
+/// Records both instances as they are, and then this number of changes of Butler SOS.
 pub fn record(site: &Site, changes: usize) {
     let mut config = SOS.to_owned();
     expect(site.salver().arg("record"), 0);

@@ -13,7 +13,8 @@ const PREVIEWS: [&[&str]; 4] =
     [&["--as", "record"], &["--as", "event"], &["--as", "request"], &["--explain"]];
 
 impl Fleet {
-    /// Records, watches, shows, sends and erases. The file of one that reports is edited while it is watched.
+    /// Records, watches, shows, sends and erases. The file of one that reports is edited while it
+    /// is watched.
     pub fn exercise(&self) -> Captured {
         let mut captured = Captured::default();
         self.ask(&mut captured, &["record"]);
@@ -55,10 +56,12 @@ impl Fleet {
         assert!(matches!(code, Some(0 | 3)), "{arguments:?} ended with {code:?}: {}", err(&output));
     }
 
-    /// A running service sees a file that says the same, is cut off, takes its consent back and gives it again.
+    /// A running service sees a file that says the same, is cut off, takes its consent back and
+    /// gives it again.
     fn watch(&self, captured: &mut Captured) {
         let reporting = self.site.dump().len();
-        // Of several files the last one decides. Some generated files write the consent in another style.
+        // Of several files the last one decides. Some generated files write the consent in another
+        // style.
         let mut files = self.instances.iter().map(|(_, files)| files.last().unwrap());
         let gives_consent =
             |file: &&PathBuf| fs::read_to_string(file).unwrap().contains("anonTelemetry: true");
@@ -78,7 +81,8 @@ impl Fleet {
         captured.add("run, stderr", ended.stderr.join("\n"));
     }
 
-    /// Every instance in one shape and every shape of some instances; a few instances in all shapes.
+    /// Every instance in one shape and every shape of some instances; a few instances in all
+    /// shapes.
     fn preview(&self, captured: &mut Captured) {
         for (number, (name, _)) in self.instances.iter().enumerate() {
             for (shape, arguments) in PREVIEWS.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! A server whose config files are full of canaries: one settings file, an instance for each planted file, and a PostHog
-//! behind a tapped wire.
+//! A server whose config files are full of canaries: one settings file, an instance for each
+//! planted file, and a PostHog behind a tapped wire.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,7 +13,6 @@ use crate::support::site::Site;
 /// The project key, which goes into requests and nowhere else.
 pub const KEY: &str = "phc_secret_key_of_the_project";
 
-/// The server.
 pub struct Fleet {
     /// Its folders.
     pub site: Site,
@@ -29,7 +28,6 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// One without instances.
     pub fn new() -> Fleet {
         let posthog = PostHog::start();
         let relay = Relay::to(posthog.address());
@@ -43,7 +41,8 @@ impl Fleet {
         }
     }
 
-    /// Adds an instance with these config files, laid over each other in order, and what the settings say of it besides.
+    /// Adds an instance with these config files, laid over each other in order, and what the
+    /// settings say of it besides.
     pub fn add(&mut self, name: &str, texts: &[&str], further: &str) {
         self.add_in(name, name, texts, further);
     }
@@ -62,7 +61,8 @@ impl Fleet {
         self.instances.push((name.to_owned(), files));
     }
 
-    /// Puts the package.json of an installed tool beside an instance's files: salver takes the version and nothing else.
+    /// Puts the package.json of an installed tool beside an instance's files: salver takes the
+    /// version and nothing else.
     pub fn install(&mut self, name: &str, service: &str, version: &str) {
         self.canaries.at(format!("package.json of {name}"));
         let mut next = || self.canaries.text();

@@ -1,8 +1,9 @@
 //! The lines of a YAML file in block style, as far as planting must tell their parts apart.
 //!
-//! Why lines and not a YAML library: a file that was read and written again has lost its comments, its quotes and its layout,
-//! and these are places where a canary must sit. It knows what real config files of the two tools use; that a planted file
-//! still says what it said is for the tests to check, with a real parser.
+//! Why lines and not a YAML library: a file that was read and written again has lost its comments,
+//! its quotes and its layout, and these are places where a canary must sit. It knows what real
+//! config files of the two tools use; that a planted file still says what it said is for the tests
+//! to check, with a real parser.
 
 /// One line, in its parts as they are written.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +94,8 @@ fn quoted_end(text: &str) -> usize {
         escaped = *byte == b'\\' && quote == b'"' && !escaped;
         ends
     };
-    // Two quotes in a row stand for one: between them nothing is lost if they are taken for two texts.
+    // Two quotes in a row stand for one: between them nothing is lost if they are taken for two
+    // texts.
     let end = 2 + text.bytes().skip(1).collect::<Vec<_>>().iter().position(is_end).expect("a closing quote");
     match text[end..].starts_with('\'') && quote == b'\'' {
         true => end + quoted_end(&text[end..]),

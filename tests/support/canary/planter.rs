@@ -1,7 +1,9 @@
-//! Plants canaries in a real config file, line by line, so that its layout, quotes, comments and lists stay as they are.
+//! Plants canaries in a real config file, line by line, so that its layout, quotes, comments and
+//! lists stay as they are.
 //!
-//! Whatever the way of planting, each comment becomes a canary and each line gets one. The top-level key stays, and so does
-//! the consent except in [`Planting::Withdrawn`], so that salver has a reason to read the rest.
+//! Whatever the way of planting, each comment becomes a canary and each line gets one. The
+//! top-level key stays, and so does the consent except in [`Planting::Withdrawn`], so that salver
+//! has a reason to read the rest.
 
 use super::Canaries;
 use super::lines::{Line, indentation};
@@ -12,7 +14,8 @@ const CONSENT: &str = "anonTelemetry";
 /// What becomes a canary besides the comments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planting {
-    /// Every text; switches, counts and numbers stay, so that the tool's features are reported as they were.
+    /// Every text; switches, counts and numbers stay, so that the tool's features are reported as
+    /// they were.
     Texts,
     /// Every scalar, also where a switch, a number or nothing stood.
     Everything,

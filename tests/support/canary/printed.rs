@@ -1,5 +1,5 @@
-//! What a program could print of the values that it reads from a config file: in a message, in a panic, or by a `{:?}` that
-//! somebody left behind.
+//! What a program could print of the values that it reads from a config file: in a message, in a
+//! panic, or by a `{:?}` that was left in the code.
 
 use std::path::PathBuf;
 
@@ -10,10 +10,10 @@ use salver::record::subject::Subject;
 
 use super::captured::Captured;
 
-/// The name of the channel.
 pub const PRINTED: &str = "what could be printed";
 
-/// Captures the document, the observation and the errors of some files that are laid over each other. Tells what was observed.
+/// Captures the document, the observation and the errors of some files that are laid over each
+/// other. Tells what was observed.
 pub fn observed(
     captured: &mut Captured,
     catalogue: &Catalogue,

@@ -1,7 +1,7 @@
 //! A wire that is tapped: it hands on what comes to a server, and keeps every byte that was sent.
 //!
-//! Why not ask the recording PostHog: it keeps what it understood. A leak may as well stand in a header, or under a key that
-//! stands twice in one object.
+//! Why not ask the recording PostHog: it keeps what it understood. A leak may as well stand in a
+//! header, or under a key that stands twice in one object.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -30,7 +30,6 @@ impl Relay {
         Relay { listening, sent }
     }
 
-    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.listening.address
     }
@@ -68,7 +67,7 @@ fn hand_on(mut client: TcpStream, server: SocketAddr, sent: &Sent) -> io::Result
     thread::spawn(move || {
         let mut chunk = [0; 64 * 1024];
         while let Ok(length @ 1..) = client.read(&mut chunk) {
-            // Kept before it is handed on: whoever has the answer finds the request here.
+            // Kept before it is handed on, so that the request is here when its answer arrives.
             sent.lock().unwrap()[number].extend_from_slice(&chunk[..length]);
             if server.write_all(&chunk[..length]).is_err() {
                 break;

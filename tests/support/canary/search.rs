@@ -1,8 +1,9 @@
 //! The search for every canary, in the forms in which a leak could carry it.
 //!
-//! Each canary is a pattern of its own, in any case of its letters and as hex, and exactly as base64 at each of the three
-//! places where it can begin in a group, as UTF-16, and, for a number, as the machine words in which a spool could hold it.
-//! Escaping for JSON does not change letters and digits, so it needs no form of its own.
+//! Each canary is a pattern of its own, in any case of its letters and as hex, and exactly as
+//! base64 at each of the three places where it can begin in a group, as UTF-16, and, for a number,
+//! as the machine words in which a spool could hold it. Escaping for JSON does not change letters
+//! and digits, so it needs no form of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -138,8 +139,8 @@ fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 
-/// The eight bytes in which a number may lie in a file: as it is, doubled as bincode writes a signed one, as a float with and
-/// without its half, and each of them below zero.
+/// The eight bytes in which a number may lie in a file: as it is, doubled as bincode writes a
+/// signed one, as a float with and without its half, and each of them below zero.
 fn words(number: u64) -> [[u8; 8]; 9] {
     let signed = number as i64;
     let float = number as f64;
@@ -156,8 +157,8 @@ fn words(number: u64) -> [[u8; 8]; 9] {
     ]
 }
 
-/// The base64 of a text that stands somewhere in a longer one: what its own bits decide, for each of the three ways in which
-/// the groups of three bytes can lie.
+/// The base64 of a text that stands somewhere in a longer one: what its own bits decide, for each
+/// of the three ways in which the groups of three bytes can lie.
 fn base64(bytes: &[u8]) -> [Vec<u8>; 3] {
     [0, 1, 2].map(|before| {
         let shifted = [&vec![0; before], bytes].concat();

@@ -1,7 +1,9 @@
-//! Config files that nobody would write: at the places where the catalogue looks, anything that YAML can say.
+//! Config files that nobody would write: at the places where the catalogue looks, anything that
+//! YAML can say.
 //!
-//! Why the catalogue's own paths: these are the only places from which a value can leave, so this is where a value of the
-//! wrong type, tag or layout has to be turned away. A file depends on its seed alone.
+//! Why the catalogue's own paths: these are the only places from which a value can leave, so this
+//! is where a value of the wrong type, tag or layout has to be turned away. A file depends on its
+//! seed alone.
 
 use fastrand::Rng;
 use salver::record::catalogue::{Catalogue, Field, Rule, Service};
@@ -9,7 +11,7 @@ use salver::record::catalogue::{Catalogue, Field, Rule, Service};
 use super::Canaries;
 use super::search::encoded;
 
-/// A generated file, and what is to be said of it in the settings.
+/// A generated file, and the lines for its instance in the settings.
 #[derive(Clone, Debug)]
 pub struct Generated {
     /// The release that reads it.
@@ -50,7 +52,8 @@ enum Tree {
     Map(Vec<(String, Tree)>),
 }
 
-/// Most of the paths that the catalogue names, in a random order: of two that contradict each other the first one counts.
+/// Most of the paths that the catalogue names, in a random order: of two that contradict each other
+/// the first one counts.
 fn skeleton(service: &Service, rng: &mut Rng) -> Tree {
     let fields = service.fields.iter().flat_map(|field| field.paths.iter().chain(&field.when));
     let off = service.consent.off_when_false.iter().map(|source| &source.path);

@@ -1,4 +1,5 @@
-//! What PostHog's capture server accepts, as far as a forwarder can get it wrong; its words for the rest.
+//! What PostHog's capture server accepts, as far as a forwarder can get it wrong; its words for the
+//! rest.
 
 use std::{collections::HashSet, io::Read};
 
@@ -50,7 +51,8 @@ pub fn events(body: &Value, poison: &HashSet<String>) -> Result<Vec<Value>, Refu
     Ok(batch)
 }
 
-/// The body without gzip. The magic bytes decide, not the header; other encodings are not understood.
+/// The body without gzip. The magic bytes decide, not the header; other encodings are not
+/// understood.
 pub fn decode(request: &Request) -> Result<Vec<u8>, Refusal> {
     let mut json = Vec::new();
     let read = if request.body.starts_with(&[0x1f, 0x8b]) {

@@ -1,8 +1,10 @@
-//! The disk in memory: for each file and folder what is on stable storage, and the changes that are not yet.
+//! The disk in memory: for each file and folder what is on stable storage, and the changes that are
+//! not yet.
 //!
-//! The rule is pessimistic. A write reaches the medium by an fsync or fdatasync of its file and by nothing else; a name by an
-//! fsync of its folder. Whatever was not synced is there or not, whole or in single sectors, in any order, each file and folder
-//! for itself. Real file systems keep more order than this.
+//! The rule is pessimistic. A write reaches the medium by an fsync or fdatasync of its file and by
+//! nothing else; a name by an fsync of its folder. Whatever was not synced is there or not, whole
+//! or in single sectors, in any order, each file and folder for itself. Real file systems keep more
+//! order than this.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
