@@ -15,6 +15,7 @@ pub mod limited;
 pub mod listening;
 pub mod map;
 pub mod mend;
+pub mod planner_world;
 pub mod posthog;
 #[cfg(target_os = "linux")]
 pub mod powercut;

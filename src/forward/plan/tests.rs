@@ -205,7 +205,7 @@ fn a_server_that_falls_silent_is_given_what_is_left_of_the_patience() {
 fn waits_get_longer_with_each_failure_in_a_row() {
     let patient = FlushLimits { patience: Duration::from_secs(100), ..LIMITS };
     let mut planner = Planner::new(patient, None);
-    let mut fail = |planner: &mut Planner, random| {
+    let fail = |planner: &mut Planner, random| {
         planner.next(Duration::ZERO);
         planner.learn(&http(503), 10, Duration::ZERO, random);
         match planner.next(Duration::ZERO) {
