@@ -31,6 +31,7 @@
 //!   the spool is never idle again, so the one that runs for years leaves that to others.
 //! - [`rights`] knows who else may read or change what salver keeps and what it obeys.
 //! - [`settings`] turns `salver.yaml`, environment and flags into one validated value.
+//! - [`clock`] reads the system clock, and reads and writes times as text; [`secret`] wraps the project key up to the bytes that are sent.
 //! - [`cli`] is the only code that reads arguments, prints, asks or draws. One file a command.
 //!
 //! # Promises

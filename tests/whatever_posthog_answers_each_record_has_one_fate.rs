@@ -2,9 +2,9 @@
 //! dead-lettered or kept, and only one of these. Records go out in the order in which they were
 //! written, old and fresh ones apart. Each run ends, and waits no longer than it may.
 //!
-//! Random sequences of answers are played to the program's own decisions, with a simulated queue and
-//! clock. A failure is reduced to a short sequence. `SALVER_TEST_SEEDS` is the number of sequences
-//! (default 200); the same number gives the same sequences.
+//! Random sequences of answers are played to the program's own decisions, with a simulated queue
+//! and clock. A failure is reduced to a short sequence. `SALVER_TEST_SEEDS` is the number of
+//! sequences (default 200); the same number gives the same sequences.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
@@ -24,7 +24,8 @@ use salver::forward::plan::FlushLimits;
 use support::planner_world::{OUTCOMES, World, accepted, http};
 use support::scratch::how_many;
 
-// Answers --------------------------------------------------------------------------------------------
+// Answers
+// --------------------------------------------------------------------------------------------
 
 fn any_failure() -> impl Strategy<Value = Failure> {
     use Failure::*;
@@ -85,7 +86,8 @@ fn ages(records: impl Into<proptest::collection::SizeRange>) -> impl Strategy<Va
     })
 }
 
-// Any answer -----------------------------------------------------------------------------------------
+// Any answer
+// -----------------------------------------------------------------------------------------
 
 struct AnyAnswer;
 
@@ -141,7 +143,8 @@ impl StateMachineTest for AnyAnswer {
     }
 }
 
-// A network that often fails, and records that PostHog never takes ------------------------------------
+// A network that often fails, and records that PostHog never takes
+// ------------------------------------
 
 struct Poisoned;
 
@@ -242,7 +245,8 @@ impl StateMachineTest for Poisoned {
     }
 }
 
-// Tests ----------------------------------------------------------------------------------------------
+// Tests
+// ----------------------------------------------------------------------------------------------
 
 /// Plays sequences of up to this many steps; the first failure is reduced and shown.
 fn play<T>(steps: usize)

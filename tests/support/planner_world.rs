@@ -83,7 +83,8 @@ impl World {
         self.most_answers = 16 * (self.queue.len() + 1) + 110;
     }
 
-    /// Plays until one batch is answered or the run has ended; the next run begins with equal limits.
+    /// Plays until one batch is answered or the run has ended; the next run begins with equal
+    /// limits.
     pub fn step(&mut self, answer: impl FnOnce(&[u64]) -> Answer, took: Duration, random: u64) {
         loop {
             match self.planner.next(self.now) {
