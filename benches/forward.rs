@@ -15,6 +15,7 @@ mod sink;
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -64,9 +65,9 @@ fn written_and_packed(folder: &SpoolFolder) -> (usize, f64) {
     let mut batch: Vec<Queued> = Vec::new();
     let more = |queued| {
         batch.push(queued);
-        batch.len() < BATCH
+        if batch.len() < BATCH { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
-    spool.each(0, more).expect("the spool can be read");
+    let _ = spool.each(0, BATCH as u64, more).expect("the spool can be read");
     spool.close().expect("the spool closes");
     let events: Vec<_> = batch.iter().map(|queued| json!(wire::event(&queued.record, false))).collect();
     let mut times: Vec<Duration> = (0..25)

@@ -1,63 +1,60 @@
-//! The doctor: walks the way of a record, from the config file to PostHog, and says of each step whether it would work.
+//! Diagnoses each step of a record's path, from the config file to PostHog.
 //!
-//! Why: when nothing arrives, an admin sees one of a dozen causes only as silence. Each check here answers one question, with
-//! the next step if the answer is bad, and none stops those after it unless they could not be asked any more.
+//! Why: when no records arrive, a dozen different causes look the same to an admin. Each check
+//! answers one question, with the next step if the answer is bad. A failed check stops only those
+//! that cannot be made without it.
 //!
 //! Invariants:
-//! - Nothing is recorded, erased or delivered: what is sent is one request without events, of which PostHog stores nothing.
-//! - Nothing is said of a config file but where it is and what follows from it; no key and no proxy's credentials are said.
-//! - Every check ends: looking up, connecting and asking each have a limit.
+//! - Nothing is recorded, erased or delivered. One request without events is sent, of which PostHog
+//!   stores nothing.
+//! - Of a config file only its path and what follows from it are shown; no key and no proxy's
+//!   credentials.
+//! - Every check ends: name lookup, connection and request each have a timeout.
 
 use serde::Serialize;
 
-mod here;
-mod there;
+mod local;
+mod remote;
 
-pub use here::{clock, instance, space, spool};
-pub use there::{key, line, proxy};
+pub use local::{clock, instance, space, spool};
+pub use remote::{connection, key, proxy};
 
-/// How a step is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// It works.
     Ok,
-    /// It works, or is meant to be off, and should be known.
+    /// It works, or is off on purpose, and an admin should know.
     Warning,
     /// It does not work.
     Failure,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was looked at: `settings`, `spool`, `space`, `file`, `clock`, `key`, `proxy`, `name`, `tcp`, `tls` or `posthog`.
+    /// `settings`, `spool`, `space`, `file`, `clock`, `key`, `proxy`, `name`, `tcp`, `tls` or
+    /// `posthog`.
     pub check: &'static str,
-    /// How it is.
     pub level: Level,
-    /// What was seen.
     pub text: String,
-    /// What to do about it.
+    /// The next step.
     pub next: Option<String>,
 }
 
 impl Finding {
-    /// It works.
     pub fn ok(check: &'static str, text: impl Into<String>) -> Finding {
         Finding { check, level: Level::Ok, text: text.into(), next: None }
     }
 
-    /// It should be known.
     pub fn warning(check: &'static str, text: impl Into<String>, next: impl Into<String>) -> Finding {
         Finding { check, level: Level::Warning, text: text.into(), next: Some(next.into()) }
     }
 
-    /// It does not work.
     pub fn failure(check: &'static str, text: impl Into<String>, next: impl Into<String>) -> Finding {
         Finding { check, level: Level::Failure, text: text.into(), next: Some(next.into()) }
     }
 
-    /// It does not work, and an error says why. Errors name their next step themselves, behind the last semicolon.
+    /// A failure with the text of an error, which names its next step behind the last semicolon.
     pub fn error(check: &'static str, error: &dyn std::fmt::Display) -> Finding {
         let text = error.to_string();
         match text.rsplit_once("; ") {

@@ -14,24 +14,30 @@
 //!   events, settling -> document -> catalogue   -> frames in segments     -> plan, wire, transport
 //!        |              -> draft                   witness, state, ledger        |
 //!        |                   |                         |                         |
-//!        '--- service.rs ----'------ collect.rs -------'----- forward/flush.rs --'
-//!             (when)    look.rs    (one look)                 (one run)  forwarder.rs (again and again)
+//!        '---- service/ -----'------ collect/ ---------'----- forward/flush.rs --'
+//!              (when)               (one look)             (one run)
 //! ```
 //!
-//! `salver run` itself never opens the spool: `look.rs` and `forwarder.rs` hand over to child processes.
+//! `salver run` itself never opens the spool: `service/look.rs` and `service/forwarder.rs` have
+//! child processes do that.
 //!
 //! - [`watch`] says when to look at a file; it never takes an event for a change. Nobody else names notify.
 //! - [`record`] turns files into a [`record::Draft`]; what is reported stands in `record/catalogue/*.yaml`.
 //! - [`spool`] keeps [`record::Record`]s; the on-disk format is described there. Nobody else names sled or bincode.
 //! - [`forward`] decides what to send and what an answer means without I/O (`plan`, `verdict`, `backoff`), writes PostHog's JSON
 //!   (`wire`), and posts it (`transport`, the only place that names ureq).
-//! - [`collect`] is one look at one instance ([`target`]): observe, compare with the last durable state, record or erase.
-//! - [`service`] is the loop around looking, which ends when the settings change, [`forwarder`] the one around forwarding; they meet in the spool only.
-//! - [`worker`] is a short-lived child process of the same program, and [`look`] what a service has it do and is told: a process that has opened
-//!   the spool is never idle again, so the one that runs for years leaves that to others.
+//! - [`collect`] is one look at one instance: observe, compare with the last durable state, record or
+//!   erase.
+//! - [`service`] holds the loop around looking, which ends when the settings change, and the one
+//!   around forwarding; they meet in the spool only. A process that has opened the spool is never
+//!   idle again, so the one that runs for years leaves that to short-lived workers.
+//! - [`read_limited`] reads the files that others write.
 //! - [`rights`] knows who else may read or change what salver keeps and what it obeys.
 //! - [`settings`] turns `salver.yaml`, environment and flags into one validated value.
-//! - [`clock`] reads the system clock, and reads and writes times as text; [`secret`] wraps the project key up to the bytes that are sent.
+//! - [`clock`] reads the system clock, and reads and writes times as text; [`secret`] wraps the
+//!   project key up to the bytes that are sent.
+//! - [`wiring`] is the only place where settings become the options of the stages.
+//! - [`yaml`] is the one door through which YAML comes in. Nobody else names serde_saphyr.
 //! - [`cli`] is the only code that reads arguments, prints, asks or draws. One file a command.
 //!
 //! # Promises
@@ -58,20 +64,18 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
-pub mod bounded;
 pub mod cli;
 pub mod clock;
 pub mod collect;
 pub mod doctor;
 pub mod forward;
-pub mod forwarder;
-pub mod look;
+pub mod read_limited;
 pub mod record;
 pub mod rights;
 pub mod secret;
 pub mod service;
 pub mod settings;
 pub mod spool;
-pub mod target;
 pub mod watch;
-pub mod worker;
+pub mod wiring;
+pub mod yaml;

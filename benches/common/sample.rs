@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use salver::record::catalogue::Catalogue;
 use salver::record::host::System;
-use salver::record::observe::{State, Subject, observe};
-use salver::record::{Draft, Layout, Place, Reason, Value};
+use salver::record::observe::{State, observe};
+use salver::record::subject::Subject;
+use salver::record::{Draft, Layout, Reason, Slot, Value};
 use salver::spool::{SpoolFolder, SpoolLimits};
 
 /// The present of every spool here.
@@ -36,7 +37,7 @@ pub fn draft_of(release: &str) -> Draft {
     };
     let catalogue = Catalogue::load(&[]).expect("the catalogue is built in");
     let seen = observe(&catalogue, &subject).expect("the fixture can be read");
-    let State::Reports(report) = seen.state else { panic!("the fixture gives its consent") };
+    let State::Reportable(report) = seen.state else { panic!("the fixture gives its consent") };
     Draft {
         layout: report.derived.layout,
         values: report.derived.values,
@@ -49,7 +50,7 @@ pub fn draft_of(release: &str) -> Draft {
 
 /// A draft of the same size that takes no memory to make: reading a config file needs more than the spool does.
 pub fn plain_draft() -> Draft {
-    let place = |n: usize| Place {
+    let slot = |n: usize| Slot {
         property: Some(format!("feature_number_{n}_of_many")),
         nested: Some(format!("feature.number{n}.ofMany")),
         missing: Some(Value::Bool(false)),
@@ -58,7 +59,7 @@ pub fn plain_draft() -> Draft {
         layout: Arc::new(Layout {
             service: "butler".into(),
             docker_flag: true,
-            places: (0..90).map(place).collect(),
+            slots: (0..90).map(slot).collect(),
         }),
         values: vec![Value::Bool(true); 90],
         id: ID.into(),

@@ -1,4 +1,4 @@
-//! What most commands start from: the settings, the spool, the instances.
+//! The start of most commands: the settings, and the instances that the arguments name.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,33 +7,30 @@ use anyhow::Result;
 
 use super::exit::Usage;
 use super::output::say;
-use crate::collect::Collector;
-use crate::forward::transport::{Endpoint, EndpointSettings};
-use crate::forward::wire::RequestOptions;
-use crate::record::catalogue::Catalogue;
+use crate::collect::Target;
 use crate::secret::Secret;
-use crate::settings::{self, FlushMode, Instance, Overrides, Resolved, Settings};
-use crate::spool::{SpoolFolder, SpoolLimits, SpoolView};
-use crate::target::Target;
+use crate::settings::{self, FlushMode, InstanceSettings, Overrides, Resolved, Settings};
+use crate::spool::SpoolFolder;
+use crate::wiring;
 
 /// The arguments that all commands share.
 pub struct Context {
     pub config: Option<PathBuf>,
     pub spool: Option<PathBuf>,
     pub quiet: bool,
-    /// The arguments that say how to log.
+    /// The logging arguments, for child processes.
     pub logging: Vec<OsString>,
 }
 
 impl Context {
-    /// The settings, with what the command line says laid over them.
+    /// The settings, with the command line laid over them.
     pub fn resolve(&self, watch: Vec<PathBuf>, flush_mode: Option<FlushMode>) -> Result<Resolved> {
         let overrides =
             Overrides { config: self.config.clone(), spool: self.spool.clone(), watch, flush_mode };
-        Ok(settings::resolve(overrides, &settings::system_place())?)
+        Ok(settings::resolve(overrides, &settings::system_settings())?)
     }
 
-    /// Names the spool of a try-out on screen, since nobody chose it.
+    /// Names the spool of a try-out on screen, since no setting names it.
     pub fn name_try_out(&self, resolved: &Resolved) {
         if resolved.try_out && !self.quiet {
             say(&format!("The spool of this try-out is {}.", resolved.settings.spool.directory.display()));
@@ -45,11 +42,11 @@ impl Context {
         Ok(self.resolve(Vec::new(), None)?.settings)
     }
 
-    /// The settings for a command whose arguments name instances or files, and the targets they name; all instances of the
-    /// settings if there are no arguments.
+    /// The settings for a command whose arguments name instances or files, and the targets they
+    /// name; all instances of the settings if there are no arguments.
     pub fn targets(&self, names: &[String]) -> Result<(Resolved, Vec<Target>)> {
         let files = names.iter().filter(|name| is_path(name)).map(PathBuf::from).collect();
-        // Files that no instance has are added to the instances, so from here on everything named is one of them.
+        // Files that no instance has are added to the instances, so each name below is an instance.
         let mut resolved = self.resolve(files, None)?;
         let known = &resolved.settings.instances;
         let find = |name: &String| {
@@ -63,93 +60,18 @@ impl Context {
         if !names.is_empty() {
             resolved.settings.instances = names.iter().map(find).collect::<Result<_, _>>()?;
         }
-        let targets = Target::of(&resolved.settings)?;
+        let targets = wiring::targets(&resolved.settings);
         Ok((resolved, targets))
     }
-
-    /// The spool of the settings.
-    pub fn folder(settings: &Settings) -> SpoolFolder {
-        let spool = &settings.spool;
-        SpoolFolder {
-            path: spool.directory.clone(),
-            limits: SpoolLimits {
-                max_bytes: spool.max_bytes,
-                max_records: spool.max_records,
-                retention: spool.retention,
-            },
-            wait: spool.wait,
-        }
-    }
-
-    /// Says that a spool is shown which cannot be written to, and what is not known of it.
-    pub fn say_read_only(&self, settings: &Settings, view: &SpoolView) {
-        if !self.quiet {
-            let folder = Context::folder(settings);
-            eprintln!("salver: {}: {}", folder.path.display(), read_only(&folder, view));
-        }
-    }
-
-    /// Looks and records.
-    pub fn collector(settings: &Settings) -> Result<Collector> {
-        let catalogue = Catalogue::load(&settings.catalogues)?;
-        Ok(Collector::new(catalogue, settings.identity.system_id, settings.watch.settle))
-    }
-
-    /// Where to forward to, if an admin wrote both a host and a key.
-    pub fn endpoint(settings: &Settings) -> Result<(Endpoint, RequestOptions)> {
-        let (endpoint, shape) = Context::destination(settings)?;
-        Ok((Endpoint::new(&endpoint)?, shape))
-    }
-
-    /// The same, not yet checked by whoever connects.
-    pub fn destination(settings: &Settings) -> Result<(EndpointSettings, RequestOptions)> {
-        let posthog = &settings.posthog;
-        let (Some(host), Some(api_key)) = (&posthog.host, &posthog.api_key) else {
-            let missing = if posthog.host.is_none() { "posthog.host" } else { "posthog.apiKey" };
-            let text = format!(
-                "{missing} is not set, so nothing is sent: write both posthog.host and posthog.apiKey into the settings file"
-            );
-            return Err(Usage(text).into());
-        };
-        let endpoint = EndpointSettings {
-            host: host.clone(),
-            proxy: posthog.proxy.clone(),
-            ca_file: posthog.ca_file.clone(),
-            timeout: settings.flush.timeout,
-        };
-        Ok((endpoint, shape(settings, api_key.clone())))
-    }
 }
 
-/// The shape of a request with this key, or with what is shown in its place.
-pub fn shape(settings: &Settings, api_key: Secret) -> RequestOptions {
-    RequestOptions {
-        api_key,
-        batch_bytes: settings.flush.batch_bytes,
-        historical_after: settings.flush.historical_after,
-        geoip: settings.posthog.geoip,
-    }
-}
-
-/// The project key of the settings, or what is shown in its place unless it is to be revealed.
+/// The project key of the settings if it is to be revealed, else `***`.
 pub fn shown_key(settings: &Settings, reveal: bool) -> Secret {
     let key = settings.posthog.api_key.as_ref().filter(|_| reveal);
     key.cloned().unwrap_or_else(|| Secret::new("***"))
 }
 
-/// What is to be known of a spool that cannot be written to, before anything is read from it.
-pub fn read_only(folder: &SpoolFolder, view: &SpoolView) -> String {
-    let why = match view.is_full() {
-        true => disk_full(folder),
-        false => format!("the spool is read-only ({})", view.cause()),
-    };
-    format!(
-        "{why}; it is shown as its witness knows it: how often each record was sent, why it was refused \
-         and how the last flush ended is not known"
-    )
-}
-
-/// What is to be known of a spool whose disk is full.
+/// The consequences of a full disk, and the next step.
 pub fn disk_full(folder: &SpoolFolder) -> String {
     let free = folder.short_of_room().map_or_else(String::new, |free| format!(" ({free} bytes are free)"));
     format!(
@@ -158,7 +80,8 @@ pub fn disk_full(folder: &SpoolFolder) -> String {
     )
 }
 
-/// Whether an argument names a file and not an instance: it looks like a path, or there is such a file.
+/// Whether an argument names a file and not an instance: it looks like a path, or there is such a
+/// file.
 fn is_path(name: &str) -> bool {
     name.contains(['/', '\\'])
         || name.ends_with(".yaml")
@@ -166,7 +89,7 @@ fn is_path(name: &str) -> bool {
         || Path::new(name).is_file()
 }
 
-fn unknown(name: &str, known: &[Instance]) -> String {
+fn unknown(name: &str, known: &[InstanceSettings]) -> String {
     let names: Vec<&str> = known.iter().filter_map(|instance| instance.name.as_deref()).collect();
     match names.as_slice() {
         [] => {

@@ -1,4 +1,5 @@
-//! `salver doctor`: does each step from the config file to PostHog work, and if not, what is to be done?
+//! `salver doctor`: checks each step from the config file to PostHog, and names the next step where
+//! one fails.
 
 use std::io::Write;
 
@@ -11,9 +12,8 @@ use super::output::{self, Format};
 use crate::clock::now_ms;
 use crate::doctor::{self, Finding, Level};
 use crate::settings::{Resolved, Settings};
-use crate::target::Target;
+use crate::wiring;
 
-/// How to report.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// text or json
@@ -41,13 +41,13 @@ fn examine(resolved: &Resolved) -> Vec<Finding> {
         Some(file) => Finding::ok("settings", format!("{}", file.display())),
         None => Finding::ok("settings", "no file, all defaults"),
     }];
-    let folder = Context::folder(settings);
+    let folder = wiring::spool_folder(settings);
     findings.extend(doctor::spool(&folder));
     findings.push(doctor::space(&folder.path, settings.spool.max_bytes));
     findings.extend(instances(settings));
-    let (line, theirs_ms) = line(settings);
-    findings.push(doctor::clock(now_ms(), theirs_ms));
-    findings.extend(line);
+    let (connection, remote_ms) = connection(settings);
+    findings.push(doctor::clock(now_ms(), remote_ms));
+    findings.extend(connection);
     findings
 }
 
@@ -56,27 +56,28 @@ fn instances(settings: &Settings) -> Vec<Finding> {
         let next = "name the config files of Butler and Butler SOS under `instances`";
         return vec![Finding::warning("file", "no instance is named, so nothing is collected", next)];
     }
-    let found = Context::collector(settings).and_then(|collector| {
-        let targets = Target::of(settings)?;
-        Ok(targets.iter().flat_map(|target| doctor::instance(&collector, target)).collect())
+    let found = wiring::collector(settings).map(|collector| {
+        let targets = wiring::targets(settings);
+        targets.iter().flat_map(|target| doctor::instance(&collector, target)).collect()
     });
     found.unwrap_or_else(|error| vec![Finding::error("settings", &error)])
 }
 
-/// The way to PostHog, if an admin wrote one, and the clock of whoever answered.
-fn line(settings: &Settings) -> (Vec<Finding>, Option<i64>) {
+/// The checks of the connection, if a host and a key are set, and the clock of the server that
+/// answered.
+fn connection(settings: &Settings) -> (Vec<Finding>, Option<i64>) {
     let (Some(_), Some(api_key)) = (&settings.posthog.host, &settings.posthog.api_key) else {
         let text = "posthog.host and posthog.apiKey are not both set, so nothing is sent";
         let next = "write both into the settings file, unless this server is to stay silent";
         return (vec![Finding::warning("posthog", text, next)], None);
     };
-    match Context::endpoint(settings) {
+    match wiring::endpoint(settings) {
         Ok((endpoint, shape)) => {
             let mut findings = vec![doctor::key(api_key.expose())];
             findings.extend(doctor::proxy(endpoint.route()));
-            let (line, theirs_ms) = doctor::line(&endpoint, &shape);
-            findings.extend(line);
-            (findings, theirs_ms)
+            let (connection, remote_ms) = doctor::connection(&endpoint, &shape);
+            findings.extend(connection);
+            (findings, remote_ms)
         }
         Err(error) => (vec![Finding::error("settings", &error)], None),
     }

@@ -1,26 +1,27 @@
 //! `salver dump`: the queue, oldest first.
 //!
-//! Where the records come from, and how little of the spool's time that takes, stands in source.rs; the forms in which they are
-//! shown in forms.rs.
+//! Records are read segment by segment while they are written, so a million need no more memory than a
+//! few thousand. The forms in which they are shown are in forms.rs.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 use super::context::Context;
 use super::exit::Ended;
 use super::output;
 use super::times::{self, Time};
+use crate::clock;
 use crate::forward::wire;
 use crate::record::message;
-use crate::spool::Queued;
-use source::Source;
+use crate::spool::{Queued, SpoolReader};
+use crate::wiring;
 
 mod forms;
-mod source;
 
 /// Which records, and in which form.
 #[derive(Debug, clap::Args)]
@@ -85,17 +86,8 @@ enum Shape {
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
     let settings = context.settings()?;
-    let mut source = Source::of(Context::folder(&settings))?;
-    if let Source::View(view) = &source {
-        if arguments.state == Wanted::Dead && !view.knows_dead() {
-            bail!(
-                "the spool cannot be written to ({}) and is without its witness, so which of its records are dead letters is not known; \
-                 `dump --state all` shows them among the others",
-                view.cause()
-            );
-        }
-        context.say_read_only(&settings, view);
-    }
+    // Before the first byte of output: a spool that cannot be read never empties a file that was there.
+    let mut spool = wiring::spool_folder(&settings).read(clock::now_ms())?;
     let render = |queued: &Queued| match arguments.shape {
         Shape::Record => message::line(&forms::with_spool(queued)),
         Shape::Event => message::line(&wire::event(&queued.record, settings.posthog.geoip)),
@@ -104,22 +96,38 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
         Some(path) => {
             let named = || format!("cannot write {}", path.display());
             let mut file = BufWriter::new(File::create(path).with_context(named)?);
-            forms::write_all(&mut source, &arguments, &render, &mut file)?;
+            forms::write_all(&mut spool, &arguments, &render, &mut file)?;
             file.flush().with_context(named)?;
         }
         None => {
             let mut out = output::stdout();
-            forms::write_all(&mut source, &arguments, &render, &mut out)?;
+            forms::write_all(&mut spool, &arguments, &render, &mut out)?;
             out.flush()?;
         }
     }
-    if let Source::View(view) = &source {
-        view.doubts().iter().for_each(|doubt| eprintln!("salver: {doubt}"));
-    }
+    spool.doubts().iter().for_each(|doubt| eprintln!("salver: {doubt}"));
     Ok(Ended::Done)
 }
 
 impl Arguments {
+    /// Hands on all records that are wanted, oldest first.
+    fn each(&self, spool: &mut SpoolReader, write: &mut dyn FnMut(&Queued) -> Result<()>) -> Result<()> {
+        let mut left = self.limit.unwrap_or(u64::MAX);
+        if left == 0 {
+            return Ok(());
+        }
+        let ended = spool.each(0, left, |queued| {
+            if self.wants(&queued) {
+                if let Err(error) = write(&queued) {
+                    return ControlFlow::Break(Err(error));
+                }
+                left -= 1;
+            }
+            if left == 0 { ControlFlow::Break(Ok(())) } else { ControlFlow::Continue(()) }
+        })?;
+        ended.break_value().unwrap_or(Ok(()))
+    }
+
     fn wants(&self, queued: &Queued) -> bool {
         let record = &queued.record;
         let state = match self.state {

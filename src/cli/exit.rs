@@ -14,11 +14,11 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use super::output::remark;
-use crate::forward::transport::EndpointError;
-use crate::look::{Fault, FaultKind};
 use crate::record::catalogue::CatalogueError;
+use crate::service::look::{Fault, FaultKind};
 use crate::settings::SettingsError;
 use crate::spool::SpoolError;
+use crate::wiring::DestinationError;
 
 /// The result of a command that reports its failures itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +66,8 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 fn code_of(error: &anyhow::Error) -> u8 {
     if error.is::<Usage>()
         || error.is::<SettingsError>()
-        || error.is::<EndpointError>()
+        || error.is::<DestinationError>()
         || error.is::<CatalogueError>()
-        || error.is::<semver::Error>()
     {
         return 2;
     }

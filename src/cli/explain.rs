@@ -1,24 +1,25 @@
-//! `salver preview --explain`: where each value that would be sent comes from.
+//! `salver preview --explain`: the source of each value that would be sent.
 //!
-//! Made for auditors: every key of the event is listed, in its order, and after them the keys of the nested form. A value that a
-//! config file decides names the path; one that none decided names the paths that were looked at.
+//! For auditors: lists every key of the event in its order, and after them the keys of the nested
+//! form. A value from a config file names its config path; one that no path decided names the paths
+//! that could have.
 
 use std::collections::HashMap;
 
 use serde_json::{Map, Value as Json, json};
 
 use crate::record::derive::{Derived, Provenance};
-use crate::record::version::Origin;
+use crate::record::version::VersionOrigin;
 use crate::record::{Record, message};
 
-/// The nested form once more, as text; its keys are listed on their own.
+/// The property that repeats the nested form as text; the keys of that form are listed instead.
 const NESTED: &str = "telemetry_json";
 
 /// One JSON object: output key to value and origin.
-pub fn keys(event: &Json, record: &Record, derived: &Derived, version: Origin) -> Json {
-    let places = || derived.layout.places.iter().zip(&derived.provenance);
+pub fn keys(event: &Json, record: &Record, derived: &Derived, version: VersionOrigin) -> Json {
+    let slots = || derived.layout.slots.iter().zip(&derived.provenance);
     let reasons: HashMap<&str, &Provenance> =
-        places().filter_map(|(place, why)| Some((place.property.as_deref()?, why))).collect();
+        slots().filter_map(|(slot, why)| Some((slot.property.as_deref()?, why))).collect();
     let mut keys = Map::new();
     for (key, value) in
         event["properties"].as_object().into_iter().flatten().filter(|(key, _)| *key != NESTED)
@@ -29,8 +30,8 @@ pub fn keys(event: &Json, record: &Record, derived: &Derived, version: Origin) -
         };
         keys.insert(key.clone(), entry);
     }
-    for ((place, why), value) in places().zip(&record.draft.values) {
-        if let (Some(path), Some(value)) = (&place.nested, message::reported_value(place, value)) {
+    for ((slot, why), value) in slots().zip(&record.draft.values) {
+        if let (Some(path), Some(value)) = (&slot.nested, message::reported_value(slot, value)) {
             keys.insert(format!("enabledFeatures.{path}"), decided(json!(value), why));
         }
     }
@@ -45,13 +46,13 @@ fn decided(value: Json, why: &Provenance) -> Json {
 }
 
 /// Where the keys come from that no config path decides.
-fn origin(key: &str, version: Origin) -> &'static str {
+fn origin(key: &str, version: VersionOrigin) -> &'static str {
     match key {
         "service" => "the catalogue of the config file's top-level key",
         "serviceVersion" => match version {
-            Origin::Given => "the settings or the command line",
-            Origin::PackageJson => "the package.json of the service",
-            Origin::Assumed => "assumed: the newest release that is known",
+            VersionOrigin::Given => "the settings or the command line",
+            VersionOrigin::PackageJson => "the package.json of the service",
+            VersionOrigin::Assumed => "assumed: the newest release that is known",
         },
         "system_id" => "worked out once and pinned; see `salver id`",
         "system_nodeVersion" => "the settings or the command line, else unknown",

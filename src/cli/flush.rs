@@ -8,10 +8,8 @@ use super::output::{Format, remark, say};
 use crate::clock;
 use crate::collect::DO_NOT_TRACK;
 use crate::forward::flush::{self, FlushTarget};
-use crate::forward::plan::FlushLimits;
-use crate::forwarder::Consent;
-use crate::settings::Settings;
-use crate::target::Target;
+use crate::service::forwarder::ConsentCheck;
+use crate::wiring;
 use progress::{Progress, ProgressHooks};
 
 mod dry_run;
@@ -41,29 +39,22 @@ pub struct Arguments {
     format: Format,
 }
 
-impl Arguments {
-    fn limits(&self, settings: &Settings) -> FlushLimits {
-        let flush = &settings.flush;
-        FlushLimits { batch_events: flush.batch_events, patience: flush.patience, records: self.limit }
-    }
-}
-
 pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     let settings = context.settings()?;
-    let folder = Context::folder(&settings);
-    let mut targets = Target::of(&settings)?;
-    let collector = Context::collector(&settings)?;
+    let folder = wiring::spool_folder(&settings);
+    let mut targets = wiring::targets(&settings);
+    let collector = wiring::collector(&settings)?;
     if arguments.dry_run {
         return dry_run::run(&settings, &folder, &collector, &mut targets, arguments);
     }
-    let (endpoint, request) = Context::endpoint(&settings)?;
+    let (endpoint, request) = wiring::endpoint(&settings)?;
     if collector.do_not_track() {
         remark(format_args!("{DO_NOT_TRACK}, so nothing is sent; every record is kept"));
         return Ok(Ended::NothingCollected);
     }
     let mut spool = folder.open_to_release(clock::now_ms())?;
     if arguments.retry_dead {
-        let revived = spool.revive_dead()?;
+        let revived = spool.revive_dead();
         if !context.quiet {
             say(&format!("{revived} dead letters are back in the queue."));
         }
@@ -73,9 +64,13 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
 
     let to_send = waiting.min(arguments.limit.unwrap_or(u64::MAX));
     let mut progress = Progress::of(context, arguments.format, to_send);
-    let target =
-        FlushTarget { folder: &folder, endpoint: &endpoint, request, limits: arguments.limits(&settings) };
-    let consent = Consent { collector: &collector, folder: &folder, targets: &mut targets };
+    let target = FlushTarget {
+        folder: &folder,
+        endpoint: &endpoint,
+        request,
+        limits: wiring::flush_limits(&settings, arguments.limit),
+    };
+    let consent = ConsentCheck { collector: &collector, folder: &folder, targets: &mut targets };
     let report = flush::run(&target, &mut ProgressHooks { consent, progress: &mut progress });
     progress.clear();
     let report = report?;

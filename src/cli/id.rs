@@ -3,7 +3,7 @@
 //! The ids go to stdout, in the words in which the tools print theirs. What an admin may want to know of one (from what it
 //! was worked out, what it would be now, what the tool itself would print) goes to stderr.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use anyhow::Result;
@@ -13,12 +13,13 @@ use super::exit::{Ended, Usage};
 use super::output;
 use super::times::shown;
 use crate::clock;
+use crate::collect::Target;
 use crate::collect::{Collector, Ids};
-use crate::record::identity::{Origin, Readable, SystemIdSource};
-use crate::record::observe::{Report, State};
+use crate::record::identity::{Readable, SystemIdOrigin, SystemIdSource};
+use crate::record::observe::{Reportable, State};
 use crate::settings::{Settings, default_name};
-use crate::spool::{IdHistory, Instance, Pin, SpoolFolder, SpoolView};
-use crate::target::Target;
+use crate::spool::{Pin, SpoolFolder};
+use crate::wiring;
 
 /// Whose ids, and what to do with them.
 #[derive(Debug, clap::Args)]
@@ -43,12 +44,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
             [] => (context.settings()?, None),
             names => context.targets(names).map(|(resolved, targets)| (resolved.settings, Some(targets)))?,
         };
-        return history(context, &settings, targets.as_deref());
+        return history(&settings, targets.as_deref());
     }
     let (resolved, targets) = context.targets(&names)?;
     let settings = &resolved.settings;
-    let folder = Context::folder(settings);
-    let collector = Context::collector(settings)?;
+    let folder = wiring::spool_folder(settings);
+    let collector = wiring::collector(settings)?;
     if let (Some(id), Some(target)) = (&arguments.adopt, targets.first()) {
         adopt(&collector, &folder, target, id)?;
     }
@@ -69,7 +70,7 @@ fn show(context: &Context, collector: &Collector, folder: &SpoolFolder, targets:
             }
         };
         let name = target.key(&observation.service);
-        let State::Reports(report) = &observation.state else {
+        let State::Reportable(report) = &observation.state else {
             match collector.ids.pinned(folder, &name)? {
                 Some(pin) => writeln!(out, "Instance ID : {}  ({name}, not collected now)", pin.id)?,
                 None => eprintln!("salver: {name}: nothing is collected, so it has no id"),
@@ -87,8 +88,8 @@ fn show(context: &Context, collector: &Collector, folder: &SpoolFolder, targets:
 }
 
 /// What an admin may want to know of an id.
-fn notes(ids: Ids, report: &Report, pin: &Pin) -> Vec<String> {
-    let now = ids.worked_out(report);
+fn notes(ids: Ids, report: &Reportable, pin: &Pin) -> Vec<String> {
+    let now = ids.computed(report);
     let from = pin.readable.map(|readable| format!("worked out from {}", inputs(&readable)));
     let stays = match (&from, pin.fixed) {
         (None, _) => "adopted, or found in records, so it stays",
@@ -101,8 +102,8 @@ fn notes(ids: Ids, report: &Report, pin: &Pin) -> Vec<String> {
         notes.push(format!("worked out anew, from {from}, it would be {}; the pinned one is kept", now.id));
     }
     // The tools know of no machine id; where they cannot read the firmware's UUID they hash nothing in its place.
-    let tools = Ids { source: SystemIdSource::None }.worked_out(report).id;
-    if now.readable.system == Origin::Machine && tools != pin.id {
+    let tools = Ids { source: SystemIdSource::None }.computed(report).id;
+    if now.readable.system == SystemIdOrigin::Machine && tools != pin.id {
         notes.push(format!(
             "a tool that cannot read the firmware's UUID prints {tools}; `--adopt` takes the id from the tool's log"
         ));
@@ -118,9 +119,9 @@ fn inputs(readable: &Readable) -> String {
         (false, _) => "no network interface",
     };
     let system = match readable.system {
-        Origin::Dmi => "the firmware's UUID",
-        Origin::Machine => "the operating system's machine id",
-        Origin::Empty => "no system id",
+        SystemIdOrigin::Dmi => "the firmware's UUID",
+        SystemIdOrigin::Machine => "the operating system's machine id",
+        SystemIdOrigin::Empty => "no system id",
     };
     format!("{network} and {system}")
 }
@@ -137,16 +138,21 @@ fn adopt(collector: &Collector, folder: &SpoolFolder, target: &Target, id: &str)
 }
 
 /// Prints every id that records carried, and those that are pinned and were not used yet; of these targets, or of all.
-fn history(context: &Context, settings: &Settings, targets: Option<&[Target]>) -> Result<Ended> {
-    let (used, instances) = known(context, settings)?;
-    let mut ids: BTreeMap<String, IdHistory> = used.into_iter().collect();
+fn history(settings: &Settings, targets: Option<&[Target]>) -> Result<Ended> {
+    let spool = wiring::spool_folder(settings).read(clock::now_ms())?;
+    let mut ids = spool.ids().clone();
     let mut wanted = BTreeSet::new();
-    for (name, instance) in instances {
+    for (name, instance) in spool.instances().clone() {
         let is = |target: &Target| match (&target.name, instance.config_files.as_slice()) {
             (Some(given), _) if *given == name => true,
-            // A summary that was lost or cannot be read no longer tells the files, but the name that stands for one does.
+            // A manifest that was lost no longer tells the files, but the name that stands for one does.
             (None, []) => name.ends_with(&default_name("", &target.first_file())),
-            (_, files) => target.subject.files == files,
+            (_, files) => target
+                .subject
+                .files
+                .iter()
+                .map(|file| file.to_string_lossy().into_owned())
+                .eq(files.iter().cloned()),
         };
         if targets.is_none_or(|targets| targets.iter().any(is)) {
             wanted.insert(name.clone());
@@ -173,24 +179,4 @@ fn history(context: &Context, settings: &Settings, targets: Option<&[Target]>) -
     writeln!(out, "{table}")?;
     out.flush()?;
     Ok(Ended::Done)
-}
-
-/// The ids and the instances of the spool, also of one that cannot be written to.
-#[expect(clippy::type_complexity, reason = "two lists of what the spool names")]
-fn known(
-    context: &Context,
-    settings: &Settings,
-) -> Result<(Vec<(String, IdHistory)>, Vec<(String, Instance)>)> {
-    let folder = Context::folder(settings);
-    let read = || {
-        let spool = folder.open_existing(clock::now_ms())?;
-        let known = (spool.ids()?, spool.instances()?);
-        spool.close()?;
-        Ok(known)
-    };
-    read().or_else(|error| {
-        let view = SpoolView::instead_of(&folder, error)?;
-        context.say_read_only(settings, &view);
-        Ok((view.ids(), view.instances()))
-    })
 }

@@ -53,6 +53,9 @@ pub fn start(verbose: u8, quiet: bool, color: Color, format: LogFormat) {
         LogFormat::Text => lines.init(),
     }
     std::panic::set_hook(Box::new(|panic| {
+        if panic.location().is_some_and(crate::spool::is_contained_panic) {
+            return;
+        }
         let place =
             panic.location().map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
         remark(format_args!("internal error{place}; please report it with this line"));

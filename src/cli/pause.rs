@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::context::Context;
 use super::exit::{Ended, Usage};
 use crate::clock;
+use crate::wiring;
 
 /// Whose collecting.
 #[derive(Debug, clap::Args)]
@@ -20,9 +21,9 @@ pub struct Arguments {
 
 pub fn run(context: &Context, arguments: &Arguments, pause: bool) -> Result<Ended> {
     let settings = context.settings()?;
-    let mut spool = Context::folder(&settings).open(clock::now_ms())?;
+    let mut spool = wiring::spool_folder(&settings).open(clock::now_ms())?;
     let listed = settings.instances.iter().filter_map(|instance| instance.name.clone());
-    let mut known: Vec<String> = spool.instances()?.into_iter().map(|(name, _)| name).chain(listed).collect();
+    let mut known: Vec<String> = spool.instances().keys().cloned().chain(listed).collect();
     known.sort();
     known.dedup();
     if let Some(name) = &arguments.name {
@@ -34,12 +35,12 @@ pub fn run(context: &Context, arguments: &Arguments, pause: bool) -> Result<Ende
         known = vec![name.clone()];
     }
     for name in &known {
-        let mut instance = spool.instance(name)?.unwrap_or_default();
+        let mut instance = spool.instance(name).unwrap_or_default();
         instance.paused = pause;
         if !pause && !instance.collecting {
             instance.why = "resumed; the next look decides".into();
         }
-        spool.put_instance(name, &instance);
+        spool.put_instance(name, instance);
         let what = if pause {
             "paused; what waits stays and is delivered"
         } else {

@@ -1,4 +1,4 @@
-//! `salver preview`: what would be recorded or sent. Writes nothing.
+//! `salver preview`: prints the record, event or request that would follow. Writes nothing.
 
 use std::io::Write;
 
@@ -14,13 +14,13 @@ use super::output;
 use super::record::assumption;
 use crate::clock;
 use crate::collect::DO_NOT_TRACK;
+use crate::collect::Target;
 use crate::forward::wire;
 use crate::record::observe::State;
-use crate::record::version::Origin;
+use crate::record::version::VersionOrigin;
 use crate::record::{Reason, Record, message};
-use crate::target::Target;
+use crate::wiring;
 
-/// What to show of which instance.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// A config file, or a name from the settings
@@ -41,9 +41,9 @@ pub struct Arguments {
 
     /// The record as it is stored, the event as it is sent, or the exact body of a request
     #[arg(long = "as", value_name = "SHAPE", default_value = "record")]
-    shape: Shape,
+    form: Form,
 
-    /// For each key that would be sent, the config path that decided it, or where else it comes from
+    /// For each key that would be sent, the config path that decided it, or its source
     #[arg(long)]
     explain: bool,
 
@@ -53,7 +53,7 @@ pub struct Arguments {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Shape {
+pub enum Form {
     Record,
     Event,
     Request,
@@ -64,16 +64,16 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     let settings = resolved.settings;
     let mut target = targets.into_iter().next().ok_or_else(|| Usage("nothing to preview".into()))?;
     override_subject(&mut target, arguments);
-    let collector = Context::collector(&settings)?;
-    let folder = Context::folder(&settings);
+    let collector = wiring::collector(&settings)?;
+    let folder = wiring::spool_folder(&settings);
     let observation = collector.observe(&target)?;
     let name = target.key(&observation.service);
     let report = match &observation.state {
-        State::Reports(report) if !collector.do_not_track() => report,
-        State::Reports(_) => return Ok(nothing(&name, DO_NOT_TRACK)),
+        State::Reportable(report) if !collector.do_not_track() => report,
+        State::Reportable(_) => return Ok(nothing(&name, DO_NOT_TRACK)),
         State::Withdrawn(why) | State::Unclear(why) | State::TooOld(why) => return Ok(nothing(&name, why)),
     };
-    if observation.version.origin == Origin::Assumed && !context.quiet {
+    if observation.version.origin == VersionOrigin::Assumed && !context.quiet {
         eprintln!("{name}: {}", assumption(&observation.version.version.to_string()));
     }
     let id = collector.ids.next(&folder, &name, report)?.id;
@@ -90,14 +90,14 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
         output::print_json(&explain::keys(&event, &record, &report.derived, observation.version.origin))?;
         return Ok(Ended::Done);
     }
-    match arguments.shape {
-        Shape::Record => output::print_json(&message::message(&record))?,
-        Shape::Event => output::print_json(&wire::event(&record, settings.posthog.geoip))?,
-        Shape::Request => {
+    match arguments.form {
+        Form::Record => output::print_json(&message::message(&record))?,
+        Form::Event => output::print_json(&wire::event(&record, settings.posthog.geoip))?,
+        Form::Request => {
             let key = context::shown_key(&settings, arguments.reveal);
-            // As it is sent, to the byte.
+            // The bytes that would be sent.
             let mut out = output::stdout();
-            wire::write([&record], &context::shape(&settings, key), clock::now_ms(), &mut out)?;
+            wire::write([&record], &wiring::request_options(&settings, key), clock::now_ms(), &mut out)?;
             writeln!(out)?;
             out.flush()?;
         }

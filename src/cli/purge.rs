@@ -10,7 +10,8 @@ use super::exit::{Ended, Usage};
 use super::output;
 use super::times::{self, Time, shown};
 use crate::clock;
-use crate::spool::{Receipt, Selector, Spool, SpoolFolder};
+use crate::spool::{Receipt, Search, Selector, Spool, SpoolFolder};
+use crate::wiring;
 
 /// What to erase: what meets all the conditions given.
 #[derive(Debug, clap::Args)]
@@ -55,7 +56,7 @@ pub struct Arguments {
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
     let settings = context.settings()?;
-    let folder = Context::folder(&settings);
+    let folder = wiring::spool_folder(&settings);
     let selector = Selector {
         all: arguments.all,
         id: arguments.id.as_ref().map(|id| id.to_lowercase()),
@@ -64,20 +65,18 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
         before_ms: arguments.before.map(|time| time.0),
         dead: arguments.dead,
     };
-    let mut spool = folder.open_to_release(clock::now_ms())?;
-    let planned = spool.would_purge(&selector)?;
-    spool.close()?;
+    let planned = folder.read(clock::now_ms())?.would_purge(&selector)?;
     if arguments.dry_run {
-        print(&planned, false)?;
+        print(&planned, None)?;
         return Ok(Ended::Done);
     }
     if !arguments.yes && !confirmed(&planned)? {
         eprintln!("Nothing was erased.");
         return Ok(Ended::Failed);
     }
-    let receipt = erase(&folder, &selector, &arguments)?;
-    print(&receipt, true)?;
-    Ok(Ended::Done)
+    let (receipt, search) = erase(&folder, &selector, &arguments)?;
+    print(&receipt, Some(&search))?;
+    Ok(if search.left.is_empty() { Ended::Done } else { Ended::Failed })
 }
 
 /// Waits for the human with the spool closed.
@@ -85,49 +84,47 @@ fn confirmed(planned: &Receipt) -> Result<bool> {
     if !stdin().is_terminal() {
         return Err(Usage("purge asks before it erases; without a terminal say --yes".into()).into());
     }
-    print(planned, false)?;
+    print(planned, None)?;
     eprint!("Erase them? [y/N] ");
     let mut answer = String::new();
     stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-fn erase(folder: &SpoolFolder, selector: &Selector, arguments: &Arguments) -> Result<Receipt> {
+fn erase(folder: &SpoolFolder, selector: &Selector, arguments: &Arguments) -> Result<(Receipt, Search)> {
     // With the flusher's turn nothing is on the wire meanwhile. Where a request takes longer than the wait allows, the receipt
     // says what was under way.
     let _turn = folder.flush_turn(Duration::ZERO).ok();
     let mut spool = folder.open_to_release(clock::now_ms())?;
-    let mut receipt = spool.purge(selector)?;
+    let mut purged = spool.purge(selector)?;
     if arguments.stop_collecting {
-        for name in concerned(&spool, arguments, &receipt)? {
-            spool.stop_collecting(&name, &mut receipt)?;
+        for name in concerned(&spool, arguments, &purged.receipt) {
+            spool.stop_collecting(&name, &mut purged);
         }
-        spool.scrub_state()?;
     }
-    spool.close()?;
-    Ok(receipt)
+    Ok(spool.close_and_search(purged)?)
 }
 
 /// The instances that stop collecting: those selected by name or service, all for `--all`, and those whose records were erased.
-fn concerned(spool: &Spool, arguments: &Arguments, receipt: &Receipt) -> Result<Vec<String>> {
-    let selected = spool.instances()?.into_iter().filter(|(name, instance)| {
+fn concerned(spool: &Spool, arguments: &Arguments, receipt: &Receipt) -> Vec<String> {
+    let selected = spool.instances().iter().filter(|(name, instance)| {
         let by_id = |id: &String| instance.pin.as_ref().is_some_and(|pin| pin.id == id.to_lowercase());
         arguments.all
-            || arguments.instance.as_ref() == Some(name)
+            || arguments.instance.as_ref() == Some(*name)
             || arguments.service.as_ref() == Some(&instance.service)
             || arguments.id.as_ref().is_some_and(by_id)
-            || receipt.instances.contains_key(name)
+            || receipt.instances.contains_key(*name)
     });
-    Ok(selected.map(|(name, _)| name).collect())
+    selected.map(|(name, _)| name.clone()).collect()
 }
 
 /// What no program can promise.
 const OUT_OF_REACH: &str = "Out of reach of a purge: copies in snapshots and backups, blocks that a disk keeps for wear levelling, ids in old logs.";
 
-/// Prints what was erased, or would be.
-fn print(receipt: &Receipt, erased: bool) -> Result<()> {
+/// Prints what was erased and what a search of the folder found, or what would be erased.
+fn print(receipt: &Receipt, search: Option<&Search>) -> Result<()> {
     let mut out = output::stdout();
-    let verb = if erased { "erased" } else { "would be erased" };
+    let verb = if search.is_some() { "erased" } else { "would be erased" };
     writeln!(out, "{} records {verb}, {} of them dead letters", receipt.records, receipt.dead)?;
     if let Some((oldest, newest)) = receipt.span_ms {
         writeln!(out, "from {} to {}", shown(Some(oldest)), shown(Some(newest)))?;
@@ -152,7 +149,19 @@ fn print(receipt: &Receipt, erased: bool) -> Result<()> {
     for name in &receipt.stopped {
         writeln!(out, "instance {name} no longer collects; `salver resume {name}` starts it again")?;
     }
-    if erased {
+    if receipt.quarantined > 0 {
+        let verb = if search.is_some() { "were" } else { "would be" };
+        writeln!(
+            out,
+            "{} damaged folders that were kept for inspection {verb} removed",
+            receipt.quarantined
+        )?;
+    }
+    if let Some(search) = search {
+        writeln!(out, "{} files of the spool were searched for them afterwards", search.files)?;
+        for (path, why) in &search.left {
+            writeln!(out, "NOT ERASED: {}: {why}; remove it by hand, or purge again", path.display())?;
+        }
         writeln!(out, "{OUT_OF_REACH}")?;
     }
     let at_vendor = receipt.ids.iter().filter(|(_, it)| it.last_ms.is_some() || receipt.may_be_delivered > 0);

@@ -5,8 +5,8 @@ use anyhow::Result;
 use super::context::Context;
 use super::exit::Ended;
 use super::output;
-use crate::collect::{Ask, Looked};
-use crate::record::message;
+use crate::collect::{Ask, LookOutcome};
+use crate::wiring;
 
 /// Which instances, and whether to record in any case.
 #[derive(Debug, clap::Args)]
@@ -22,37 +22,38 @@ pub struct Arguments {
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
     let (resolved, mut targets) = context.targets(&arguments.names)?;
-    let folder = Context::folder(&resolved.settings);
+    let folder = wiring::spool_folder(&resolved.settings);
     context.name_try_out(&resolved);
-    let collector = Context::collector(&resolved.settings)?;
+    let collector = wiring::collector(&resolved.settings)?;
     let ask = if arguments.force { Ask::Force } else { Ask::Difference };
     let mut off = 0;
     let mut failed = 0;
     for target in &mut targets {
         match collector.look(&folder, target, ask)? {
-            Looked::Recorded { name, record, assumed } => {
-                say(context, &format!("{name}: recorded {} ({})", record.uuid, record.reason.as_str()));
-                if assumed {
-                    say(context, &format!("{name}: {}", assumption(&record.draft.service_version)));
+            LookOutcome::Recorded(recorded) => {
+                let name = &recorded.name;
+                say(context, &format!("{name}: recorded {} ({})", recorded.uuid, recorded.reason.as_str()));
+                if recorded.version_assumed {
+                    say(context, &format!("{name}: {}", assumption(&recorded.introduction.version)));
                 }
-                output::print_json(&message::message(&record))?;
+                output::print_json(&serde_json::from_str::<serde_json::Value>(&recorded.message)?)?;
             }
-            // Whoever looks for the first time, and has time, comes to something.
-            Looked::AsBefore | Looked::Doubted(_) => {}
-            Looked::Unchanged { name, .. } => say(context, &format!("{name}: nothing changed")),
-            Looked::Off { name, why, erased } => {
+            // A first look that waits for confirmations has another outcome.
+            LookOutcome::Unmodified | LookOutcome::AwaitingConfirmation(_) => {}
+            LookOutcome::Unchanged { name, .. } => say(context, &format!("{name}: nothing changed")),
+            LookOutcome::NotCollecting { name, why, erased } => {
                 off += 1;
                 say(context, &format!("{name}: not collected: {why}"));
                 if erased > 0 {
                     say(context, &format!("{name}: {erased} unsent records were erased"));
                 }
             }
-            Looked::Held { name, error, .. } => {
+            LookOutcome::Unreadable(files) => {
                 failed += 1;
-                // An instance without a name goes by its file, which the error names already.
-                let text = error.to_string();
-                let who = if text.starts_with(&name) { String::new() } else { format!("{name}: ") };
-                eprintln!("salver: {who}{text}");
+                // An instance without a name goes by its file, which the text begins with already.
+                let named = files.why.starts_with(&files.name);
+                let name = if named { String::new() } else { format!("{}: ", files.name) };
+                eprintln!("salver: {name}{}", files.why);
             }
         }
     }
@@ -63,7 +64,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
     })
 }
 
-/// What is said where a version was not found.
+/// The hint where a version was not found.
 pub fn assumption(version: &str) -> String {
     format!(
         "no package.json of the service was found beside or above the config file, so its version is taken to be \

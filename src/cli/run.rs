@@ -12,17 +12,14 @@ use super::exit::{Ended, Usage};
 use super::output::say;
 use super::record::assumption;
 use super::signals;
-use crate::collect::Introduction;
-use crate::forward::plan::FlushLimits;
-use crate::forward::transport::Endpoint;
-use crate::forwarder::{Forwarder, Forwarding};
-use crate::look::{Came, Fault, FaultKind, Held, Means};
+use crate::collect::{Introduction, LookOutcome, Recorded, UnreadableFiles};
 use crate::record::Reason;
-use crate::record::catalogue::Catalogue;
-use crate::service::{Left, Screen, Service, Wake};
-use crate::settings::{FlushMode, Resolved, Settings, Source};
-use crate::target::Target;
-use crate::worker::Program;
+use crate::service::forwarder::{ForwardConfig, Forwarder};
+use crate::service::look::{Fault, FaultKind};
+use crate::service::worker::Program;
+use crate::service::{ExitReason, Reporter, Service, Wake};
+use crate::settings::{FlushMode, Resolved};
+use crate::wiring;
 
 /// What to watch, and how to forward.
 #[derive(Debug, clap::Args)]
@@ -40,29 +37,29 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     let (sender, receiver) = mpsc::channel();
     let mut job = Job::load(context, arguments, &sender)?;
     signals::listen(sender.clone()).context("cannot listen for the signal to stop")?;
-    let mut screen = Terminal::new(context, &job.resolved);
+    let mut terminal = Terminal::new(context, &job.resolved);
     context.name_try_out(&job.resolved);
     job.start()?;
     loop {
-        let asked = match job.service.run(&receiver, &mut screen) {
-            Left::Stop => break,
-            Left::Unusable(fault) => return Err(fault.into()),
-            Left::Reload { asked } => asked,
+        let asked = match job.service.run(&receiver, &mut terminal) {
+            ExitReason::Stopped => break,
+            ExitReason::SpoolUnusable(fault) => return Err(fault.into()),
+            ExitReason::Reload { asked } => asked,
         };
         match Job::load(context, arguments, &sender).and_then(Job::with_its_spool_tried) {
-            Ok(next) if !asked && job.says_the_same_as(&next) => {
-                tracing::debug!("the settings file changed, and says what it said before");
-                job.service.keep(next.in_force);
+            Ok(next) if !asked && job.means_the_same_as(&next) => {
+                tracing::debug!("the settings file changed, and means the same as before");
+                job.service.settings_unchanged(next.in_force);
             }
             Ok(next) => {
-                job.stop(&mut screen);
+                job.stop(&mut terminal);
                 job = next;
-                screen.serve(&job.resolved);
+                terminal.serve(&job.resolved);
                 job.start()?;
                 tracing::info!("the settings were read anew and are applied");
             }
             Err(error) => {
-                let say = job.service.refuse(&format!("{error:#}"));
+                let say = job.service.settings_refused(&format!("{error:#}"));
                 if say || asked {
                     tracing::error!(
                         "the settings cannot be applied, those from before stay in force: {error:#}"
@@ -71,30 +68,27 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
             }
         }
     }
-    job.stop(&mut screen);
+    job.stop(&mut terminal);
     tracing::info!("stopped");
     Ok(Ended::Done)
 }
 
-/// All that follows from the settings as they were at one moment. It was checked as a whole when it was loaded.
+/// All that follows from the settings as they were at one moment, checked as a whole.
 struct Job {
     resolved: Resolved,
-    /// The bytes that the settings were read from.
+    /// Digest of the bytes that the settings were read from.
     in_force: [u8; 32],
     program: Program,
     service: Service,
-    /// Until it is started.
-    forwarding: Option<Forwarding>,
+    /// Taken out when the forwarder is started.
+    forward_config: Option<ForwardConfig>,
     forwarder: Option<Forwarder>,
 }
 
 impl Job {
     fn load(context: &Context, arguments: &Arguments, sender: &Sender<Wake>) -> Result<Job> {
         let resolved = context.resolve(arguments.watch.clone(), arguments.flush)?;
-        // If they change from here on, this is no longer what they say, and they are read once more.
-        let source = Source::of(&resolved);
-        let in_force = source.digest();
-        let resolved = context.resolve(arguments.watch.clone(), arguments.flush)?;
+        let in_force = resolved.inputs.digest_in_force();
         let settings = &resolved.settings;
         if settings.instances.is_empty() {
             return Err(Usage(
@@ -103,62 +97,38 @@ impl Job {
             )
             .into());
         }
-        let targets = Target::of(settings)?;
-        let catalogue = Catalogue::load(&settings.catalogues)?;
-        let means = Means::of(settings, Context::folder(settings), catalogue, resolved.try_out);
-        let forwarding = match settings.flush.mode {
-            FlushMode::Manual => None,
-            FlushMode::Auto => {
-                let (endpoint, shape) = Context::destination(settings)?;
-                // Nobody connects here, but what cannot be used is to be told now.
-                Endpoint::new(&endpoint)?;
-                Some(Forwarding {
-                    means: means.clone(),
-                    endpoint,
-                    shape,
-                    limits: limits(settings),
-                    every: settings.flush.every,
-                    targets: targets.clone(),
-                })
-            }
-        };
+        let targets = wiring::targets(settings);
+        let config = wiring::look_config(settings)?;
+        let forward_config = wiring::forward_config(settings, &config, &targets)?;
         let program = Program::this(context.logging.clone()).context("cannot find the program that runs")?;
-        let watch = settings.watch.clone();
-        let service =
-            Service::new(program.clone(), means, watch, (source, in_force), targets, sender.clone());
-        Ok(Job { resolved, in_force, program, service, forwarding, forwarder: None })
+        let watch = wiring::watch_options(settings);
+        let inputs = (resolved.inputs.clone(), in_force);
+        let service = Service::new(program.clone(), config, watch, inputs, targets, sender.clone());
+        Ok(Job { resolved, in_force, program, service, forward_config, forwarder: None })
     }
 
-    /// Settings with a spool that cannot be used are no good.
+    /// Settings whose spool cannot be used are refused.
     fn with_its_spool_tried(mut self) -> Result<Job> {
         self.service.try_spool()?;
         Ok(self)
     }
 
-    /// Whether it would change nothing to put the other one in its place. Catalogues cannot be compared.
-    fn says_the_same_as(&self, other: &Job) -> bool {
-        self.resolved == other.resolved && self.resolved.settings.catalogues.is_empty()
+    /// Whether the other job would do the same. Catalogues cannot be compared.
+    fn means_the_same_as(&self, other: &Job) -> bool {
+        self.resolved.says_the_same_as(&other.resolved) && self.resolved.settings.catalogues.is_empty()
     }
 
     fn start(&mut self) -> Result<()> {
-        let start = |forwarding| Forwarder::start(self.program.clone(), forwarding);
-        self.forwarder = self.forwarding.take().map(start).transpose()?;
+        let start = |config| Forwarder::start(self.program.clone(), config);
+        self.forwarder = self.forward_config.take().map(start).transpose()?;
         Ok(())
     }
 
-    fn stop(self, screen: &mut dyn Screen) {
-        self.service.stop(screen);
+    fn stop(self, reporter: &mut dyn Reporter) {
+        self.service.stop(reporter);
         if let Some(forwarder) = self.forwarder {
             forwarder.stop();
         }
-    }
-}
-
-fn limits(settings: &Settings) -> FlushLimits {
-    FlushLimits {
-        batch_events: settings.flush.batch_events,
-        patience: std::time::Duration::ZERO,
-        records: None,
     }
 }
 
@@ -167,76 +137,77 @@ fn show_id(id: &str, name: &str, service: &str, version: &str) {
     show(&format!("Instance ID : {id}  ({name}: {service} {version})"));
 }
 
-/// Writes a line to stdout. That nobody reads there any more is no reason to stop recording.
+/// Writes a line to stdout. A reader that is gone is no reason to stop recording.
 fn show(line: &str) {
     _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Shows what the service does: as log lines, and in a try-out the records as well.
+/// Reports as log lines, and shows the records as well in a try-out.
 struct Terminal {
     quiet: bool,
+    try_out: bool,
     spool: PathBuf,
-    said_next: bool,
-    /// Why each instance is not collected, as it was last said: it is said again only when that has changed.
-    said: HashMap<String, String>,
-    /// Why looks cannot be made, as it was last said.
-    fault_said: Option<Fault>,
+    next_steps_shown: bool,
+    /// Why each instance is not collected, as it was logged last. A new reason is logged again.
+    reported: HashMap<String, String>,
+    /// Why looks fail, as it was logged last.
+    reported_fault: Option<Fault>,
     /// The instances whose id was shown.
     introduced: HashSet<String>,
 }
 
-impl Screen for Terminal {
-    fn came(&mut self, came: &Came) {
-        match came {
-            Came::Recorded { name, uuid, reason, assumed, introduction, line } => {
-                self.said.remove(name);
+impl Reporter for Terminal {
+    fn outcome(&mut self, outcome: &LookOutcome) {
+        match outcome {
+            LookOutcome::Recorded(recorded) => {
+                let Recorded { name, uuid, reason, version_assumed, introduction, message } = &**recorded;
+                self.reported.remove(name);
                 self.introduce(name, introduction);
                 tracing::info!(instance = %name, uuid = %uuid, reason = reason.as_str(), "recorded");
-                if *assumed && *reason == Reason::Started {
+                if *version_assumed && *reason == Reason::Started {
                     tracing::info!(instance = %name, "{}", assumption(&introduction.version));
                 }
-                if let Some(line) = line {
-                    show(line);
-                    self.say_next();
+                if self.try_out {
+                    show(message);
+                    self.show_next_steps();
                 }
             }
-            Came::Unchanged { name, introduction } => {
-                self.said.remove(name);
+            LookOutcome::Unchanged { name, introduction } => {
+                self.reported.remove(name);
                 if let Some(introduction) = introduction {
                     self.introduce(name, introduction);
                 }
                 tracing::debug!(instance = %name, "nothing that is reported changed");
             }
-            Came::Off { name, why, erased } => {
-                if self.said.insert(name.clone(), why.clone()).as_ref() != Some(why) {
+            LookOutcome::NotCollecting { name, why, erased } => {
+                if self.reported.insert(name.clone(), why.clone()).as_ref() != Some(why) {
                     tracing::info!(instance = %name, "not collected: {why}");
                 }
                 if *erased > 0 {
                     tracing::warn!(instance = %name, records = erased, "unsent records were erased");
                 }
             }
-            // The service looks again, and says when something comes of it.
-            Came::AsBefore | Came::Doubted(_) | Came::Held(_) => {}
+            LookOutcome::Unmodified | LookOutcome::AwaitingConfirmation(_) | LookOutcome::Unreadable(_) => {}
         }
     }
 
-    fn held(&mut self, held: &Held) {
-        tracing::warn!(instance = held.name, "held: {}", held.why);
+    fn unreadable(&mut self, files: &UnreadableFiles) {
+        tracing::warn!(instance = files.name, "held: {}", files.why);
     }
 
-    fn healed(&mut self, name: &str) {
+    fn readable_again(&mut self, name: &str) {
         tracing::info!(instance = name, "no longer held: it can be read again");
     }
 
-    fn failed(&mut self, fault: &Fault) {
-        if self.fault_said.as_ref() != Some(fault) {
+    fn looks_fail(&mut self, fault: &Fault) {
+        if self.reported_fault.as_ref() != Some(fault) {
             tracing::error!("{fault}");
         }
-        self.fault_said = Some(fault.clone());
+        self.reported_fault = Some(fault.clone());
     }
 
-    fn works(&mut self) {
-        match self.fault_said.take().map(|fault| fault.kind) {
+    fn looks_succeed(&mut self) {
+        match self.reported_fault.take().map(|fault| fault.kind) {
             Some(FaultKind::Worker) => tracing::info!("instances are looked at again"),
             Some(_) => tracing::info!("the spool can be used again"),
             None => {}
@@ -248,16 +219,18 @@ impl Terminal {
     fn new(context: &Context, resolved: &Resolved) -> Terminal {
         Terminal {
             quiet: context.quiet,
+            try_out: resolved.try_out,
             spool: resolved.settings.spool.directory.clone(),
-            said_next: false,
-            said: HashMap::new(),
-            fault_said: None,
+            next_steps_shown: false,
+            reported: HashMap::new(),
+            reported_fault: None,
             introduced: HashSet::new(),
         }
     }
 
-    /// From now on it is about these settings.
+    /// Reports on a service of these settings from now on.
     fn serve(&mut self, resolved: &Resolved) {
+        self.try_out = resolved.try_out;
         self.spool = resolved.settings.spool.directory.clone();
     }
 
@@ -267,9 +240,9 @@ impl Terminal {
         }
     }
 
-    /// What to do next, once.
-    fn say_next(&mut self) {
-        if std::mem::replace(&mut self.said_next, true) || self.quiet {
+    /// Shows what to do next, once.
+    fn show_next_steps(&mut self) {
+        if std::mem::replace(&mut self.next_steps_shown, true) || self.quiet {
             return;
         }
         let salver = std::env::args().next().unwrap_or_else(|| "salver".into());

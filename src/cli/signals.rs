@@ -1,14 +1,16 @@
-//! What the operating system asks of a running service.
+//! Signals to a running service.
 //!
-//! - Stop: SIGTERM and SIGINT; on Windows Ctrl-C, Ctrl-Break, the closing of the console, logging off and shutting down.
-//! - Read the settings anew: SIGHUP, where it does not come from the terminal that salver was started in, which is gone then.
+//! - Stop: SIGTERM and SIGINT; on Windows Ctrl-C, Ctrl-Break, the closing of the console, logging
+//!   off and shutting down.
+//! - Read the settings again: SIGHUP. A service that was started in a terminal stops instead, as
+//!   SIGHUP means there that the terminal is gone.
 
 use std::io;
 use std::sync::mpsc::Sender;
 
 use crate::service::Wake;
 
-/// Passes it on from now on.
+/// Passes signals on from now on.
 #[cfg(unix)]
 pub fn listen(sender: Sender<Wake>) -> io::Result<()> {
     use std::io::IsTerminal;
@@ -28,7 +30,7 @@ pub fn listen(sender: Sender<Wake>) -> io::Result<()> {
     Ok(())
 }
 
-/// Passes it on from now on.
+/// Passes signals on from now on.
 #[cfg(not(unix))]
 pub fn listen(sender: Sender<Wake>) -> io::Result<()> {
     let stop = move || {

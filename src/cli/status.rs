@@ -1,5 +1,7 @@
 //! `salver status`: what waits, who collects and why, how forwarding goes, and what an admin should know of.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use super::context::{self, Context};
@@ -9,8 +11,8 @@ use crate::clock;
 use crate::settings::{FlushMode, Settings};
 use crate::spool::{
     Counts, FlushMemory, Instance, LedgerEntry, LinkState, Problem, RetentionStep, SpoolError, SpoolFolder,
-    SpoolView,
 };
+use crate::wiring;
 
 mod show;
 
@@ -49,18 +51,13 @@ struct Status {
     plan: Vec<RetentionStep>,
     /// Why records left the queue lately, oldest first.
     left: Vec<LedgerEntry>,
-    /// The spool cannot be written to, so only its witness was asked.
-    read_only: bool,
-    /// Dead letters are told from the others: they are, unless even the witness is missing.
-    dead_known: bool,
 }
 
 const NOT_LOOKED_AT: &str = "not looked at yet; `salver record` or `salver run` does";
-const NOT_KNOWN: &str = "not known while the spool cannot be written to";
 
 pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     let settings = context.settings()?;
-    let status = read(context, &settings, arguments.acknowledge)?;
+    let status = read(&settings, arguments.acknowledge)?;
     match arguments.format {
         Format::Json => output::print_json(&status.json(&settings))?,
         Format::Text => status.print(&settings)?,
@@ -68,8 +65,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     Ok(if arguments.check && !status.problems.is_empty() { Ended::Failed } else { Ended::Done })
 }
 
-fn read(context: &Context, settings: &Settings, acknowledge: bool) -> Result<Status> {
-    let folder = Context::folder(settings);
+fn read(settings: &Settings, acknowledge: bool) -> Result<Status> {
+    let folder = wiring::spool_folder(settings);
     let mut status = Status {
         counts: Counts::default(),
         instances: Vec::new(),
@@ -80,23 +77,21 @@ fn read(context: &Context, settings: &Settings, acknowledge: bool) -> Result<Sta
         ahead: (0, None),
         plan: Vec::new(),
         left: Vec::new(),
-        read_only: false,
-        dead_known: true,
         folder,
     };
     match status.ask_spool(acknowledge) {
         // Nothing was recorded yet, which is no reason not to say what the settings say.
         Ok(()) | Err(SpoolError::Absent { .. }) => {}
-        Err(error) if acknowledge => return Err(error.into()),
-        Err(error) => {
-            let mut view = SpoolView::instead_of(&status.folder, error)?;
-            context.say_read_only(settings, &view);
-            status.ask_view(&mut view);
-        }
+        Err(error) => return Err(error.into()),
     }
-    if !status.read_only && status.folder.short_of_room().is_some() {
-        let text = context::disk_full(&status.folder);
-        status.problems.push(Problem { at_ms: clock::now_ms(), text });
+    if status.folder.short_of_room().is_some() {
+        status.add_problem(context::disk_full(&status.folder));
+    }
+    if let Some(cause) = status.folder.cannot_be_written() {
+        status.add_problem(format!(
+            "the spool cannot be written to ({cause}), so nothing can be recorded, delivered or erased; what is spooled already \
+             is safe"
+        ));
     }
     status.add_from(settings);
     Ok(status)
@@ -104,39 +99,34 @@ fn read(context: &Context, settings: &Settings, acknowledge: bool) -> Result<Sta
 
 impl Status {
     fn ask_spool(&mut self, acknowledge: bool) -> Result<(), SpoolError> {
-        let mut spool = self.folder.open_existing(clock::now_ms())?;
+        let mut spool = self.folder.read(clock::now_ms())?;
         self.counts = spool.counts()?;
-        self.instances = spool.instances()?;
+        self.instances = spool.instances().clone().into_iter().collect();
         self.memory = spool.flush_memory().clone();
-        self.line = spool.link_state()?;
+        self.line = spool.link_state().clone();
         self.on_the_wire = spool.on_the_wire().len();
         self.problems = spool.problems().to_vec();
         self.ahead = spool.ahead()?;
-        self.plan = spool.plan()?;
-        self.left = spool.ledger()?;
+        self.plan = spool.plan();
+        self.left = spool.ledger();
         self.left.drain(..self.left.len().saturating_sub(LEFT_SHOWN));
+        let doubts = spool.doubts().to_vec();
+        doubts.into_iter().for_each(|doubt| self.add_problem(doubt));
+        if spool.has_pending_purge() {
+            self.add_problem(
+                "a purge was interrupted; the next `salver purge`, `salver record` or `salver flush` completes it".into(),
+            );
+        }
         if acknowledge {
+            let mut spool = self.folder.open_existing(clock::now_ms())?;
             spool.acknowledge_problems();
+            spool.close()?;
         }
-        match spool.close() {
-            // Only what was read counts.
-            Err(error) if error.is_full() && !acknowledge => Ok(()),
-            closed => closed,
-        }
+        Ok(())
     }
 
-    fn ask_view(&mut self, view: &mut SpoolView) {
-        self.read_only = true;
-        self.dead_known = view.knows_dead();
-        self.counts = view.counts();
-        self.instances = view.instances();
-        for (_, instance) in &mut self.instances {
-            instance.why = NOT_KNOWN.into();
-        }
-        // A spool that takes no record is a problem by itself, whatever else it may know of.
-        let problem = |text| Problem { at_ms: clock::now_ms(), text };
-        self.problems = vec![problem(context::read_only(&self.folder, view))];
-        self.problems.extend(view.doubts().iter().cloned().map(problem));
+    fn add_problem(&mut self, text: String) {
+        self.problems.push(Problem { at_ms: clock::now_ms(), text });
     }
 
     /// Adds what the settings say: instances that were never looked at, and that others are no longer in them.
@@ -144,8 +134,8 @@ impl Status {
         let names: Vec<&str> = settings.instances.iter().filter_map(|it| it.name.as_deref()).collect();
         for (name, instance) in &mut self.instances {
             let listed = names.contains(&name.as_str())
-                || settings.instances.iter().any(|it| it.config_files == instance.config_files);
-            if !listed && !self.read_only && !settings.instances.is_empty() {
+                || settings.instances.iter().any(|it| paths(&it.config_files) == instance.config_files);
+            if !listed && !settings.instances.is_empty() {
                 instance.collecting = false;
                 instance.why = "no longer in the settings; its records stay and are delivered".into();
             }
@@ -153,8 +143,8 @@ impl Status {
         for instance in &settings.instances {
             let Some(name) = &instance.name else { continue };
             if !self.instances.iter().any(|(known, _)| known == name) {
-                let why = if self.read_only { NOT_KNOWN } else { NOT_LOOKED_AT }.to_owned();
-                let config_files = instance.config_files.clone();
+                let why = NOT_LOOKED_AT.to_owned();
+                let config_files = paths(&instance.config_files);
                 self.instances.push((name.clone(), Instance { why, config_files, ..Instance::default() }));
             }
         }
@@ -170,10 +160,9 @@ impl Status {
     fn next_attempt_ms(&self, settings: &Settings) -> Option<i64> {
         self.memory.next_attempt_ms.filter(|_| settings.flush.mode == FlushMode::Auto)
     }
+}
 
-    /// Nothing where it is not known.
-    fn collecting(&self, instance: &Instance) -> Option<bool> {
-        let known = !self.read_only || instance.paused;
-        known.then_some(instance.collecting && !instance.paused)
-    }
+/// Paths as the spool keeps them.
+fn paths(files: &[PathBuf]) -> Vec<String> {
+    files.iter().map(|file| file.to_string_lossy().into_owned()).collect()
 }

@@ -1,10 +1,12 @@
-//! `salver look` and `salver forward`: what a running service starts when there is something to look at, and when it is time to forward. They show up
-//! in a list of processes for a moment, are not for use by hand, and take their orders on stdin ([`crate::worker`]).
+//! `salver look` and `salver forward`: the workers of a running service.
+//!
+//! They appear in a list of processes for a moment, are not for use by hand, and take their
+//! requests on stdin ([`crate::service::worker`]).
 
 use anyhow::Result;
 
 use super::exit::Ended;
-use crate::{forwarder, look};
+use crate::service::{forwarder, look};
 
 pub fn look() -> Result<Ended> {
     look::work()?;

@@ -1,93 +1,99 @@
-//! The anonymous ids of the instances: worked out by the record stage, kept by the spool, and decided on here.
+//! Decides on the anonymous ids of the instances. The record stage computes an id, the spool keeps
+//! it.
 //!
-//! Why pinned: the tools work their id out anew at each start, and it changes with an address or a user; one server would
-//! be many in the charts. Why not from the first moment: a service that starts before the network does, or without the right
-//! to read the firmware's UUID, would keep a poor id for ever.
+//! Why an id is pinned: the tools compute their id anew at each start, and it changes with an
+//! address or a user; one server would be many in the charts. Why not from the first moment: a
+//! service that starts before the network does, or without the right to read the firmware's UUID,
+//! would keep a poor id for ever.
 //!
 //! Invariants:
 //! - An id that was delivered, or adopted by an admin, stays with its instance.
-//! - Before that, one made while less could be read gives way to a better one, never the other way round. A running service
-//!   notices at its polls that the network has come up.
-//! - The ids belong to one host: where the spool turns out to be a copy, each instance gets an id of its own, and `status`
-//!   says so. Records that wait keep the id they were written with.
+//! - Before that, an id that was made while less could be read gives way to a better one, never the
+//!   other way round. A running service notices at its polls that the network has come up.
+//! - The ids belong to one host: if the spool turns out to be a copy, each instance gets an id of
+//!   its own, and `status` says so. Waiting records keep the id they were written with.
 
 use crate::clock;
 use crate::record::identity::{self, Fingerprint, Identity, Readable, SystemIdSource};
-use crate::record::observe::Report;
+use crate::record::observe::Reportable;
 use crate::spool::{Instance, Pin, Spool, SpoolError, SpoolFolder};
 
-/// Works ids out, by the settings.
+/// Computes ids as the settings say.
 #[derive(Clone, Copy, Debug)]
 pub struct Ids {
-    /// Where to look for the id of the system.
+    /// Where the system id comes from.
     pub source: SystemIdSource,
 }
 
 impl Ids {
-    /// What the id would be now.
-    pub fn worked_out(&self, report: &Report) -> Identity {
+    /// The id as computed now.
+    pub fn computed(&self, report: &Reportable) -> Identity {
         identity::identify(&report.identity_host.0, self.source)
     }
 
-    /// Whether an id that may still give way, made under these conditions, would do so now.
+    /// Whether an id that is not fixed, made under these conditions, would give way now.
     pub fn improve_on(&self, early: Option<Readable>) -> bool {
         early.is_some_and(|then| identity::identify("", self.source).readable.better_than(&then))
     }
 
-    /// The id that the instance keeps, if it has one on this host. Changes nothing.
+    /// The pinned id of the instance, if it has one on this host. Changes nothing.
     pub fn pinned(&self, folder: &SpoolFolder, name: &str) -> Result<Option<Pin>, SpoolError> {
         if !folder.exists() {
             return Ok(None);
         }
-        let spool = folder.open_existing(clock::now_ms())?;
-        let is_copy = spool.host()?.is_some_and(|host| host.rules_out(&identity::fingerprint()));
-        let instance = spool.instance(name)?.filter(|_| !is_copy);
-        spool.close()?;
-        Ok(instance.and_then(|instance| instance.pin))
+        let spool = folder.read(clock::now_ms())?;
+        let is_copy = spool.host().is_some_and(|host| host.rules_out(&identity::fingerprint()));
+        let instance = spool.instance(name).filter(|_| !is_copy);
+        Ok(instance.and_then(|instance| instance.pin.clone()))
     }
 
     /// The pin that the instance's next record will carry. Changes nothing.
-    pub fn next(&self, folder: &SpoolFolder, name: &str, report: &Report) -> Result<Pin, SpoolError> {
+    pub fn next(&self, folder: &SpoolFolder, name: &str, report: &Reportable) -> Result<Pin, SpoolError> {
         Ok(self.choose(self.pinned(folder, name)?, report))
     }
 
-    /// Pins the id of the instance, and tells it.
-    pub fn pin(&self, folder: &SpoolFolder, name: &str, report: &Report) -> Result<Pin, SpoolError> {
+    /// Pins the id of the instance and returns it. Nothing is written if it is pinned already.
+    pub fn pin(&self, folder: &SpoolFolder, name: &str, report: &Reportable) -> Result<Pin, SpoolError> {
+        let pinned = self.pinned(folder, name)?;
+        let pin = self.choose(pinned.clone(), report);
+        if pinned.as_ref() == Some(&pin) {
+            return Ok(pin);
+        }
         let mut spool = folder.open(clock::now_ms())?;
-        recognise_host(&mut spool)?;
-        let mut instance = spool.instance(name)?.unwrap_or_default();
+        recognise_host(&mut spool);
+        let mut instance = spool.instance(name).unwrap_or_default();
         let pin = self.pin_in(&mut instance, report);
-        spool.put_instance(name, &instance);
+        spool.put_instance(name, instance);
         spool.close()?;
         Ok(pin)
     }
 
-    /// Pins an id that the admin read in the tool's own log: 64 lower-case hex digits.
+    /// Pins an id from the tool's own log: 64 lower-case hex digits.
     pub fn adopt(&self, folder: &SpoolFolder, name: &str, id: String) -> Result<(), SpoolError> {
         let mut spool = folder.open(clock::now_ms())?;
-        recognise_host(&mut spool)?;
-        let mut instance = spool.instance(name)?.unwrap_or_default();
+        recognise_host(&mut spool);
+        let mut instance = spool.instance(name).unwrap_or_default();
         instance.pin = Some(Pin { id, readable: None, fixed: true });
-        spool.put_instance(name, &instance);
+        spool.put_instance(name, instance);
         spool.close()
     }
 
-    /// Pins the id of an instance of the open spool, whose host was recognised before.
-    pub(super) fn pin_in(&self, instance: &mut Instance, report: &Report) -> Pin {
+    /// Pins the id of an instance of an open spool. The host must have been recognised before.
+    pub(super) fn pin_in(&self, instance: &mut Instance, report: &Reportable) -> Pin {
         let pin = self.choose(instance.pin.take(), report);
         instance.pin.insert(pin).clone()
     }
 
-    /// The pin that counts: the one there is, or a better one.
-    fn choose(&self, pinned: Option<Pin>, report: &Report) -> Pin {
+    /// The existing pin, or a better one.
+    fn choose(&self, pinned: Option<Pin>, report: &Reportable) -> Pin {
         match pinned {
             Some(pin) if pin.fixed => pin,
-            pinned => better(pinned, self.worked_out(report)),
+            pinned => better(pinned, self.computed(report)),
         }
     }
 }
 
-/// The pin that counts of one that was never delivered and what the id would be now.
+/// Chooses between a pin that was never delivered and the id as computed now.
 fn better(pinned: Option<Pin>, now: Identity) -> Pin {
     match pinned {
         Some(pin) if pin.readable.is_none_or(|then| !now.readable.better_than(&then)) => pin,
@@ -95,30 +101,35 @@ fn better(pinned: Option<Pin>, now: Identity) -> Pin {
     }
 }
 
-/// Compares the host with the one that the spool's ids belong to, and drops them if it cannot be the same.
-pub(super) fn recognise_host(spool: &mut Spool) -> Result<(), SpoolError> {
-    recognise(spool, &identity::fingerprint())
+/// Compares this host with the one that the spool's ids belong to; drops the ids if it is another.
+pub(super) fn recognise_host(spool: &mut Spool) {
+    recognise(spool, &identity::fingerprint());
 }
 
-fn recognise(spool: &mut Spool, now: &Fingerprint) -> Result<(), SpoolError> {
-    let known = spool.host()?;
+/// Whether the spool's ids belong to this host and nothing more is to be noted of it.
+pub(super) fn is_recognised(host: Option<&Fingerprint>) -> bool {
+    let now = identity::fingerprint();
+    host.is_some_and(|known| !known.rules_out(&now) && known.learn(&now) == *known)
+}
+
+fn recognise(spool: &mut Spool, now: &Fingerprint) {
+    let known = spool.host().cloned();
     if known.as_ref().is_some_and(|known| known.rules_out(now)) {
-        drop_pins(spool)?;
+        drop_pins(spool);
         spool.put_host(now);
-        return Ok(());
+        return;
     }
     let learnt = known.as_ref().map_or_else(|| now.clone(), |known| known.learn(now));
     if known.as_ref() != Some(&learnt) {
         spool.put_host(&learnt);
     }
-    Ok(())
 }
 
-fn drop_pins(spool: &mut Spool) -> Result<(), SpoolError> {
+fn drop_pins(spool: &mut Spool) {
     let mut dropped = Vec::new();
-    for (name, mut instance) in spool.instances()? {
+    for (name, mut instance) in spool.instances().clone() {
         if instance.pin.take().is_some() {
-            spool.put_instance(&name, &instance);
+            spool.put_instance(&name, instance);
             dropped.push(name);
         }
     }
@@ -130,7 +141,6 @@ fn drop_pins(spool: &mut Spool) -> Result<(), SpoolError> {
             dropped.join(", ")
         ));
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -140,10 +150,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::record::identity::Origin;
+    use crate::record::identity::SystemIdOrigin;
     use crate::spool::SpoolLimits;
 
-    fn identity(id: &str, network: bool, system: Origin) -> Identity {
+    fn identity(id: &str, network: bool, system: SystemIdOrigin) -> Identity {
         let readable = Readable { source: SystemIdSource::Auto, network, ipv4: network, system };
         Identity { id: id.to_owned(), readable }
     }
@@ -154,15 +164,15 @@ mod tests {
 
     #[test]
     fn an_id_that_was_not_delivered_gives_way_to_a_better_one_only() {
-        let early = better(None, identity("early", false, Origin::Machine));
+        let early = better(None, identity("early", false, SystemIdOrigin::Machine));
         assert!((early.id.as_str(), early.fixed) == ("early", false));
-        let kept = better(Some(early.clone()), identity("other", false, Origin::Empty));
+        let kept = better(Some(early.clone()), identity("other", false, SystemIdOrigin::Empty));
         assert_eq!(kept, early);
-        let later = better(Some(kept), identity("later", true, Origin::Dmi));
+        let later = better(Some(kept), identity("later", true, SystemIdOrigin::Dmi));
         assert_eq!(later.id, "later");
-        assert_eq!(better(Some(later.clone()), identity("early", false, Origin::Machine)), later);
+        assert_eq!(better(Some(later.clone()), identity("early", false, SystemIdOrigin::Machine)), later);
         let adopted = Pin { id: "adopted".into(), readable: None, fixed: true };
-        assert_eq!(better(Some(adopted.clone()), identity("later", true, Origin::Dmi)), adopted);
+        assert_eq!(better(Some(adopted.clone()), identity("later", true, SystemIdOrigin::Dmi)), adopted);
     }
 
     #[test]
@@ -172,10 +182,10 @@ mod tests {
         let folder = SpoolFolder { path: place.path().join("spool"), limits, wait: Duration::from_secs(10) };
         let visit = |now: &Fingerprint| {
             let mut spool = folder.open(1).unwrap();
-            recognise(&mut spool, now).unwrap();
-            let seen = (spool.instance("sos").unwrap().unwrap_or_default().pin, spool.problems().len());
+            recognise(&mut spool, now);
+            let seen = (spool.instance("sos").unwrap_or_default().pin, spool.problems().len());
             let pin = Some(Pin { id: "feed".into(), readable: None, fixed: true });
-            spool.put_instance("sos", &Instance { pin, ..Instance::default() });
+            spool.put_instance("sos", Instance { pin, ..Instance::default() });
             spool.close().unwrap();
             seen
         };

@@ -177,7 +177,7 @@ impl<'a, 'h> Run<'a, 'h> {
         }
         let mut spool = self.acknowledge()?;
         let why = self.report.why.as_ref().map(|why| why.text.clone());
-        spool.put_link_state(&LinkState { batch_events: self.planner.link_batch_events(), why })?;
+        spool.put_link_state(LinkState { batch_events: self.planner.link_batch_events(), why });
         store_end(&mut spool, &mut self.report)?;
         spool.close()?;
         Ok(self.report)
@@ -186,10 +186,7 @@ impl<'a, 'h> Run<'a, 'h> {
 
 /// What earlier runs learned of the network.
 fn link_state(target: &FlushTarget<'_>) -> Result<LinkState, SpoolError> {
-    let spool = target.folder.open_to_release(clock::now_ms())?;
-    let state = spool.link_state()?;
-    spool.close()?;
-    Ok(state)
+    Ok(target.folder.read(clock::now_ms())?.link_state().clone())
 }
 
 /// Reads the next records, writes their request and marks them as in flight.
@@ -220,7 +217,7 @@ fn store_end(spool: &mut Spool, report: &mut FlushReport) -> Result<(), SpoolErr
     report.ahead = spool.ahead()?;
     let now_ms = clock::now_ms();
     let failed = report.outcome.is_failure();
-    let memory = spool.flush_memory();
+    let memory = spool.flush_memory_mut();
     memory.last_attempt_ms = Some(now_ms);
     memory.last_outcome = Some(report.outcome.to_string());
     if report.sent > 0 {

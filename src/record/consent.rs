@@ -1,13 +1,15 @@
 //! Whether a document allows collecting.
 //!
-//! Why a type of its own: off is a decision, absence is not. Only a document that was read, and that has the service's
-//! block, can withdraw consent (and so erase what is unsent); everything short of that merely holds, and an editor that
-//! truncates a file before it writes it never costs the backlog. So this module sees blocks of documents only.
+//! Why a type of its own: off is a decision, absence is not. Only a document that was read, and
+//! that has the service's block, can withdraw consent (and so erase unsent records). Anything less
+//! holds the records, so an editor that truncates a file before it writes it never costs the
+//! backlog. So this module sees blocks of documents only.
 //!
-//! A file that was cut off can still be a document: it has the service's key, and the line with the consent is gone or half
-//! there. The tools' own files name the consent before most of what they report, and a cut takes everything behind it. So the
-//! word `false` is a decision in any case, and anything else only in a document that shows that it goes on behind
-//! the consent: every file ends in a line break, and a key that is reported stands in the block.
+//! A file that was cut off can still be a document: it has the service's key, and the line with the
+//! consent is missing or incomplete. The tools' own files name the consent before most of what they
+//! report, and a cut takes everything behind it. So the word `false` is a decision in any case.
+//! Anything else is one only in a document that shows that it goes on behind the consent: every
+//! file ends in a line break, and the block has a key that is reported.
 
 use semver::Version;
 
@@ -19,14 +21,14 @@ use super::document::Node;
 pub enum Consent {
     /// Collect.
     Given,
-    /// The document says no; the text names the key that says so.
+    /// The document says no. The text names the key.
     Withdrawn(String),
-    /// The document does not say yes, and may have been cut off before it could: collect nothing, erase nothing.
+    /// The document does not say yes, and may have been cut off: collect nothing, erase nothing.
     Unclear(String),
 }
 
-/// Reads the decision of `version` of `service` from the block below its top-level key. Pure. `ends_whole`: the files of the
-/// document end in line breaks.
+/// Reads the decision of `version` of `service` from the block below its top-level key.
+/// `ends_whole`: all files of the document end in line breaks. Pure.
 pub fn decide(service: &Service, version: &Version, block: &Node, ends_whole: bool) -> Consent {
     let key = &service.consent.key;
     let named = |path: &str| format!("{}.{path}", service.top_level_key);
@@ -45,11 +47,11 @@ pub fn decide(service: &Service, version: &Version, block: &Node, ends_whole: bo
     ))
 }
 
-/// What the keys beside the consent say.
+/// The decision of the keys beside the consent.
 fn switched_off(service: &Service, version: &Version, block: &Node) -> Consent {
-    let mut sources = service.consent.off_when_false.iter().filter(|source| source.counts_in(version));
-    match sources.find(|source| block.at(&source.path) == Some(&Node::Bool(false))) {
-        Some(source) => Consent::Withdrawn(format!("{}.{} is false", service.top_level_key, source.path)),
+    let mut paths = service.consent.off_when_false.iter().filter(|path| path.counts_in(version));
+    match paths.find(|off| block.at(&off.path) == Some(&Node::Bool(false))) {
+        Some(off) => Consent::Withdrawn(format!("{}.{} is false", service.top_level_key, off.path)),
         None => Consent::Given,
     }
 }
@@ -60,8 +62,8 @@ fn reports_anything(service: &Service, version: &Version, block: &Node) -> bool 
     fields.any(|field| field.paths.iter().any(|path| block.at(path).is_some()))
 }
 
-/// Whether the environment variable `DO_NOT_TRACK` asks to collect and send nothing: anything but empty or `0`.
-/// It holds and never erases: it speaks for a process, not for the service it observes.
+/// Whether the environment variable `DO_NOT_TRACK` asks to collect and send nothing: any value but
+/// empty or `0`. It never erases: it speaks for a process, not for the service that is observed.
 pub fn do_not_track(variable: Option<&std::ffi::OsStr>) -> bool {
     variable.is_some_and(|value| !value.is_empty() && value != "0")
 }

@@ -13,13 +13,13 @@ use semver::Version;
 
 use super::catalogue::{Field, Rule, Service};
 use super::document::Node;
-use super::{Layout, Place, Value};
+use super::{Layout, Slot, Value};
 
 /// The values that a document reports, with the origin of each.
 #[derive(Clone, Debug)]
 pub struct Derived {
     pub layout: Arc<Layout>,
-    /// One value for each place of the layout.
+    /// One value for each slot of the layout.
     pub values: Vec<Value>,
     /// One provenance for each place of the layout.
     pub provenance: Vec<Provenance>,
@@ -40,13 +40,13 @@ pub fn derive(service: &Service, version: &Version, block: &Node) -> Derived {
     let mut layout = Layout {
         service: service.name.clone(),
         docker_flag: service.docker_flag_since.as_ref().is_some_and(|since| version >= since),
-        places: Vec::new(),
+        slots: Vec::new(),
     };
     let (mut values, mut provenance) = (Vec::new(), Vec::new());
     let whole = |path: &str| format!("{}.{path}", service.top_level_key);
     for field in service.fields.iter().filter(|field| field.reported_in(version)) {
         let (value, path) = decide(field, block);
-        layout.places.push(Place {
+        layout.slots.push(Slot {
             property: field.property.clone(),
             nested: field.nested.clone(),
             missing: field.missing.clone(),
@@ -121,7 +121,7 @@ mod tests {
         let service = catalogue.service("butler").unwrap();
         let block = parse(yaml).unwrap();
         let derived = derive(service, &Version::parse(version).unwrap(), &block);
-        let at = derived.layout.places.iter().position(|p| p.property.as_deref() == Some(property)).unwrap();
+        let at = derived.layout.slots.iter().position(|p| p.property.as_deref() == Some(property)).unwrap();
         (derived.values[at].clone(), derived.provenance[at].decided_by.clone())
     }
 
@@ -141,8 +141,8 @@ mod tests {
         let version = |text: &str| {
             let block = parse(&format!("influxdbConfig: {{version: {text}}}")).unwrap();
             let derived = derive(service, &service.newest, &block);
-            let is_it = |p: &Place| p.property.as_deref() == Some("feature_influxdb_version");
-            derived.values[derived.layout.places.iter().position(is_it).unwrap()].clone()
+            let is_it = |p: &Slot| p.property.as_deref() == Some("feature_influxdb_version");
+            derived.values[derived.layout.slots.iter().position(is_it).unwrap()].clone()
         };
         assert_eq!(version("3"), Value::Int(3));
         assert_eq!(version("2.7.1"), Value::Text("2.7.1".into()));
@@ -234,7 +234,7 @@ mod tests {
         let block = parse(yaml).unwrap();
         let keys = |version: &str| {
             let version = Version::parse(version).unwrap();
-            derive(catalogue.service("butler").unwrap(), &version, &block).layout.places.len()
+            derive(catalogue.service("butler").unwrap(), &version, &block).layout.slots.len()
         };
         assert_eq!(keys("9.2.9"), keys("9.1.0"));
         assert_eq!(keys("9.3.0-beta.1"), keys("9.1.0"), "a pre-release sorts below its release");

@@ -1,29 +1,32 @@
-//! A config file as salver sees it: a tree in which only the catalogue may look things up.
+//! A config file as a tree that is read by the paths of the catalogue alone.
 //!
-//! Why an own tree: a config file holds passwords, hosts and tokens, and promise 7 says that no byte of it leaves except
-//! what the catalogue names. So the tree can be asked for one dotted path at a time and for nothing else, it has no
-//! `Display` and a `Debug` that shows no scalar, and the errors of this module name the file, the line and the cause,
-//! never the text of a line.
+//! Why an own tree: a config file holds passwords, hosts and tokens, and promise 7 says that no
+//! byte of it leaves except the values that the catalogue names. So the tree gives the node at one
+//! dotted path and nothing else, has no `Display` and a `Debug` that shows no scalar, and the
+//! errors of this module name the file, the line and the cause, never the text of a line.
 //!
 //! Invariants:
 //! - Only regular files of at most [`MAX_BYTES`] are read.
-//! - YAML 1.2 core: `yes` is a string; a key that appears twice is an error; aliases are expanded within a budget.
-//! - A file that cannot be read as a document is an error here, never an empty document: whether consent was withdrawn
-//!   is decided by documents only (facts: "off is a decision, absence is not").
+//! - YAML comes in through [`crate::yaml`], with its types and bounds.
+//! - A file that cannot be read as a document is an error here, never an empty document: only a
+//!   document can withdraw consent.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Error as YamlError;
 
-use crate::bounded::{self, Unreadable};
+use crate::read_limited::{self, Unreadable};
+use crate::yaml::{self, Bounds, Problem, YamlError};
 
 /// The largest config file that is read. The real templates have at most 70 KB.
 pub const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
-/// One place in a config document.
+/// Room for the largest file that is read, if it holds 40 bytes a node.
+const BOUNDS: Bounds = Bounds { nodes: 100_000, leading_zeros_are_text: false };
+
+/// A node of a config document.
 #[derive(Clone, PartialEq)]
 pub enum Node {
     /// `null`, `~` or nothing at all.
@@ -34,14 +37,14 @@ pub enum Node {
     Int(i64),
     /// Any text, and numbers that are not whole.
     Text(String),
-    /// A list, of which only the length is ever asked.
+    /// A list, of which only the length is kept.
     List(usize),
-    /// A map; keys that are not scalars are dropped, as nothing can name them.
+    /// A map. Keys that are not scalars are dropped, since no path can name them.
     Map(BTreeMap<String, Node>),
 }
 
 impl Node {
-    /// The place that a dotted path such as `heartbeat.enable` leads to, if the document has it.
+    /// The node at a dotted path such as `heartbeat.enable`.
     pub fn at(&self, path: &str) -> Option<&Node> {
         path.split('.').try_fold(self, |node, key| match node {
             Node::Map(map) => map.get(key),
@@ -49,20 +52,21 @@ impl Node {
         })
     }
 
-    /// Lays `other` over this document as Node's config library does: maps deep, everything else replaced.
+    /// Lays `other` over this document as Node's config library does: maps deep, everything else
+    /// replaced.
     pub fn merge(&mut self, other: Node) {
         match (self, other) {
             (Node::Map(under), Node::Map(over)) => {
                 for (key, value) in over {
                     match under.get_mut(&key) {
-                        Some(place) => place.merge(value),
+                        Some(node) => node.merge(value),
                         None => {
                             under.insert(key, value);
                         }
                     }
                 }
             }
-            (place, value) => *place = value,
+            (node, value) => *node = value,
         }
     }
 }
@@ -80,49 +84,38 @@ impl fmt::Debug for Node {
     }
 }
 
-/// What the files of an instance say together.
+/// The files of an instance, laid over each other.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
-    /// The files, laid over each other.
     pub root: Node,
-    /// Each file ends in a line break. One that does not may have been cut off in the middle of a word.
+    /// Each file ends in a line break. One that does not may have been cut off within a word.
     pub ends_whole: bool,
 }
 
-/// Why a config file could not be read as a document. Nothing of the file's text is in it.
+/// A config file could not be read as a document. The error holds no text of the file.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {cause}", file.display())]
 pub struct ReadError {
-    /// The file that could not be read.
     pub file: PathBuf,
-    /// What was wrong with it.
     pub cause: Cause,
 }
 
-/// What was wrong with a config file, with the next step.
+/// The cause and the next step.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Cause {
-    /// Not a file that can be read.
     #[error(transparent)]
     File(#[from] Unreadable),
     /// No content, or comments only.
     #[error("the file is empty (or half written); it is read again when it changes")]
     Empty,
-    /// Not one YAML document. `line` counts from 1.
+    /// Not one YAML document. Line and column count from 1.
     #[error("line {line}, column {column}: {what}")]
-    Syntax {
-        /// Line, counted from 1.
-        line: u64,
-        /// Column, counted from 1.
-        column: u64,
-        /// What the parser objected to, in words of our own.
-        what: &'static str,
-    },
+    Syntax { line: u64, column: u64, what: &'static str },
 }
 
 /// Reads `files` and lays them over each other.
 pub fn read(files: &[PathBuf]) -> Result<Document, ReadError> {
-    lay(files.iter().map(|file| (file, bounded::read_text(file, MAX_BYTES))))
+    lay(files.iter().map(|file| (file, read_limited::read_text(file, MAX_BYTES))))
 }
 
 /// Lays the texts of files over each other in order, the later over the earlier. Pure.
@@ -142,40 +135,15 @@ pub fn lay<'a, T: AsRef<str>>(
 
 /// Parses one YAML document. Pure.
 pub fn parse(text: &str) -> Result<Node, Cause> {
-    let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_nodes: 100_000, max_events: 400_000 },
-        strict_booleans: true,
-        underscored_numbers_as_strings: true,
-        non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::AsString,
-        with_snippet: false,
-    };
-    match serde_saphyr::from_str_with_options::<Node>(text, options) {
+    match yaml::parse::<Node>(text, &BOUNDS) {
         Ok(Node::Null) => Err(Cause::Empty),
         Ok(node) => Ok(node),
-        Err(YamlError::Eof { .. }) => Err(Cause::Empty),
-        Err(error) => Err(syntax(&error)),
-    }
-}
-
-/// The parser's own words may quote the file, so they are replaced by ours.
-fn syntax(error: &YamlError) -> Cause {
-    let error = error.without_snippet();
-    let (line, column) = error.location().map_or((1, 1), |l| (l.line(), l.column()));
-    // The line of the alias is told, but the cause is what went wrong behind it.
-    let cause = if let YamlError::AliasError { error, .. } = error { error } else { error };
-    let what = match cause {
-        YamlError::DuplicateMappingKey { .. } => "the same key stands twice in one map; remove one of them",
-        YamlError::MultipleDocuments { .. } => "a second document starts; a config file is one document",
-        YamlError::UnknownAnchor { .. } => "an alias names an anchor that does not exist",
-        YamlError::Budget { .. }
-        | YamlError::AliasReplayLimitExceeded { .. }
-        | YamlError::AliasExpansionLimitExceeded { .. }
-        | YamlError::AliasReplayStackDepthExceeded { .. } => {
-            "aliases, nesting or size beyond what a config file needs"
+        Err(YamlError { problem: Problem::Empty, .. }) => Err(Cause::Empty),
+        Err(YamlError { at, problem }) => {
+            let (line, column) = at.map_or((1, 1), |at| (at.line, at.column));
+            Err(Cause::Syntax { line, column, what: problem.words() })
         }
-        _ => "not valid YAML (or half written); check indentation and quotes around here",
-    };
-    Cause::Syntax { line, column, what }
+    }
 }
 
 impl<'de> Deserialize<'de> for Node {

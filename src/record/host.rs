@@ -1,15 +1,18 @@
-//! What a record says about the host it was written on.
+//! The host fields of a record.
 //!
-//! A record must fall into the same charts as the tool's own, so every field here is derived by the rules of
-//! `systeminformation`, the Node library that Butler and Butler SOS ask, including its habits that a reader
-//! of `os-release(5)` would not expect. Nothing here names the host: no host name, address or serial number.
+//! A record must fall into the same charts as the tool's own, so every field is derived by the
+//! rules of `systeminformation`, the Node library that Butler and Butler SOS ask, including its
+//! habits that a reader of `os-release(5)` would not expect. Nothing here names the host: no host
+//! name, address or serial number.
 //!
 //! - The decisions are pure functions on text; only thin readers around them touch the system.
-//! - Reading never fails. What cannot be read is `"unknown"`, except a codename, which is empty as in the
-//!   library, since most systems have none. A name written as empty (`NAME=""`) stays empty, as there.
-//! - Every source used is readable without privileges, so that a record written by an admin and one written
-//!   by the service account do not differ. For that reason the library's search of the kernel's message
-//!   buffer for traces of a hypervisor, whose answer changes with the user and with time, is left out.
+//! - Reading never fails. A field that cannot be read is `"unknown"`, except a codename, which is
+//!   empty as in the library, since most systems have none. A name written as empty (`NAME=""`)
+//!   stays empty, as there.
+//! - Every source is readable without privileges, so that a record written by an admin and one
+//!   written by the service account do not differ. For that reason the library's search of the
+//!   kernel's message buffer for traces of a hypervisor, whose answer changes with the user and
+//!   with time, is left out.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +26,7 @@ mod hardware;
 #[cfg_attr(not(any(windows, target_os = "macos")), path = "host/linux.rs")]
 mod os;
 
-/// The value of a field that this host does not tell.
+/// The value of a field that cannot be read on this host.
 const UNKNOWN: &str = "unknown";
 
 /// The host fields of a record. Serialised under the names that the tools use.
@@ -34,21 +37,22 @@ pub struct System {
     pub arch: String,
     /// `linux`, `darwin` or `Windows`.
     pub platform: String,
-    /// Version of the distribution, of macOS, or of the Windows kernel (`12`, `15.1`, `10.0.20348`).
+    /// Version of the distribution, of macOS, or of the Windows kernel (`12`, `15.1`,
+    /// `10.0.20348`).
     pub release: String,
     /// Name of the distribution or the Windows caption (`Debian GNU/Linux`).
     pub distro: String,
-    /// Name or feature release of this version (`bookworm`, `Sequoia`, `21H2`); empty where there is none.
+    /// Name or feature release of this version (`bookworm`, `Sequoia`, `21H2`); empty where there
+    /// is none.
     pub codename: String,
-    /// Whether the hardware, a disk or the kernel gives away a virtual machine.
+    /// Whether hardware, disks or kernel show a virtual machine.
     #[serde(rename = "virtual")]
     pub is_virtual: bool,
-    /// Whether this process runs in a Docker container.
     #[serde(rename = "isRunningInDocker")]
     pub docker: bool,
 }
 
-/// The part of the host fields that names the operating system.
+/// The host fields that name the operating system.
 #[derive(Debug, PartialEq, Eq)]
 struct Distribution {
     distro: String,
@@ -70,8 +74,8 @@ pub fn facts() -> System {
     }
 }
 
-/// Node's name (`process.arch`) of a Rust architecture. Both name the architecture of the program, not of the
-/// kernel.
+/// Node's name (`process.arch`) of a Rust architecture. Both name the architecture of the program,
+/// not of the kernel.
 fn node_arch(rust: &str) -> &str {
     match rust {
         "x86_64" => "x64",

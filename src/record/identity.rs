@@ -1,13 +1,14 @@
-//! The anonymous id of an instance, and what it was made from.
+//! The anonymous id of an instance, and the conditions under which it was computed.
 //!
-//! A record must land in the same instance as the tool's own, so the id is worked out exactly as the tools do
-//! it: HMAC-SHA256 over hardware address, IPv4 address, host and system id, keyed with the hardware address.
-//! The tools work it out anew at each start, and it changes when an address changes or another user runs
-//! them; salver pins it. This module says what the id would be now and how good the conditions were; the
-//! spool keeps the pin.
+//! A record must land in the same instance as the tool's own, so the id is computed exactly as the
+//! tools do it: HMAC-SHA256 over hardware address, IPv4 address, host and system id, keyed with the
+//! hardware address. The tools compute it anew at each start, and it changes when an address
+//! changes or another user runs them; salver pins it. This module computes the id as it is now, and
+//! how good the conditions were; the spool keeps the pin.
 //!
-//! - Inputs never leave this module but as a digest: they are not stored, and `Debug` does not show them.
-//! - An id that was delivered is never changed by what is said here. Before that, a pin made while something
+//! - Inputs leave this module only as a digest: they are not stored, and `Debug` does not show
+//!   them.
+//! - This module never changes an id that was delivered. Before that, a pin made while something
 //!   could not be read gives way to a better one; see [`Readable::better_than`].
 //! - A copied disk must not report under the id of the original; see [`Fingerprint`].
 
@@ -23,11 +24,11 @@ mod fingerprint;
 mod system_id;
 
 pub use fingerprint::{Fingerprint, fingerprint};
-pub use system_id::{Origin, SystemId, SystemIdSource, system_id};
+pub use system_id::{SystemId, SystemIdOrigin, SystemIdSource, system_id};
 
 /// The four texts that make an id.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Inputs {
+pub struct IdentityInputs {
     /// Hardware address of the default interface, lower-case with colons.
     pub mac: String,
     /// Its first IPv4 address; empty without one.
@@ -39,9 +40,9 @@ pub struct Inputs {
 }
 
 /// Hides the inputs: they may not reach a log or an error message.
-impl fmt::Debug for Inputs {
+impl fmt::Debug for IdentityInputs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inputs").finish_non_exhaustive()
+        f.debug_struct("IdentityInputs").finish_non_exhaustive()
     }
 }
 
@@ -49,21 +50,21 @@ impl fmt::Debug for Inputs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Readable {
-    /// Where the settings said to look for a system id.
+    /// The source of the system id in the settings.
     pub source: SystemIdSource,
-    /// Whether there was a network interface.
+    /// There was a network interface.
     pub network: bool,
-    /// Whether it had an IPv4 address.
+    /// It had an IPv4 address.
     pub ipv4: bool,
-    /// Where the system id came from.
-    pub system: Origin,
+    pub system: SystemIdOrigin,
 }
 
 impl Readable {
-    /// Whether an id made under these conditions replaces one made under `other`, as long as that was not
-    /// delivered or exported. True if nothing is worse and something is better: conditions that are better in
-    /// one point and worse in another do not replace each other, or two users taking turns would change the
-    /// id each time. True also if the settings ask for another source since, as that is an admin's decision.
+    /// Whether an id made under these conditions replaces one made under `other` that was not
+    /// delivered or exported yet. True if nothing is worse and something is better. Conditions that
+    /// are better in one point and worse in another do not replace each other, or two users taking
+    /// turns would change the id each time. Also true if the settings name another source since, as
+    /// that is an admin's decision.
     pub fn better_than(&self, other: &Self) -> bool {
         let not_worse =
             self.network >= other.network && self.ipv4 >= other.ipv4 && self.system >= other.system;
@@ -76,19 +77,18 @@ impl Readable {
 pub struct Identity {
     /// 64 lower-case hex digits.
     pub id: String,
-    /// What could be read for it.
     pub readable: Readable,
 }
 
-/// Works out what the id is now, for `host` as the config file names it. Reads the network interfaces and the
-/// system id; what cannot be read makes a different id, never an error.
+/// Computes the id as it is now, for `host` as the config file names it. Reads the network
+/// interfaces and the system id. An input that cannot be read makes a different id, never an error.
 pub fn identify(host: &str, source: SystemIdSource) -> Identity {
     let interface = default_interface();
     let system = system_id(source);
     let network = interface.is_real();
     let readable =
         Readable { source, network, ipv4: network && !interface.ipv4.is_empty(), system: system.origin };
-    let id = anonymous_id(&Inputs {
+    let id = anonymous_id(&IdentityInputs {
         mac: interface.mac,
         ipv4: interface.ipv4,
         host: host.to_owned(),
@@ -97,9 +97,9 @@ pub fn identify(host: &str, source: SystemIdSource) -> Identity {
     Identity { id, readable }
 }
 
-/// The id as the tools work it out: 64 lower-case hex digits.
-pub fn anonymous_id(inputs: &Inputs) -> String {
-    let Inputs { mac, ipv4, host, system_id } = inputs;
+/// The id as the tools compute it: 64 lower-case hex digits.
+pub fn anonymous_id(inputs: &IdentityInputs) -> String {
+    let IdentityInputs { mac, ipv4, host, system_id } = inputs;
     let digest = keyed_digest(mac, &[mac, ipv4, host, system_id]);
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -119,8 +119,8 @@ fn keyed_digest(key: &str, parts: &[&str]) -> [u8; 32] {
 mod tests {
     use super::*;
 
-    fn inputs(host: &str) -> Inputs {
-        Inputs {
+    fn inputs(host: &str) -> IdentityInputs {
+        IdentityInputs {
             mac: "02:fc:00:00:00:01".to_owned(),
             ipv4: "192.0.2.2".to_owned(),
             host: host.to_owned(),
@@ -146,10 +146,10 @@ mod tests {
     #[test]
     fn a_pin_gives_way_only_to_what_is_better_in_every_point() {
         let note = |network, ipv4, system| Readable { source: SystemIdSource::Auto, network, ipv4, system };
-        let poor = note(false, false, Origin::Empty);
-        let no_root = note(true, true, Origin::Machine);
-        let no_network = note(false, false, Origin::Dmi);
-        let good = note(true, true, Origin::Dmi);
+        let poor = note(false, false, SystemIdOrigin::Empty);
+        let no_root = note(true, true, SystemIdOrigin::Machine);
+        let no_network = note(false, false, SystemIdOrigin::Dmi);
+        let good = note(true, true, SystemIdOrigin::Dmi);
         for worse in [poor, no_root, no_network] {
             assert!(good.better_than(&worse));
             assert!(!worse.better_than(&good));

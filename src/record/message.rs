@@ -9,7 +9,7 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{Draft, Place, Record, Value};
+use super::{Draft, Record, Slot, Value};
 use crate::clock;
 
 mod features;
@@ -93,9 +93,9 @@ impl Serialize for SystemBlock<'_> {
 
 /// The features as flat properties, in the order of the layout.
 pub fn properties(draft: &Draft) -> impl Iterator<Item = (&str, ReportedValue<'_>)> {
-    draft.layout.places.iter().zip(&draft.values).filter_map(|(place, value)| {
-        let name = place.property.as_deref()?;
-        Some((name, reported_value(place, value)?))
+    draft.layout.slots.iter().zip(&draft.values).filter_map(|(slot, value)| {
+        let name = slot.property.as_deref()?;
+        Some((name, reported_value(slot, value)?))
     })
 }
 
@@ -115,10 +115,10 @@ impl Serialize for ReportedValue<'_> {
     }
 }
 
-/// The value that the message has at a place, if it has one.
-pub fn reported_value<'a>(place: &'a Place, value: &'a Value) -> Option<ReportedValue<'a>> {
+/// The value that the message has in a slot, if it has one.
+pub fn reported_value<'a>(slot: &'a Slot, value: &'a Value) -> Option<ReportedValue<'a>> {
     match value {
-        Value::Missing => place.missing.as_ref().filter(|value| **value != Value::Missing).map(ReportedValue),
+        Value::Missing => slot.missing.as_ref().filter(|value| **value != Value::Missing).map(ReportedValue),
         value => Some(ReportedValue(value)),
     }
 }

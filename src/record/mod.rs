@@ -5,7 +5,7 @@
 //! server. So data ([`catalogue`]) says what is reported, and the code here only follows it:
 //!
 //! ```text
-//! files -> sources -> document -> version, consent -> derive (catalogue) -> Draft
+//! files -> inputs -> document -> version, consent -> derive (catalogue) -> Draft
 //!       -> stamped by the spool -> Record -> message
 //! ```
 //!
@@ -22,11 +22,12 @@ pub mod derive;
 pub mod document;
 pub mod host;
 pub mod identity;
+pub mod inputs;
 pub mod message;
 pub mod network;
 pub mod observe;
 pub mod outcome;
-pub mod sources;
+pub mod subject;
 pub mod version;
 
 use std::sync::Arc;
@@ -40,7 +41,7 @@ pub use outcome::BatchOutcome;
 /// One value of a record, read by a rule of the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Value {
-    /// The config file has no such key, or another type there: [`Place::missing`] is reported.
+    /// The config file has no such key, or another type there: [`Slot::missing`] is reported.
     Missing,
     /// Present and empty: a block that the tool reports unchanged.
     Null,
@@ -50,19 +51,19 @@ pub enum Value {
     Int(i64),
     /// A version of three numbers, or a fixed word of the catalogue such as `null` or `unknown`.
     Text(String),
-    /// An empty map, filled by the places below it.
+    /// An empty map, filled by the slots below it.
     Object,
 }
 
 /// The position of a value in the message. All records of one generation share it, so a spool
 /// stores it once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct Slot {
     /// Its name among the flat event properties, such as `feature_heartbeat`.
     pub property: Option<String>,
     /// Its dotted path below `enabledFeatures`, such as `feature.heartbeat`.
     pub nested: Option<String>,
-    /// The value that the tool reports for a missing key; `None` leaves the place out.
+    /// The value that the tool reports for a missing key; `None` leaves the slot out.
     pub missing: Option<Value>,
 }
 
@@ -73,8 +74,8 @@ pub struct Layout {
     pub service: String,
     /// Whether the system block of this generation has `isRunningInDocker`.
     pub docker_flag: bool,
-    /// The places, in the order in which the tool writes them.
-    pub places: Vec<Place>,
+    /// In the order in which the tool writes them.
+    pub slots: Vec<Slot>,
 }
 
 /// A record without uuid and timestamp: the values that would be reported now.
@@ -82,7 +83,7 @@ pub struct Layout {
 pub struct Draft {
     /// The keys. They are many times larger than the values, so drafts share them.
     pub layout: Arc<Layout>,
-    /// The values, one for each place of the layout.
+    /// The values, one for each slot of the layout.
     pub values: Vec<Value>,
     /// The anonymous id: 64 lower-case hex digits.
     pub id: String,

@@ -1,14 +1,15 @@
 //! The network interface whose addresses go into the anonymous id.
 //!
-//! The id must equal the one that the tool itself worked out, so the choice follows the tools' library to the
-//! detail: first the interface of the default route; without one, which is the rule on an air-gapped server,
-//! the first interface in the order of the kernel's list that is up and not internal. That order is kept
-//! throughout, because with several addresses the first one counts.
+//! The id must equal the one that the tool itself computed, so the choice follows the tools'
+//! library to the detail: first the interface of the default route; without one, which is the rule
+//! on an air-gapped server, the first interface in the order of the kernel's list that is up and
+//! not internal. That order is kept throughout, because with several addresses the first one
+//! counts.
 //!
-//! - Nothing is sent to find out. On Windows and macOS a UDP socket is connected, which only asks the routing
-//!   table for a source address.
-//! - Reading never fails: without any usable interface the answer is the pair of stand-ins that the tools
-//!   use.
+//! - Nothing is sent to find out. On Windows and macOS a UDP socket is connected, which only asks
+//!   the routing table for a source address.
+//! - Reading never fails: without a usable interface the answer is the pair of stand-ins that the
+//!   tools use.
 //! - The addresses go into a keyed digest and nowhere else; `Debug` does not show them.
 
 use std::fmt;
@@ -16,7 +17,8 @@ use std::net::IpAddr;
 
 use mac_address::{MacAddress, MacAddressIterator, mac_address_by_name};
 
-/// The hardware address of an interface that has none, such as a tunnel, and of a host without interfaces.
+/// The hardware address of an interface that has none, such as a tunnel, and of a host without
+/// interfaces.
 const NO_MAC: &str = "00:00:00:00:00:00";
 const NO_ADDRESS: &str = "127.0.0.1";
 
@@ -61,7 +63,8 @@ pub fn default_interface() -> DefaultInterface {
     }
 }
 
-/// The hardware addresses of all interfaces, up or not, in the kernel's order and without the empty ones.
+/// The hardware addresses of all interfaces, up or not, in the kernel's order and without the empty
+/// ones.
 pub fn hardware_addresses() -> Vec<String> {
     let all = MacAddressIterator::new().into_iter().flatten();
     all.map(text).filter(|mac| mac != NO_MAC).collect()
@@ -76,13 +79,14 @@ struct Address {
     interface: String,
     ip: IpAddr,
     up: bool,
-    /// The interface's index, for an IPv6 link-local address; such an address means nothing without it.
+    /// The interface's index, for an IPv6 link-local address; such an address means nothing without
+    /// it.
     scope: Option<u32>,
 }
 
-/// All addresses in the kernel's order; empty if it does not tell. `sysinfo` knows them too, but hands them
-/// out as a set, without their order. `if-addrs` needs its feature `link-local` here: an interface that has
-/// no other address is a candidate for the tools.
+/// All addresses in the kernel's order; empty if it gives none. `sysinfo` knows them too, but hands
+/// them out as a set, without their order. `if-addrs` needs its feature `link-local` here: an
+/// interface that has no other address is a candidate for the tools.
 fn addresses() -> Vec<Address> {
     let all = if_addrs::get_if_addrs().unwrap_or_default();
     all.into_iter()
@@ -101,9 +105,10 @@ fn default_route(_: &[Address]) -> Option<String> {
     first_default_route(&std::fs::read_to_string("/proc/net/route").ok()?)
 }
 
-/// The interface of the first usable default route in a table in the form of `/proc/net/route`: a heading,
-/// then a line for each route with interface, destination, gateway, flags, three counters and mask, numbers
-/// in hex. The kernel lists default routes first and among them the one with the lowest metric.
+/// The interface of the first usable default route in a table in the form of `/proc/net/route`: a
+/// heading, then a line for each route with interface, destination, gateway, flags, three counters
+/// and mask, numbers in hex. The kernel lists default routes first and among them the one with the
+/// lowest metric.
 #[cfg(target_os = "linux")]
 fn first_default_route(table: &str) -> Option<String> {
     const ANY: &str = "00000000";
@@ -120,8 +125,9 @@ fn first_default_route(table: &str) -> Option<String> {
     })
 }
 
-/// The interface that holds the source address which the system picks for a far destination. The destination
-/// is of a network reserved for documentation (RFC 5737), so that no route but the default one leads there.
+/// The interface that has the source address which the system picks for a far destination. The
+/// destination is of a network reserved for documentation (RFC 5737), so that no route but the
+/// default one leads there.
 #[cfg(not(target_os = "linux"))]
 fn default_route(addresses: &[Address]) -> Option<String> {
     use std::net::{Ipv4Addr, UdpSocket};
@@ -133,15 +139,16 @@ fn default_route(addresses: &[Address]) -> Option<String> {
     Some(holder.interface.clone())
 }
 
-/// The first interface that is up and not internal. As in the tools' library, interfaces with an IPv6
-/// link-local address come first, by their index.
+/// The first interface that is up and not internal. As in the tools' library, interfaces with an
+/// IPv6 link-local address come first, by their index.
 fn first_external(addresses: &[Address]) -> Option<String> {
     let external = || addresses.iter().filter(|address| address.up && !is_internal(addresses, address));
     let scoped = external().filter(|address| address.scope.is_some()).min_by_key(|address| address.scope);
     scoped.or_else(|| external().next()).map(|address| address.interface.clone())
 }
 
-/// An interface is internal if any of its addresses is a loopback address, whatever else was added to it.
+/// An interface is internal if any of its addresses is a loopback address, whatever else was added
+/// to it.
 fn is_internal(addresses: &[Address], address: &Address) -> bool {
     addresses.iter().any(|other| other.interface == address.interface && other.ip.is_loopback())
 }

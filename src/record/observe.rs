@@ -1,63 +1,47 @@
-//! One look at the config files of one instance: which service, which release, may it be collected, what does it report.
+//! Observes the config files of one instance: its service, its release, the consent, the report.
 //!
-//! Nothing is kept between two looks and nothing outside the files is read, so a look can be repeated at any time and
-//! gives the same answer for the same bytes.
+//! Nothing is kept between two observations and nothing outside the files is read, so an
+//! observation can be repeated at any time and gives the same answer for the same bytes.
 
 use std::path::PathBuf;
 
 use semver::Version;
-use serde::{Deserialize, Serialize};
 
 use super::catalogue::{Catalogue, Service};
 use super::consent::{self, Consent};
 use super::derive::{self, Derived};
 use super::document::{self, Node, ReadError};
-use super::sources::Sources;
-use super::version::{self, Found};
+use super::inputs::Inputs;
+use super::subject::Subject;
+use super::version::{self, ServiceVersion};
 
-/// What is looked at.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Subject {
-    /// The config files, merged in order.
-    pub files: Vec<PathBuf>,
-    /// The service, or `None` to take it from the top-level key.
-    pub service: Option<String>,
-    /// The release, or `None` to look for the tool's package.json.
-    pub service_version: Option<Version>,
-    /// The Node.js version, or `None` for `unknown`.
-    pub node_version: Option<String>,
-}
-
-/// What a look found.
+/// The result of an observation.
 #[derive(Clone, Debug)]
 pub struct Observation {
-    /// The service's name.
     pub service: String,
-    /// Its release.
-    pub version: Found,
-    /// What follows from it.
+    pub version: ServiceVersion,
     pub state: State,
 }
 
-/// What a readable document says.
+/// The decision of a document that could be read.
 #[derive(Clone, Debug)]
 pub enum State {
-    /// Collect this.
-    Reports(Report),
-    /// Consent is not given: stop, and erase what is unsent. The text names the key.
+    /// Consent is given, and this is the report.
+    Reportable(Reportable),
+    /// Consent is not given: stop, and erase unsent records. The text names the key.
     Withdrawn(String),
-    /// Consent is not given, and the file may have been cut off: collect, send and erase nothing. The text names the key.
+    /// Consent is not given, and the file may have been cut off: collect, send and erase nothing.
+    /// The text names the key.
     Unclear(String),
     /// This release had no telemetry. The text says since when.
     TooOld(String),
 }
 
-/// What the document reports.
+/// The report that follows from a document.
 #[derive(Clone, Debug)]
-pub struct Report {
-    /// Keys and values.
+pub struct Reportable {
     pub derived: Derived,
-    /// The host to be hashed into the anonymous id; `Debug` hides it.
+    /// Hashed into the anonymous id; `Debug` hides it.
     pub identity_host: Host,
     /// The Node.js version, or `unknown`.
     pub node_version: String,
@@ -73,70 +57,55 @@ impl std::fmt::Debug for Host {
     }
 }
 
-/// Why a look found nothing to go by. All of them hold: nothing is collected, sent or erased because of them.
+/// Why files give no observation. Nothing is collected, sent or erased because of an error.
 #[derive(Debug, thiserror::Error)]
 pub enum ObserveError {
     /// A file could not be read as a document.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// No top-level key of a known service.
     #[error("{}: none of the top-level keys {known} is in it; name the config file of a service that salver knows", file.display())]
     NoService {
         /// The (last) file.
         file: PathBuf,
-        /// The keys that are known.
         known: String,
     },
-    /// The top-level key is there and no keys below it: a file that is being written, not a decision.
+    /// The block of the service is empty: a file that is being written, not a decision.
     #[error("{}: there are no keys below {key} (half written?); it is read again when it changes", file.display())]
     EmptyBlock {
         /// The (last) file.
         file: PathBuf,
-        /// The top-level key.
         key: String,
     },
-    /// Top-level keys of two services.
     #[error("{}: it has the top-level keys of several services ({found}); say which one with `service`", file.display())]
     Ambiguous {
         /// The (last) file.
         file: PathBuf,
-        /// The keys found.
         found: String,
     },
-    /// The settings name a service that no catalogue has.
     #[error("there is no catalogue for the service `{name}`; known are {known}")]
-    UnknownService {
-        /// As named.
-        name: String,
-        /// The names that are known.
-        known: String,
-    },
+    UnknownService { name: String, known: String },
 }
 
-/// Looks at the files of `subject`.
+/// Reads the files of `subject` and judges them.
 pub fn observe(catalogue: &Catalogue, subject: &Subject) -> Result<Observation, ObserveError> {
-    judge(catalogue, subject, &Sources::read(subject))
+    judge(catalogue, subject, &Inputs::read(subject))
 }
 
-/// What follows from the bytes that the files of `subject` hold. Pure.
-pub fn judge(
-    catalogue: &Catalogue,
-    subject: &Subject,
-    sources: &Sources,
-) -> Result<Observation, ObserveError> {
-    let texts = sources.files.iter().map(|(file, text)| (file, text.as_ref().map_err(Clone::clone)));
+/// Judges the bytes that were read from the files of `subject`. Pure.
+pub fn judge(catalogue: &Catalogue, subject: &Subject, inputs: &Inputs) -> Result<Observation, ObserveError> {
+    let texts = inputs.files.iter().map(|(file, text)| (file, text.as_ref().map_err(Clone::clone)));
     let document = document::lay(texts)?;
     let file = subject.files.last().cloned().unwrap_or_default();
     let (service, block) = recognise(catalogue, subject.service.as_deref(), &document.root, &file)?;
     let given = subject.service_version.as_ref();
-    let version = version::of_service(given, &sources.packages, &service.name, &service.newest);
+    let version = version::of_service(given, &inputs.packages, &service.name, &service.newest);
     let state = if version.version < service.since {
         State::TooOld(format!("{} has telemetry from {} on", service.name, service.since))
     } else {
         match consent::decide(service, &version.version, block, document.ends_whole) {
             Consent::Withdrawn(why) => State::Withdrawn(why),
             Consent::Unclear(why) => State::Unclear(why),
-            Consent::Given => State::Reports(Report {
+            Consent::Given => State::Reportable(Reportable {
                 derived: derive::derive(service, &version.version, block),
                 identity_host: identity_host(service, &version.version, block),
                 node_version: version::of_node(subject.node_version.as_deref()),
@@ -164,7 +133,7 @@ fn recognise<'a>(
         None => catalogue.services().iter().collect(),
     };
     let key_of = |service: &Service| match document {
-        // Not `at`: a top-level key is one key, even with a dot in it.
+        // Not `at`: a top-level key is one key, even if it has a dot in it.
         Node::Map(map) => map.contains_key(&service.top_level_key),
         _ => false,
     };
@@ -187,8 +156,8 @@ fn recognise<'a>(
 
 /// The host that this release hashes into its id; empty where it has none.
 fn identity_host(service: &Service, version: &Version, block: &Node) -> Host {
-    let source = service.identity_host.as_ref().filter(|source| source.counts_in(version));
-    Host(match source.and_then(|source| block.at(&source.path)) {
+    let host = service.identity_host.as_ref().filter(|host| host.counts_in(version));
+    Host(match host.and_then(|host| block.at(&host.path)) {
         Some(Node::Text(text)) => text.clone(),
         Some(Node::Int(number)) => number.to_string(),
         _ => String::new(),

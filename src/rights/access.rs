@@ -1,25 +1,27 @@
-//! What an access list of Windows says: whose a folder is, and who else may use it. Pure, so that it is tested everywhere.
+//! Reads an access list of Windows: the owner of a folder, and who else may use it. Pure, so that
+//! it is tested on every system.
 //!
-//! Why from text: Windows writes owner and list as one line (SDDL: `O:BAD:P(A;OICI;FA;;;SY)`, see Microsoft's "Security
-//! Descriptor String Format"), so all reading of its structures is left to Windows, and a line can be tested on a machine that
-//! has no such lists. Accounts are compared as they stand there: a SID, or two letters for the usual ones.
+//! Why from text: Windows writes owner and list as one line (SDDL: `O:BAD:P(A;OICI;FA;;;SY)`, see
+//! Microsoft's "Security Descriptor String Format"), so all reading of its structures is left to
+//! Windows, and a line can be tested on a machine that has no such lists. Accounts are compared as
+//! they stand there: a SID, or two letters for the usual ones.
 
 /// Administrators and SYSTEM.
 const ADMINISTRATORS: [&str; 2] = ["BA", "SY"];
-/// Whoever makes something in the folder, and the owner of what is in it: no further accounts.
+/// The creator of a file in the folder and the owner of one: no further accounts.
 const OWNERS: [&str; 3] = ["CO", "S-1-3-0", "OW"];
 /// LocalService and NetworkService.
 const SERVICES: [&str; 2] = ["LS", "NS"];
-/// Each service has an account of its own below this, `NT SERVICE\name`; `S-1-5-80-0` is all of them.
+/// Each service has an account of its own below this, `NT SERVICE\name`; `S-1-5-80-0` is all of
+/// them.
 const SERVICE: &str = "S-1-5-80-";
 const ALL_SERVICES: &str = "S-1-5-80-0";
 
 /// Owner and entries of an access list.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Access {
-    /// Whose it is.
     pub owner: String,
-    /// To whom something is allowed; `None` if there is no list, which allows all to all.
+    /// The accounts that are allowed something; `None` without a list, which allows everything.
     granted: Option<Vec<String>>,
 }
 
@@ -45,8 +47,8 @@ impl Access {
         is_trusted(&self.owner, user)
     }
 
-    /// The accounts that may do anything beside the owner, `user`, administrators and services; `None` if everybody may do
-    /// everything.
+    /// The accounts that may do anything beside the owner, `user`, administrators and services;
+    /// `None` if everybody may do everything.
     pub fn others(&self, user: &str) -> Option<Vec<&str>> {
         let known = |to: &str| to == self.owner || OWNERS.contains(&to) || is_trusted(to, user);
         let mut others: Vec<&str> = self.granted.as_ref()?.iter().map(String::as_str).collect();
@@ -83,7 +85,7 @@ fn entries(list: &str) -> Option<Vec<&str>> {
                     found.push(&list[start..at]);
                 }
             }
-            // What follows is the list of what is logged.
+            // The audit list follows.
             'S' if depth == 0 && list[at..].starts_with("S:") => break,
             _ => {}
         }
@@ -91,7 +93,8 @@ fn entries(list: &str) -> Option<Vec<&str>> {
     (depth == 0).then_some(found)
 }
 
-/// To whom an entry allows something: nothing to see if it denies, and `Some(None)` if it has another form.
+/// The account that an entry allows something: `None` if it denies, `Some(None)` if it has another
+/// form.
 fn granted_to(entry: &str) -> Option<Option<String>> {
     let fields: Vec<&str> = entry.splitn(7, ';').collect();
     let [kind, _, _, _, _, to, ..] = fields.as_slice() else { return Some(None) };

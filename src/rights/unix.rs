@@ -15,13 +15,13 @@ const EVERYBODY_WRITES: u32 = 0o002;
 const GROUP_WRITES: u32 = 0o020;
 const STICKY: u32 = 0o1000;
 
-/// Who wrote what salver obeys.
+/// The user who wrote the settings or a catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Author(u32);
 
 impl Author {
-    /// The author of what is at a path; `None` where nothing is. An error if others could have written it as well, with the
-    /// command that mends it.
+    /// The author of the file or folder at a path; `None` if there is none. An error, with the
+    /// command that mends it, if others could have written it as well.
     pub(crate) fn of(path: &Path) -> Result<Option<Author>, String> {
         match std::fs::metadata(path) {
             Ok(found) if found.mode() & EVERYBODY_WRITES != 0 => Err(closing(path)),
@@ -30,19 +30,19 @@ impl Author {
         }
     }
 
-    /// Whether they decide about this program anyway: root, or the user who runs it.
+    /// Root, and the user who runs this program, decide about it anyway.
     pub(crate) fn is_trusted(self) -> bool {
         self.0 == ROOT || self.0 == user()
     }
 
-    /// The command that makes them the author of something else.
+    /// The command that gives another file to this author.
     pub(crate) fn giving(self, path: &Path) -> String {
         format!("{}chown {} {}", sudo_unless(false), self.0, quoted(path))
     }
 }
 
-/// From here on new files of this process are for its user alone, those that sled makes included. To be called before there is
-/// a second thread.
+/// From here on new files of this process are for its user alone, those that sled makes included.
+/// To be called before there is a second thread.
 pub fn keep_new_files_private() {
     umask(Mode::RWXG | Mode::RWXO);
 }
@@ -55,7 +55,7 @@ pub(crate) fn make_private(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Only the owner works in a folder.
+/// Checks that this process runs as the owner of the folder.
 pub(super) fn check_owner(path: &Path) -> Result<(), Exposed> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if found.uid() != user() => {
@@ -65,7 +65,8 @@ pub(super) fn check_owner(path: &Path) -> Result<(), Exposed> {
     }
 }
 
-/// Nobody else enters it. (An access list of POSIX that lets somebody in shows in the bits of the group.)
+/// Checks that nobody else may enter the folder. (An access list of POSIX that lets somebody in
+/// shows in the bits of the group.)
 pub(super) fn check_shut(path: &Path) -> Result<(), Exposed> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if found.mode() & OTHERS_AT_ALL != 0 => {
@@ -75,7 +76,8 @@ pub(super) fn check_shut(path: &Path) -> Result<(), Exposed> {
     }
 }
 
-/// Nobody puts another folder in its place. The way there is looked at as it is written and as it is without links.
+/// Checks that nobody can exchange the folder. The path is checked as it is written and with its
+/// links resolved.
 pub(super) fn check_above(path: &Path) -> Result<(), Exposed> {
     let written = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let Some(nearest) = written.ancestors().skip(1).find(|above| above.is_dir()) else { return Ok(()) };
@@ -95,7 +97,7 @@ pub(super) fn check_above(path: &Path) -> Result<(), Exposed> {
     Ok(())
 }
 
-/// Whether anybody but the owner of a folder may rename what others have in it.
+/// Whether users other than the owner of a folder may rename entries that are not theirs.
 fn others_may_rename_in(folder: &Metadata) -> bool {
     let by_group =
         folder.mode() & GROUP_WRITES != 0 && folder.uid() != ROOT && folder.gid() != getegid().as_raw();
@@ -103,7 +105,7 @@ fn others_may_rename_in(folder: &Metadata) -> bool {
     (by_group || by_everybody) && folder.mode() & STICKY == 0
 }
 
-/// How to be a user.
+/// The command line that runs salver as a user.
 fn run_as(owner: u32) -> String {
     match owner {
         ROOT => "run `sudo salver ...`".to_owned(),
@@ -122,7 +124,7 @@ fn take(path: &Path) -> String {
     format!("{}chown -R {} {}", sudo_unless(false), user(), quoted(path))
 }
 
-/// What stands before a command that the user who runs this may perhaps not give.
+/// The start of a command that may need root.
 fn sudo_unless(allowed: bool) -> &'static str {
     if allowed || user() == ROOT { "" } else { "sudo " }
 }

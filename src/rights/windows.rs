@@ -1,8 +1,8 @@
-//! Rights on Windows: owners and access lists, which say by account what is allowed.
+//! Rights on Windows: owners, and access lists, which grant rights by account.
 //!
-//! Why not `icacls.exe`: it cannot tell the owner, it prints names in the language of the system, and each command would have to
-//! start it. It is what an admin has, so it is what the errors name; accounts are written as SIDs there, which are the same in
-//! every language.
+//! Why not `icacls.exe`: it cannot tell the owner, it prints names in the language of the system,
+//! and each command would have to start it. It is what an admin has, so it is what the errors name;
+//! the errors write accounts as SIDs, which are the same in every language.
 
 use std::io;
 use std::os::windows::fs::FileTypeExt;
@@ -21,22 +21,20 @@ use super::access::Access;
 const ADMINISTRATORS: &str = "S-1-5-32-544";
 const SYSTEM: &str = "S-1-5-18";
 
-/// Who wrote what salver obeys. Not told apart here.
+/// The user who wrote the settings or a catalogue. Not told apart on Windows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Author;
 
 impl Author {
-    /// The author of what is at a path.
     pub(crate) fn of(_: &Path) -> Result<Option<Author>, String> {
         Ok(None)
     }
 
-    /// Whether they decide about this program anyway.
     pub(crate) fn is_trusted(&self) -> bool {
         true
     }
 
-    /// The command that gives something to the administrators.
+    /// The command that gives the file to the administrators.
     pub(crate) fn giving(&self, path: &Path) -> String {
         taking(path)
     }
@@ -49,19 +47,21 @@ pub fn keep_new_files_private() {}
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     let fresh = !path.exists();
     std::fs::create_dir_all(path)?;
-    // What an administrator makes belongs to all of them, and whoever is not one any more has no business in it.
+    // A folder made by an administrator belongs to the group, so a user who leaves the group loses
+    // access.
     let account = if fresh { access(path)?.owner } else { user()? };
     set_list(path, &format!("D:P(A;OICI;FA;;;{ADMINISTRATORS})(A;OICI;FA;;;{SYSTEM})(A;OICI;FA;;;{account})"))
 }
 
-/// Gives a folder an access list of its own, which what is in it inherits.
+/// Gives a folder an access list of its own, which its files inherit.
 fn set_list(path: &Path, list: &str) -> io::Result<()> {
     let descriptor = ConvertStringSecurityDescriptorToSecurityDescriptor(list)?;
     let what = SecurityInformation::Dacl | SecurityInformation::ProtectedDacl;
     SetNamedSecurityInfo(path, SeObjectType::SE_FILE_OBJECT, what, None, None, descriptor.dacl(), None)
 }
 
-/// Only its owner works in a folder, and administrators and SYSTEM in theirs.
+/// Checks that this process runs as the owner, or as an administrator or SYSTEM if one of them owns
+/// it.
 pub(super) fn check_owner(path: &Path) -> Result<(), Exposed> {
     let (access, user) = asked(path)?;
     if access.owner_is_trusted(&user) {
@@ -74,7 +74,7 @@ pub(super) fn check_owner(path: &Path) -> Result<(), Exposed> {
     })
 }
 
-/// Nobody else enters it.
+/// Checks that nobody else may enter the folder.
 pub(super) fn check_shut(path: &Path) -> Result<(), Exposed> {
     let (access, user) = asked(path)?;
     match access.others(&user) {
@@ -85,7 +85,7 @@ pub(super) fn check_shut(path: &Path) -> Result<(), Exposed> {
     }
 }
 
-/// Not looked at: who puts another folder in its place owns that.
+/// Not checked: a user who puts another folder in its place owns it, which `check_owner` refuses.
 pub(super) fn check_above(_: &Path) -> Result<(), Exposed> {
     Ok(())
 }
@@ -98,7 +98,8 @@ pub(super) fn remove_link(path: &Path) -> String {
     format!("{} \"{}\"", if of_folder { "rmdir" } else { "del" }, path.display())
 }
 
-/// The command that lets in administrators, SYSTEM and the user who runs this, and no longer these others.
+/// The command that lets in administrators, SYSTEM and the user who runs this, and no longer these
+/// others.
 fn shutting(path: &Path, others: &[&str]) -> String {
     let user = user().unwrap_or_else(|_| ADMINISTRATORS.to_owned());
     let grants = [ADMINISTRATORS, SYSTEM, &user].map(|sid| format!("\"*{sid}:(OI)(CI)F\"")).join(" ");
@@ -116,7 +117,7 @@ fn taking(path: &Path) -> String {
     format!("icacls \"{}\" /setowner \"*{ADMINISTRATORS}\"{below}", path.display())
 }
 
-/// What is at a path, and how the user who runs this is written there.
+/// The access list of a path, and the account that runs this as such a list writes it.
 fn asked(path: &Path) -> Result<(Access, String), Exposed> {
     let found = access(path).and_then(|access| Ok((access, abbreviated(&user()?)?)));
     found.map_err(|cause| Exposed::Unknown {

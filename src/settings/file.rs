@@ -1,84 +1,134 @@
-//! Reading the settings file, within bounds, and parsing it.
+//! The settings file: reads it within bounds, parses it, and has each section validated.
 //!
-//! Invariants: at most 1 MiB of a regular file is read; aliases and nesting are bounded; the parser's own words, which may
-//! quote the file, are replaced by ours.
+//! Stops at the first slip: its line is named, and the next run names the next one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde_saphyr::{DuplicateKeyPolicy, Error as YamlError, NonFiniteFloatPolicy};
+use serde::Deserialize;
 
-use super::check::check;
-use super::error::{Place, SettingsError};
-use super::values::Settings;
-use super::{limits, nearest, shape};
-use crate::bounded::{self, Unreadable};
+use super::error::{Location, SettingsError};
+use super::fields::Fields;
+use super::flush::{FlushSettings, RawFlush};
+use super::identity::{IdentitySettings, RawIdentity};
+use super::instances::{self, InstanceSettings, RawInstance};
+use super::posthog::{PostHogSettings, RawPostHog};
+use super::raw::Raw;
+use super::record::{RawRecord, RecordSettings};
+use super::spool::{RawSpool, SpoolSettings};
+use super::suggest;
+use super::watch::{RawWatch, WatchSettings};
+use crate::read_limited::{self, Unreadable};
+use crate::yaml::{self, Bounds, Located, Problem, YamlError, keys_of};
 
-/// A settings file has some forty values; these bounds are hundreds of times that.
-const MAX_NODES: usize = 50_000;
-const MAX_REPLAYED: usize = 10_000;
+/// The largest settings file that is read; the commented sample has about 6 KB.
+pub(super) const MAX_BYTES: u64 = 1024 * 1024;
 
-impl Settings {
-    /// Reads and validates the settings file at `path`; a relative path is one from the working folder.
-    pub fn load(path: &Path) -> Result<Self, SettingsError> {
-        let file = std::path::absolute(path)
-            .map_err(|error| SettingsError::NoSuchFolder { path: path.to_owned(), cause: error.kind() })?;
-        match bounded::read_text(&file, limits::FILE_BYTES) {
-            Ok(text) => Self::parse(&text, &file),
-            Err(Unreadable::Missing) => Err(SettingsError::Missing { file }),
-            Err(cause) => Err(SettingsError::Unreadable { file, cause }),
-        }
-    }
+/// A settings file has some forty values; this is a thousand times that.
+const BOUNDS: Bounds = Bounds { nodes: 50_000, leading_zeros_are_text: true };
 
-    /// Validates the text of a settings file that stands (or would stand) at `file`, which should be absolute: relative
-    /// paths in the text are resolved against its folder. Reads nothing from the disk.
-    pub fn parse(text: &str, file: &Path) -> Result<Self, SettingsError> {
-        let options = serde_saphyr::options! {
-            budget: serde_saphyr::budget! { max_nodes: MAX_NODES },
-            alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_REPLAYED },
-            duplicate_keys: DuplicateKeyPolicy::Error,
-            strict_booleans: true,
-            underscored_numbers_as_strings: true,
-            leading_zero_numbers_as_strings: true,
-            non_finite_float_policy: NonFiniteFloatPolicy::AsString,
-            with_snippet: false,
-        };
-        match serde_saphyr::from_str_with_options::<Option<shape::Document>>(text, options) {
-            Ok(document) => check(document.unwrap_or_default(), file),
-            Err(YamlError::Eof { .. }) => check(shape::Document::default(), file),
-            Err(error) => Err(refusal(&error, file)),
-        }
+/// Everything that can be set. Paths are absolute, numbers within their ranges, names distinct.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    pub spool: SpoolSettings,
+    pub watch: WatchSettings,
+    pub record: RecordSettings,
+    pub identity: IdentitySettings,
+    pub flush: FlushSettings,
+    pub posthog: PostHogSettings,
+    /// Folders with catalogues beyond those compiled in; a later one wins.
+    pub catalogues: Vec<PathBuf>,
+    pub instances: Vec<InstanceSettings>,
+}
+
+/// The document before its values are validated. Everything is optional, and a key or a section
+/// without a value counts as absent. serde refuses unknown keys.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct RawSettings {
+    spool: Option<RawSpool>,
+    watch: Option<RawWatch>,
+    record: Option<RawRecord>,
+    identity: Option<RawIdentity>,
+    flush: Option<RawFlush>,
+    posthog: Option<RawPostHog>,
+    catalogues: Option<Raw>,
+    instances: Option<Vec<Located<RawInstance>>>,
+}
+
+impl RawSettings {
+    fn validate(self, fields: &Fields) -> Result<Settings, SettingsError> {
+        Ok(Settings {
+            spool: self.spool.unwrap_or_default().validate(fields)?,
+            watch: self.watch.unwrap_or_default().validate(fields)?,
+            record: self.record.unwrap_or_default().validate(fields)?,
+            identity: self.identity.unwrap_or_default().validate(fields)?,
+            flush: self.flush.unwrap_or_default().validate(fields)?,
+            posthog: self.posthog.unwrap_or_default().validate(fields)?,
+            catalogues: fields.paths("catalogues", self.catalogues)?,
+            instances: instances::validate(self.instances.unwrap_or_default(), fields)?,
+        })
     }
 }
 
-/// The parser's objection in words that quote nothing of the file but a word-like key.
+/// The sections and the keys of each; `instances` is the list of sections of one kind.
+pub(super) fn sections() -> [(&'static str, Vec<&'static str>); 7] {
+    [
+        ("spool", keys_of::<RawSpool>()),
+        ("watch", keys_of::<RawWatch>()),
+        ("record", keys_of::<RawRecord>()),
+        ("identity", keys_of::<RawIdentity>()),
+        ("flush", keys_of::<RawFlush>()),
+        ("posthog", keys_of::<RawPostHog>()),
+        ("instances", keys_of::<RawInstance>()),
+    ]
+}
+
+/// The text of the settings file at `path`, which should be absolute.
+pub(super) fn read(path: &Path) -> Result<String, SettingsError> {
+    read_limited::read_text(path, MAX_BYTES).map_err(|cause| match cause {
+        Unreadable::Missing => SettingsError::Missing { file: path.to_owned() },
+        cause => SettingsError::Unreadable { file: path.to_owned(), cause },
+    })
+}
+
+impl Settings {
+    /// Reads and validates the settings file at `path`; a relative path is one from the working
+    /// folder.
+    pub fn load(path: &Path) -> Result<Self, SettingsError> {
+        let file = std::path::absolute(path)
+            .map_err(|error| SettingsError::NoSuchFolder { path: path.to_owned(), cause: error.kind() })?;
+        Self::parse(&read(&file)?, &file)
+    }
+
+    /// Validates the text of a settings file that stands (or would stand) at `file`, which should
+    /// be absolute: relative paths in the text are resolved against its folder. Pure.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, SettingsError> {
+        let raw = match yaml::parse::<Option<RawSettings>>(text, &BOUNDS) {
+            Ok(raw) => raw.unwrap_or_default(),
+            Err(YamlError { problem: Problem::Empty, .. }) => RawSettings::default(),
+            Err(error) => return Err(refusal(&error, file)),
+        };
+        raw.validate(&Fields::new(file))
+    }
+}
+
+/// The error in words that quote nothing of the file but a word-like key.
 fn refusal(error: &YamlError, file: &Path) -> SettingsError {
-    let error = error.without_snippet();
-    let at = Place::new(file, error.location());
-    let what = match error {
-        YamlError::AliasError { error, .. } => return refusal(error, file),
-        YamlError::SerdeUnknownField { field, expected, .. } => {
-            let what = format!("{} is no setting here", nearest::show(field));
-            return SettingsError::UnknownKey { at, what, help: nearest::help(field, expected) };
+    let at = Location { file: file.to_owned(), at: error.at };
+    let what = match &error.problem {
+        Problem::UnknownKey { key, known } => {
+            let what = format!("{} is no setting here", suggest::show(key));
+            return SettingsError::UnknownKey { at, what, help: suggest::help(key, known) };
         }
-        YamlError::DuplicateMappingKey { .. } => "this key stands twice in one section; remove one of them",
-        YamlError::MultipleDocuments { .. } => {
-            "a second document starts (---); a settings file is one document"
+        Problem::WrongKind => {
+            "a section holds lines of \"key: value\", indented below its name, and instances is a \
+             list, each entry starting with a hyphen; write it so here, see the sample"
         }
-        YamlError::UnknownAnchor { .. } => "an alias (*) names an anchor (&) that does not exist",
-        YamlError::Budget { .. }
-        | YamlError::AliasReplayLimitExceeded { .. }
-        | YamlError::AliasExpansionLimitExceeded { .. }
-        | YamlError::AliasReplayStackDepthExceeded { .. } => {
-            "aliases, nesting or size beyond what settings need; start again from the sample"
+        Problem::Invalid => {
+            "not valid YAML; check indentation and quotes around here (spaces, no tabs; Windows paths \
+             in single quotes)"
         }
-        YamlError::Unexpected { .. } | YamlError::SerdeInvalidType { .. } => {
-            "another shape is needed here: a section holds lines of \"key: value\", indented below its name, and \
-             instances is a list, each entry starting with a hyphen; see the sample"
-        }
-        _ => {
-            "not valid YAML; check indentation and quotes around here (spaces, no tabs; Windows paths in single \
-             quotes)"
-        }
+        problem => problem.words(),
     };
     SettingsError::Syntax { at, what }
 }
@@ -167,7 +217,7 @@ mod tests {
     #[test]
     fn a_byte_order_mark_and_windows_line_ends_do_not_matter() {
         let settings = load(b"\xEF\xBB\xBFflush:\r\n  mode: auto\r\n").unwrap();
-        assert_eq!(settings.flush.mode, super::super::FlushMode::Auto);
+        assert_eq!(settings.flush.mode, crate::settings::FlushMode::Auto);
     }
 
     #[test]

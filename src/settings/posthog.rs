@@ -1,84 +1,143 @@
-//! What a host, a project key and a proxy look like.
+//! `posthog`: where records go. Without both a host and a key nothing is ever sent.
 //!
-//! PostHog answers 200 to a well-shaped key of nobody and drops the events later (facts/posthog.md), so what can be
-//! told from the text alone is told here, before anything is collected for nothing. None of the texts is ever quoted:
-//! an admin may have put the password of the proxy into the host, or the key.
+//! PostHog answers 200 to a well-formed key of no project and drops the events later, so a mistake
+//! that the text alone shows is refused here, before records pile up in vain. No text is ever
+//! quoted: an admin may have put the password of the proxy into the host, or into the key.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use http::Uri;
+use serde::Deserialize;
 
-use super::given::Wrong;
-use super::limits;
+use super::error::SettingsError;
+use super::fields::Fields;
+use super::raw::Raw;
+use super::rules::{Refusal, flag, text};
+use crate::secret::Secret;
 
-/// How a proxy may be spoken to: what the HTTP client knows.
+/// The schemes that the HTTP client knows for proxies.
 const PROXY_SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
 
-/// `posthog.host`: scheme, name and port in lower case, the path of a reverse proxy if there is one, no slash at the end.
-pub(super) fn host(text: &str, allow_plain_http: bool) -> Result<String, Wrong> {
+/// PostHog answers 401 to a longer project key.
+const KEY_LENGTH: usize = 64;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PostHogSettings {
+    /// Scheme, name and port, such as `https://eu.posthog.com`, without a slash at the end.
+    pub host: Option<String>,
+    /// The project key.
+    pub api_key: Option<Secret>,
+    /// The proxy's URL with its credentials; `None` leaves it to the environment.
+    pub proxy: Option<Secret>,
+    /// PEM file with certificates that are trusted beside the operating system's own.
+    pub ca_file: Option<PathBuf>,
+    /// Allow a host other than this machine without TLS.
+    pub allow_plain_http: bool,
+    /// Let PostHog look up a location by the address of the sender.
+    pub geoip: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawPostHog {
+    host: Option<Raw>,
+    api_key: Option<Raw>,
+    proxy: Option<Raw>,
+    ca_file: Option<Raw>,
+    allow_plain_http: Option<Raw>,
+    geoip: Option<Raw>,
+}
+
+impl RawPostHog {
+    pub fn validate(self, fields: &Fields) -> Result<PostHogSettings, SettingsError> {
+        let plain = fields.or(false, "posthog.allowPlainHttp", self.allow_plain_http, flag)?;
+        let secret = |name, raw, rule: fn(&str) -> Result<String, Refusal>| {
+            fields.optional(name, raw, |value| text(value).and_then(rule).map(Secret::new))
+        };
+        Ok(PostHogSettings {
+            host: fields.optional("posthog.host", self.host, |value| host(text(value)?, plain))?,
+            api_key: secret("posthog.apiKey", self.api_key, api_key)?,
+            proxy: secret("posthog.proxy", self.proxy, proxy)?,
+            ca_file: fields.path("posthog.caFile", self.ca_file)?,
+            allow_plain_http: plain,
+            geoip: fields.or(false, "posthog.geoip", self.geoip, flag)?,
+        })
+    }
+}
+
+/// Scheme, name and port in lower case, the path of a reverse proxy if there is one, no slash at
+/// the end.
+fn host(text: &str, allow_plain_http: bool) -> Result<String, Refusal> {
     let Some(uri) = base_url(text) else {
-        return Wrong::new(
+        return Refusal::new(
             "not the URL of a server; write it with its scheme, such as https://eu.posthog.com",
         );
     };
     let (scheme, authority) = (uri.scheme_str().unwrap_or_default(), authority(&uri));
     if !["http", "https"].contains(&scheme) {
-        return Wrong::new(
+        return Refusal::new(
             "neither http nor https; write it with its scheme, such as https://eu.posthog.com",
         );
     }
     if authority.contains('@') {
-        return Wrong::new(
+        return Refusal::new(
             "holds a user or a password, which belong nowhere here; write scheme, name and port only",
         );
     }
     if uri.query().is_some() || text.contains('#') {
-        return Wrong::new("has a query or a fragment; write scheme, name and port only");
+        return Refusal::new("has a query or a fragment; write scheme, name and port only");
     }
     if scheme == "http" && !allow_plain_http && !is_loopback(&uri) {
-        return Wrong::new("plain http to another machine; write https, or set posthog.allowPlainHttp: true");
+        return Refusal::new(
+            "plain http to another machine; write https, or set posthog.allowPlainHttp: true",
+        );
     }
     Ok(format!("{scheme}://{}{}", authority.to_ascii_lowercase(), uri.path().trim_end_matches('/')))
 }
 
-/// `posthog.apiKey`: what PostHog would answer with 401 is refused; the usual start `phc_` is no condition.
-pub(super) fn api_key(text: &str) -> Result<String, Wrong> {
+/// Refuses what PostHog would answer with 401. The usual start `phc_` is no condition.
+fn api_key(text: &str) -> Result<String, Refusal> {
     if text.is_empty() {
-        return Wrong::new("empty; write the project key (it usually starts with phc_), or remove the line");
+        return Refusal::new(
+            "empty; write the project key (it usually starts with phc_), or remove the line",
+        );
     }
     if text.starts_with("phx_") {
-        return Wrong::new("a personal key (phx_), which may read the project; write the project key (phc_)");
+        return Refusal::new(
+            "a personal key (phx_), which may read the project; write the project key (phc_)",
+        );
     }
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Wrong::new(
+        return Refusal::new(
             "holds a space or a character beyond ASCII, which no project key has; copy it again",
         );
     }
-    if text.len() > limits::KEY_LENGTH {
-        return Wrong::new("longer than 64 characters, which no project key is; copy it again");
+    if text.len() > KEY_LENGTH {
+        return Refusal::new("longer than 64 characters, which no project key is; copy it again");
     }
     Ok(text.to_owned())
 }
 
-/// `posthog.proxy`: scheme, perhaps credentials, name and port.
-pub(super) fn proxy(text: &str) -> Result<String, Wrong> {
+/// Scheme, credentials if need be, name and port.
+fn proxy(text: &str) -> Result<String, Refusal> {
     let path = text.split(['?', '#']).next().unwrap_or_default();
     if path.to_ascii_lowercase().ends_with(".pac") || path.to_ascii_lowercase().ends_with("wpad.dat") {
-        return Wrong::new(
+        return Refusal::new(
             "a PAC file, which salver does not run; write the proxy that it names, http://name:port",
         );
     }
     let Some(uri) = base_url(text) else {
-        return Wrong::new(
+        return Refusal::new(
             "not the URL of a proxy; write http://name:port, with user:password@ before the name if it wants them \
              (special characters in those as %XX)",
         );
     };
     if !PROXY_SCHEMES.contains(&uri.scheme_str().unwrap_or_default()) {
-        return Wrong::new("none of http, https and socks5; write http://name:port");
+        return Refusal::new("none of http, https and socks5; write http://name:port");
     }
     if has_path(text, &uri) {
-        return Wrong::new("has a path, a query or a fragment; write http://name:port");
+        return Refusal::new("has a path, a query or a fragment; write http://name:port");
     }
     Ok(text.trim_end_matches('/').to_owned())
 }
@@ -97,7 +156,7 @@ fn authority(uri: &Uri) -> &str {
     uri.authority().map_or("", |authority| authority.as_str())
 }
 
-/// The parser drops a fragment without a word, so the text is asked for it.
+/// The parser drops a fragment, so the text is searched for it.
 fn has_path(text: &str, uri: &Uri) -> bool {
     !matches!(uri.path(), "" | "/") || uri.query().is_some() || text.contains('#')
 }
@@ -113,8 +172,8 @@ pub fn is_loopback(uri: &Uri) -> bool {
 mod tests {
     use super::*;
 
-    fn why<T>(result: Result<T, Wrong>) -> String {
-        result.err().map_or_else(|| "taken".to_owned(), |wrong| wrong.0.into_owned())
+    fn why<T>(result: Result<T, Refusal>) -> String {
+        result.err().map_or_else(|| "taken".to_owned(), |refusal| refusal.0.into_owned())
     }
 
     #[test]

@@ -1,43 +1,43 @@
-//! Who may write what salver obeys.
+//! Who may write the files that salver obeys.
 //!
-//! Why: the settings say where records go, and the catalogues they name say which values of a config file may leave.
-//! Whoever can write either decides about both. So the settings file may not be writable for everybody, and a
-//! catalogue is trusted like the settings file that names it: it belongs to the same user, to root, or to the user who
-//! runs salver, and is not writable for everybody either. The folder counts as well, since who can write it can
-//! exchange its files.
+//! Why: the settings decide where records go, and the catalogues they name decide which values of a
+//! config file may leave. So the settings file may not be writable for everybody, and a catalogue
+//! is trusted like the settings file that names it: it belongs to the same user, to root, or to the
+//! user who runs salver, and is not writable for everybody either. The folder counts as well, since
+//! a user who can write it can exchange its files.
 //!
-//! On Windows nothing is checked here: the rights are those of the folder, and below `%ProgramData%\salver` they are what its
-//! administrator made them. docs/settings.md says so.
+//! On Windows nothing is checked here: the rights are those of the folder, and below
+//! `%ProgramData%\salver` they are what its administrator made them. docs/settings.md says so.
 
 use std::path::{Path, PathBuf};
 
 use crate::rights::Author;
 
-/// Somebody else could have written this.
+/// Another user could have written a file that salver obeys.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Untrusted {
     /// Others may write it.
     #[error("{}: everybody may write to it, and salver would obey; run `{mend}`", path.display())]
     Writable {
-        /// The file or folder.
         path: PathBuf,
         /// The command that mends it.
         mend: String,
     },
     /// A catalogue of a user who has no say here.
     #[error(
-        "{}: it belongs to another user than the settings file that names it; run `{mend}`, or take it out of `catalogues`",
+        "{}: it belongs to another user than the settings file that names it; run `{mend}`, or take it \
+         out of `catalogues`",
         path.display()
     )]
     Owner {
-        /// The catalogue or its folder.
         path: PathBuf,
         /// The command that mends it.
         mend: String,
     },
 }
 
-/// Checks the settings file and all catalogues that it names. What is not there is left to whoever reads it.
+/// Checks the settings file and all catalogues that it names. A missing one is an error when it is
+/// read, not here.
 pub(super) fn check(settings: &Path, catalogues: &[PathBuf]) -> Result<(), Untrusted> {
     let Some(author) = author_of(settings)? else { return Ok(()) };
     for folder in catalogues {
@@ -91,7 +91,7 @@ mod tests {
             assert!(matches!(&error, Untrusted::Writable { path: found, .. } if *found == path), "{error}");
             fs::set_permissions(&path, before).unwrap();
         }
-        check(&settings, &[folder.join("absent")]).expect("whoever reads it says so");
+        check(&settings, &[folder.join("absent")]).expect("reading it is an error, not this");
     }
 
     #[test]

@@ -1,87 +1,98 @@
-//! What is on the wire: taking a batch, noting it before it goes out, and settling it when an answer came.
+//! Batches: taking one, noting it before it goes out, and acknowledging it when an answer came.
 //!
-//! Invariants: what is under way is noted durably before it leaves, and until it is known that it arrived or that it did not, so that
-//! the same uuids go out again together and a purge can say what may have arrived;
-//! acknowledging tolerates records that were purged meanwhile; a delivered batch and its ledger entry are one step.
+//! # Invariants
+//!
+//! 1. A batch is noted durably before it leaves, and until its outcome is known, so that the same uuids
+//!    go out again together and a purge can say what may have arrived.
+//! 2. Acknowledging tolerates records that were purged meanwhile.
+//! 3. A delivered batch and its ledger entry are one commit.
 
 use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
+use std::ops::ControlFlow;
 
 use super::error::SpoolError;
 use super::ledger::LedgerReason;
-use super::queue::{Queued, Span, Spool};
-use super::state::DeadLetter;
+use super::queue::{Span, Spool};
+use super::ranges::Ranges;
+use super::reader::Queued;
 use crate::record::BatchOutcome;
 
-/// PostHog moves an event that is more than 23 hours ahead of its clock to its own now, which would be another time than the one
-/// recorded. So records stamped further ahead, by a clock that was wrong, are held until their time comes, and never restamped.
-pub(super) const MOST_AHEAD_MS: i64 = 23 * 3600 * 1000;
+/// PostHog moves an event that is more than 23 hours ahead of its clock to its own present, which would
+/// be another time than the one recorded. So records stamped further ahead, by a clock that was wrong,
+/// are held until their time comes, and never restamped. In milliseconds.
+pub(super) const MAX_AHEAD_MS: i64 = 23 * 3600 * 1000;
 
-/// Whether a record was stamped too far in the future to be sent now; both times in milliseconds since 1970.
+/// Whether a record was stamped too far in the future to be sent now; both times in milliseconds since
+/// 1970.
 pub fn is_ahead(timestamp_ms: i64, now_ms: i64) -> bool {
-    timestamp_ms > now_ms.saturating_add(MOST_AHEAD_MS)
+    timestamp_ms > now_ms.saturating_add(MAX_AHEAD_MS)
 }
 
 impl Spool {
-    /// The next records to send, oldest first: at most `max`, none of the instances in `skip`. What was on the wire and may have
-    /// arrived comes first and alone, so that the same uuids go out again together.
-    pub fn next_batch(&mut self, max: usize, skip: &BTreeSet<String>) -> Result<Vec<Queued>, SpoolError> {
+    /// The next records to send, oldest first: at most `max`, none of the instances in `held`. A batch
+    /// that may have arrived comes first and alone, so that the same uuids go out again together.
+    pub fn next_batch(&mut self, max: usize, held: &BTreeSet<String>) -> Result<Vec<Queued>, SpoolError> {
         self.keep_limits()?;
         if max == 0 {
             return Ok(Vec::new());
         }
-        let unsettled = self.state.meta.in_flight.clone();
-        if let (Some(first), Some(last)) = (unsettled.first(), unsettled.last()) {
-            let batch = self.sendable(max, skip, first..=last, |seq| unsettled.contains(seq))?;
+        let in_flight = self.manifest.in_flight.clone();
+        if !in_flight.is_empty() {
+            let batch = self.sendable(max, held, Some(&in_flight))?;
             if !batch.is_empty() {
                 return Ok(batch);
             }
         }
-        self.sendable(max, skip, 0..=u64::MAX, |_| true)
+        self.sendable(max, held, None)
     }
 
-    /// Those of a range that may be sent now.
+    /// The records that may be sent now, of these or of all.
     fn sendable(
         &mut self,
         max: usize,
-        skip: &BTreeSet<String>,
-        range: RangeInclusive<u64>,
-        wanted: impl Fn(u64) -> bool,
+        held: &BTreeSet<String>,
+        of: Option<&Ranges>,
     ) -> Result<Vec<Queued>, SpoolError> {
         let now_ms = self.now_ms;
+        // A purge that could not be completed yet must not be overtaken.
+        let pending = self.manifest.pending_purge.clone();
+        let (first, last) = of.map_or((0, u64::MAX), |of| (of.first().unwrap_or(0), of.last().unwrap_or(0)));
         let mut batch = Vec::new();
-        self.each(*range.start(), |queued| {
-            let further = queued.seq < *range.end();
-            let ahead = is_ahead(queued.record.timestamp_ms, now_ms);
-            if wanted(queued.seq)
-                && !ahead
+        let _ = self.each(first, max as u64, |queued| {
+            let is_last = queued.seq >= last;
+            let may_go = of.is_none_or(|of| of.contains(queued.seq))
+                && !is_ahead(queued.record.timestamp_ms, now_ms)
                 && queued.dead.is_none()
-                && !skip.contains(&queued.record.instance)
-            {
+                && !held.contains(&queued.record.instance)
+                && pending.as_ref().is_none_or(|purge| !purge.selects(queued.seq, &queued.record, false));
+            if may_go {
                 batch.push(queued);
             }
-            further && batch.len() < max
+            if is_last || batch.len() >= max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         Ok(batch)
     }
 
-    /// Takes note that these records are going onto the wire. Durable when it returns.
+    /// Notes that these records are going onto the wire. Durable when this returns.
     pub fn begin(&mut self, batch: &[Queued]) -> Result<(), SpoolError> {
         for queued in batch {
-            self.state.meta.in_flight.insert(queued.seq);
-            *self.state.meta.attempts.entry(queued.seq).or_default() += 1;
+            self.manifest.in_flight.insert(queued.seq);
+            self.manifest.add_attempt(queued.seq);
         }
-        self.state.meta.flush.last_attempt_ms = Some(self.now_ms);
-        self.state.commit()
+        self.manifest.flush.last_attempt_ms = Some(self.now_ms);
+        self.commit()
     }
 
     /// Notes what became of a batch. Records that were purged meanwhile are passed over.
     pub fn acknowledge(&mut self, batch: &[Queued], outcome: &BatchOutcome) -> Result<(), SpoolError> {
         match outcome {
             BatchOutcome::Delivered => self.delivered(batch),
-            BatchOutcome::DeadLettered { words } => self.dead_lettered(batch, words),
+            BatchOutcome::DeadLettered { words } => {
+                self.dead_lettered(batch, words);
+                Ok(())
+            }
             BatchOutcome::Kept => {
-                batch.iter().for_each(|queued| _ = self.state.meta.in_flight.remove(queued.seq));
+                batch.iter().for_each(|queued| _ = self.manifest.in_flight.remove(queued.seq));
                 Ok(())
             }
             BatchOutcome::Uncertain => Ok(()),
@@ -89,70 +100,35 @@ impl Spool {
     }
 
     fn delivered(&mut self, batch: &[Queued]) -> Result<(), SpoolError> {
-        let present: Vec<&Queued> = batch.iter().filter(|it| self.place_of(it.seq).is_some()).collect();
-        let uuids: Vec<&str> = present.iter().map(|it| it.record.uuid.as_str()).collect();
-        self.note_left(&uuids)?;
+        let still_queued: Vec<(usize, &Queued)> = (batch.iter())
+            .filter_map(|queued| Some((self.manifest.segment_of(queued.seq)?, queued)))
+            .collect();
+        let uuids: Vec<&str> = still_queued.iter().map(|(_, it)| it.record.uuid.as_str()).collect();
+        self.add_to_dedup(&uuids)?;
         let (mut used, mut span) = (BTreeSet::new(), Span::default());
-        for queued in present {
-            let Some(at) = self.place_of(queued.seq) else { continue };
-            self.mark_done(at, queued.seq);
+        for (at, queued) in still_queued {
+            self.manifest.mark_done(at, queued.seq);
             used.insert((&queued.record.instance, &queued.record.draft.id));
             span.add(queued.record.timestamp_ms);
         }
-        used.into_iter().try_for_each(|(instance, id)| self.delivered_with(instance, id))?;
-        self.enter(LedgerReason::Delivered, span)
+        used.into_iter().for_each(|(instance, id)| self.note_delivered(instance, id));
+        self.append_to_ledger(LedgerReason::Delivered, span);
+        Ok(())
     }
 
-    fn dead_lettered(&mut self, batch: &[Queued], words: &str) -> Result<(), SpoolError> {
+    fn dead_lettered(&mut self, batch: &[Queued], words: &str) {
         let mut span = Span::default();
         for queued in batch {
-            let Some(at) = self.place_of(queued.seq) else { continue };
-            let attempts = self.state.meta.attempts.get(&queued.seq).copied().unwrap_or(1);
-            let letter = DeadLetter { at_ms: Some(self.now_ms), words: Some(words.to_owned()), attempts };
-            self.state.meta.in_flight.remove(queued.seq);
-            self.state.put_dead(queued.seq, &letter);
-            self.witness.segments[at].dead.insert(queued.seq);
+            let Some(at) = self.manifest.segment_of(queued.seq) else { continue };
+            let letter = self.dead_letter_of(queued.seq, words);
+            self.manifest.bury(at, queued.seq, letter);
             span.add(queued.record.timestamp_ms);
         }
-        self.enter(LedgerReason::DeadLettered, span)
+        self.append_to_ledger(LedgerReason::DeadLettered, span);
     }
 
-    /// Puts all dead letters back into the queue; tells how many.
-    pub fn revive_dead(&mut self) -> Result<u64, SpoolError> {
-        let dead = self.state.dead()?;
-        for seq in dead.keys() {
-            self.state.remove_dead(*seq);
-        }
-        self.witness.segments.iter_mut().for_each(|entry| entry.dead = Default::default());
-        Ok(dead.len() as u64)
-    }
-
-    /// The place of the segment in which a record is still in the queue.
-    fn place_of(&self, seq: u64) -> Option<usize> {
-        self.witness.segments.iter().position(|entry| entry.is_live(seq))
-    }
-
-    pub(super) fn mark_done(&mut self, at: usize, seq: u64) {
-        let entry = &mut self.witness.segments[at];
-        if entry.leave(seq) {
-            self.state.remove_dead(seq);
-        }
-        self.state.meta.done.entry(entry.number).or_default().insert(seq);
-        self.state.meta.attempts.remove(&seq);
-        self.state.meta.in_flight.remove(seq);
-    }
-
-    /// An id that was delivered stays with its instance from now on.
-    fn delivered_with(&mut self, name: &str, id: &str) -> Result<(), SpoolError> {
-        let mut history = self.state.id(id)?.unwrap_or_default();
-        history.delivered_ms = Some(self.now_ms);
-        self.state.put_id(id, &history);
-        if let Some(mut instance) = self.state.instance(name)?
-            && let Some(pin) = instance.pin.as_mut().filter(|pin| pin.id == id && !pin.fixed)
-        {
-            pin.fixed = true;
-            self.state.put_instance(name, &instance);
-        }
-        Ok(())
+    /// Puts all dead letters back into the queue and returns how many.
+    pub fn revive_dead(&mut self) -> u64 {
+        self.manifest.revive_dead()
     }
 }

@@ -57,6 +57,26 @@ pub enum SpoolError {
         /// The format found.
         format: u32,
     },
+    /// The spool was written by a version before the first release.
+    #[error(
+        "{}: the spool has format {format}, which this salver no longer reads; move the folder away (`salver record` makes a new \
+         one), or name another with `spool.directory`",
+        folder.display()
+    )]
+    Older {
+        /// The folder.
+        folder: PathBuf,
+        /// The format found.
+        format: u32,
+    },
+    /// The clock shows a time that no record can carry.
+    #[error(
+        "the clock of this server shows a time before 1970 or after 9999, so nothing can be recorded; set the date and time"
+    )]
+    Clock,
+    /// A record cannot be stored.
+    #[error("nothing was recorded: {0}; check the size of the catalogue and the names in the settings")]
+    Unencodable(String),
     /// Others may read or change the folder, or it is somebody else's.
     #[error(transparent)]
     Exposed(#[from] Exposed),
@@ -70,10 +90,10 @@ pub enum SpoolError {
         /// The operating system's answer.
         cause: std::io::Error,
     },
-    /// A part of the spool cannot be read or written, although its files are there.
-    #[error("{}: this part of the spool is damaged ({what}); run `salver status` to see what was saved", path.display())]
+    /// A file of the spool is damaged.
+    #[error("{}: this folder of the spool is damaged ({what}); run `salver status` to see what was saved", path.display())]
     Damaged {
-        /// The database's folder.
+        /// The folder.
         path: PathBuf,
         /// What was seen.
         what: String,
@@ -85,11 +105,23 @@ impl SpoolError {
     pub fn is_full(&self) -> bool {
         matches!(self, SpoolError::Io { cause, .. } if is_full(cause))
     }
+
+    /// Whether another process has the file locked, which on Windows keeps others from reading it.
+    pub(super) fn is_lock_violation(&self) -> bool {
+        const ERROR_LOCK_VIOLATION: i32 = 33;
+        cfg!(windows)
+            && matches!(self, SpoolError::Io { cause, .. } if cause.raw_os_error() == Some(ERROR_LOCK_VIOLATION))
+    }
 }
 
-/// Whether there was no room left.
 pub(super) fn is_full(cause: &std::io::Error) -> bool {
     matches!(cause.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
+impl From<super::frame::Unencodable> for SpoolError {
+    fn from(error: super::frame::Unencodable) -> SpoolError {
+        SpoolError::Unencodable(error.to_string())
+    }
 }
 
 fn seconds(duration: &Duration) -> String {

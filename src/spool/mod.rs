@@ -1,92 +1,93 @@
 //! The spool: a queue on disk that cannot lose, lie or linger.
 //!
-//! Why a row of small databases: sled 0.34.7 was measured before this was designed. Its file never shrinks, its `flush`
-//! does not reach stable storage, removing a key leaves the value's bytes in the file, damage is silent and opening a damaged
-//! file makes the loss worse, only one process may have it open, and walking a large one takes long. So the queue is a row of
-//! small databases ("segments"), each of which is written, sealed, and deleted whole or rewritten; and what a reader must be
-//! able to find without sled stands in frames of our own.
+//! Why a row of small databases: sled 0.34.7 was measured before this was designed. Its file never
+//! shrinks, its `flush` does not reach stable storage, removing a key leaves the value's bytes in the
+//! file, damage is silent and opening a damaged file makes the loss worse, only one process may have it
+//! open, and walking a large one takes long. So the queue is a row of segments, each of which is
+//! written, sealed, and deleted whole or written anew; sled has the last one open and no other, and a
+//! reader needs no sled at all.
 //!
 //! # On disk
 //!
 //! ```text
-//! spool/  SALVER-SPOOL   marker and format; nothing is touched in a folder without it      folder.rs
-//!         lock           orders the processes; never replaced                              lock.rs
-//!         flush-lock     held by the one who flushes                                       folder.rs
-//!         line/          the places in which processes wait for the two                    lock.rs
-//!         witness        the parts as last closed, with checksums; replaced atomically     witness.rs
-//!         reserve        room for a purge or a flush on a full disk                        reserve.rs
-//!         identities     pinned ids and all ids ever used, once more; replaced atomically  identities.rs
-//!         left           keyed digests of what was delivered or erased                     left.rs
-//!         state/         sled: instances, pinned ids, what is done, dead letters, ledger   state.rs
-//!         seg-00000017/  sled: up to 4,096 records or 4 MiB; only the last one is written to segment.rs
-//!         seg-….damaged-…  what salvage set aside, for whoever wants to look at it         check.rs
+//! spool/  SALVER-SPOOL   marker and format; nothing is touched in a folder without it  marker.rs
+//!         lock           orders the processes that write; never replaced               lock.rs
+//!         flush-lock     held while a batch is on the wire                             folder.rs
+//!         line/          the places in which processes wait for the two                lock.rs
+//!         manifest.0/.1  everything that records cannot tell; two slots, in turn       manifest.rs
+//!         dedup          keyed digests of what was delivered or erased                 dedup.rs
+//!         reserve        room for a purge or a flush on a full disk                    reserve.rs
+//!         seg-00000017/  up to 4,096 records or 4 MiB of frames                        segment.rs
 //! ```
 //!
-//! A folder that cannot be written to, since it is read-only or its disk is full, is read by view.rs, from frames, witness and
-//! identities alone.
-//!
-//! A record is a frame (frame.rs): magic, version, length, sequence number, uuid, id and instance in plain text, the
-//! values, checksum. The keys that all records of a generation share stand once in each segment, as a frame of their own.
-//! Values are neither compressed nor encrypted, so that an auditor can check with grep what is there and what is not. In front
-//! of every value stands the version of its shape (codec.rs).
+//! A record is a frame (frame.rs): magic, version, length, sequence number, time, uuid, id and instance,
+//! the values, checksum. The keys that all records of a generation share are written once in each
+//! segment, as a frame of their own. Values are neither compressed nor encrypted, and uuids and ids are
+//! plain text, so that an auditor can check with grep what is there and what is not.
 //!
 //! # Invariants
 //!
-//! 1. A record is on stable storage (fdatasync, on Windows FlushFileBuffers) when `record` returns.
-//! 2. The lock is held while acting, never while waiting for a network, a human or a timer.
-//! 3. The segments are the truth and `state/` is the summary: what a crash kept out of it is taken from the records at
-//!    the next opening. What the records cannot tell (done, dead, paused, ids) stands in `state/` and in the witness or
-//!    `identities`.
-//! 4. Records are never changed and sequence numbers never used twice.
-//! 5. Before sled opens a part, its files are compared with the witness; where they differ the raw frames are read first.
-//! 6. A record leaves the queue together with the ledger entry that says why.
-//! 7. After a purge no file of the folder holds a uuid, an id or a value of the records it erased, except an id that its
-//!    instance still uses. What is kept to know them again (left.rs) tells nobody what they were.
+//! 1. A record is on stable storage (fdatasync, on Windows FlushFileBuffers) when `record` returns, and
+//!    so is everything that leads to it.
+//! 2. Writing a slot of the manifest is the one commit point. The older slot is the state before.
+//! 3. What the manifest does not vouch for is written anew before it counts (recover.rs), and sled never
+//!    opens it.
+//! 4. The lock is held while acting, never while waiting for a network, a human or a timer. What only
+//!    reads takes no lock and writes nothing (reader.rs).
+//! 5. An error of the system is an error, never taken for damage.
+//! 6. Records are never changed and sequence numbers never used twice.
+//! 7. A record leaves the queue together with the ledger entry that says why.
+//! 8. After a purge no file of the folder holds a uuid, an id or a value of the records it erased, except
+//!    an id that its instance still uses. What is kept to recognise them (dedup.rs) tells nobody what
+//!    they were.
+//! 9. Every byte on disk is hostile input: no length is allocated and no number looped over before it was
+//!    bounded.
 //!
 //! # What is absent on purpose
 //!
-//! No thread and no open file while idle; no compression; no index beyond the sequence number (a queue is read in order);
-//! no migration code, since there is one format so far.
+//! No thread and no open file while idle; no compression; no index beyond the sequence number (a queue
+//! is read in order); no migration from format 1, which was never released.
 
 mod batch;
-mod check;
-mod close;
+mod clock_guard;
 mod codec;
-mod era;
+mod commit;
+mod dedup;
 mod erase;
 mod error;
+mod files;
 mod folder;
 mod frame;
-mod identities;
 mod ledger;
-mod left;
 mod limit;
 mod lock;
-mod memory;
+mod manifest;
+mod marker;
 mod queue;
 mod ranges;
-mod reconcile;
+mod reader;
+mod recover;
 mod reserve;
 mod retention;
-mod sealed;
+mod search;
 mod segment;
 mod selector;
-mod state;
 mod store;
-mod view;
-mod witness;
+mod times;
 
 pub use batch::is_ahead;
-pub use erase::{Delivered, Receipt};
+pub use erase::{Delivered, Purged, Receipt};
 pub use error::SpoolError;
 pub use folder::{FlushTurn, SpoolFolder};
 pub use ledger::{LedgerEntry, LedgerReason};
-pub use memory::Counts;
-pub use queue::{Queued, Spool};
+pub use manifest::slots::SpoolStamp;
+pub use manifest::{DeadLetter, FlushMemory, IdHistory, Instance, LinkState, Pin, Problem};
+pub use queue::Spool;
+pub use reader::{Counts, Queued, SpoolReader};
 pub use retention::{RetentionStep, SpoolLimits};
+pub use search::Search;
 pub use selector::Selector;
-pub use state::{DeadLetter, FlushMemory, IdHistory, Instance, LinkState, Pin, Problem};
-pub use view::SpoolView;
+pub(crate) use store::is_contained as is_contained_panic;
 
 /// The format of the spool folder that this version writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;

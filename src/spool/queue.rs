@@ -1,66 +1,73 @@
-//! The open spool: recording and reading.
+//! The open spool: recording, and what the other stages keep in it.
 //!
-//! Held only while acting, never while waiting. A record is on stable storage when [`Spool::record`] returns; everything else
-//! is summary, becomes durable in [`Spool::close`], and is caught up from the records if a crash comes before.
+//! Held only while acting, never while waiting. A record is on stable storage when [`Spool::record`]
+//! returns; everything else becomes durable with the manifest in [`Spool::close`].
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::ops::{ControlFlow, Deref, DerefMut};
 
 use uuid::{NoContext, Timestamp, Uuid};
 
-use super::check::Check;
+use super::dedup::{DedupIndex, Keep};
 use super::error::SpoolError;
-use super::frame::Header;
+use super::frame::Unencodable;
 use super::ledger::{LedgerEntry, LedgerReason};
-use super::left::Left;
 use super::lock::Lock;
-use super::retention::SpoolLimits;
-use super::segment::{self, Segment};
-use super::state::{DeadLetter, State};
-use super::store::{self, Go};
-use super::witness::{Entry, Witness};
+use super::manifest::{
+    DeadLetter, Entry, FlushMemory, IdHistory, Instance, LinkState, MAX_TIME_MS, Manifest, Pin,
+};
+use super::reader::{Portion, Queued, SpoolReader};
+use super::segment::active::ActiveSegment;
+use crate::record::identity::Fingerprint;
 use crate::record::{Draft, Reason, Record};
 
 /// A segment is full at this many records or bytes of frames.
-const SEGMENT_RECORDS: u64 = 4096;
+pub(super) const SEGMENT_RECORDS: u64 = 4096;
 const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
 
-/// A folder with a narrow limit on bytes has at least so many segments, since the one that is written to cannot give way.
+/// A folder with a narrow limit on bytes has at least as many segments, since the one that is written
+/// to cannot be evicted.
 const SEGMENTS_WITHIN_LIMIT: u64 = 16;
 
-/// An open spool. Dropped without [`Spool::close`] it is as if its process had died: nothing acknowledged is lost.
+/// An open spool. Dropped without [`Spool::close`] the effect is that of a killed process: nothing
+/// acknowledged is lost.
 pub struct Spool {
-    pub(super) folder: PathBuf,
-    pub(super) state: State,
-    pub(super) witness: Witness,
-    pub(super) left: Left,
-    /// The witness as it is on disk.
-    pub(super) written: Option<Witness>,
-    pub(super) open: Option<Segment>,
-    pub(super) limits: SpoolLimits,
-    pub(super) now_ms: i64,
-    pub(super) doomed: Vec<u64>,
-    /// Bytes of the reserve that were given up to open it.
-    pub(super) given_up: u64,
-    /// The last record has left since it was opened.
-    pub(super) drained: bool,
+    pub(super) reader: SpoolReader,
+    /// The manifest as it was last written.
+    pub(super) committed: Manifest,
+    pub(super) dedup: DedupIndex,
+    pub(super) active: Option<ActiveSegment>,
+    /// The last draft of each instance whose digest is not in the manifest yet: a digest takes longer
+    /// than everything else that is noted of a record, and only the last one counts.
+    pub(super) undigested: BTreeMap<String, Draft>,
+    /// Folders of segments that the manifest no longer names.
+    pub(super) obsolete: Vec<u64>,
+    /// The next checkpoint writes both slots of the manifest.
+    pub(super) into_both_slots: bool,
+    /// A write to the active segment failed: what the disk has of it is not known, so nothing more is
+    /// committed by this process.
+    pub(super) failed: bool,
+    /// Bytes of the reserve that were released to open the spool.
+    pub(super) released: u64,
     // Last, so that everything is closed before the next process is let in.
-    _lock: Lock,
+    pub(super) _lock: Lock,
 }
 
-/// A record in the queue.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Queued {
-    /// Its sequence number.
-    pub seq: u64,
-    /// The record.
-    pub record: Record,
-    /// How often it was sent.
-    pub attempts: u32,
-    /// Why it was set apart, if it was.
-    pub dead: Option<DeadLetter>,
+impl Deref for Spool {
+    type Target = SpoolReader;
+
+    fn deref(&self) -> &SpoolReader {
+        &self.reader
+    }
 }
 
-/// How many records, and of which times: what the ledger and receipts say of them.
+impl DerefMut for Spool {
+    fn deref_mut(&mut self) -> &mut SpoolReader {
+        &mut self.reader
+    }
+}
+
+/// A number of records and their times: what the ledger and receipts say of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Span {
     pub records: u64,
@@ -77,79 +84,43 @@ impl Span {
 }
 
 impl Spool {
-    /// A spool whose parts were found sound and in agreement.
-    pub(super) fn opened(
-        folder: &Path,
-        limits: SpoolLimits,
-        lock: Lock,
-        state: State,
-        witness: Witness,
-        written: Option<Witness>,
-        now_ms: i64,
-    ) -> Spool {
-        Spool {
-            folder: folder.to_owned(),
-            state,
-            witness,
-            left: Left::of(folder),
-            written,
-            open: None,
-            limits,
-            now_ms,
-            doomed: Vec::new(),
-            given_up: 0,
-            drained: false,
-            _lock: lock,
-        }
-    }
-
     /// Writes a record of `instance` and returns it when it is on stable storage.
     pub fn record(&mut self, instance: &str, draft: Draft, reason: Reason) -> Result<Record, SpoolError> {
-        let at = self.active()?;
-        let record = self.stamp(instance, draft, reason, None)?;
-        self.append(at, std::slice::from_ref(&record))?;
-        Ok(record)
+        let mut records = self.record_all(instance, vec![draft], reason)?;
+        records.pop().ok_or(SpoolError::Clock)
     }
 
-    /// Writes many records with one sync for some hundred of them; all are on stable storage when it returns.
+    /// Writes many records with one sync for some hundred of them; all are on stable storage when this
+    /// returns.
     pub fn record_all(
         &mut self,
         instance: &str,
         drafts: Vec<Draft>,
         reason: Reason,
     ) -> Result<Vec<Record>, SpoolError> {
-        const PORTION: usize = 512;
+        const PORTION: u64 = 512;
         let mut written: Vec<Record> = Vec::with_capacity(drafts.len());
         let mut drafts = drafts.into_iter().peekable();
         while drafts.peek().is_some() {
-            let at = self.active()?;
-            let room = SEGMENT_RECORDS.saturating_sub(self.witness.segments[at].present.len());
-            let most = PORTION.min(usize::try_from(room).unwrap_or(PORTION));
-            let mut portion: Vec<Record> = Vec::with_capacity(most);
-            for draft in drafts.by_ref().take(most) {
-                let before = portion.iter().rev().find(|record| record.draft.id == draft.id);
-                let last_ms = before.map(|record| record.timestamp_ms);
-                portion.push(self.stamp(instance, draft, reason, last_ms)?);
+            let at = self.writable_segment()?;
+            let room = SEGMENT_RECORDS.saturating_sub(self.manifest.segments[at].present.len());
+            let portion = drafts.by_ref().take(room.clamp(1, PORTION) as usize);
+            let mut records = Vec::with_capacity(portion.size_hint().0);
+            for draft in portion {
+                records.push(self.stamp(instance, draft, reason)?);
             }
-            self.append(at, &portion)?;
-            written.append(&mut portion);
+            self.append(at, &records)?;
+            written.append(&mut records);
         }
         Ok(written)
     }
 
-    /// Makes a record of a draft. `last_ms` is the time of a record with the same id that is not written yet.
-    fn stamp(
-        &self,
-        instance: &str,
-        draft: Draft,
-        reason: Reason,
-        last_ms: Option<i64>,
-    ) -> Result<Record, SpoolError> {
-        let last_ms = match last_ms {
-            Some(last_ms) => Some(last_ms),
-            None => self.state.last_ms(&draft.id)?,
-        };
-        let timestamp_ms = next_time(self.now_ms, last_ms);
+    /// Makes a record of a draft, with a time that no other record of the id has.
+    fn stamp(&mut self, instance: &str, draft: Draft, reason: Reason) -> Result<Record, SpoolError> {
+        let now_ms = self.now_ms;
+        let history = self.manifest.ids.entry(draft.id.clone()).or_default();
+        let timestamp_ms = history.used.next(now_ms).ok_or(SpoolError::Clock)?;
+        history.used.add(timestamp_ms);
         Ok(Record {
             uuid: uuid_at(timestamp_ms),
             timestamp_ms,
@@ -160,104 +131,234 @@ impl Spool {
         })
     }
 
-    /// Adds records to the segment at a place of the witness. The summary learns of them only when they are durable.
+    /// Adds records to the active segment. The manifest learns of them only when they are durable.
     fn append(&mut self, at: usize, records: &[Record]) -> Result<(), SpoolError> {
-        let first = self.witness.next_seq;
+        let first = self.manifest.next_seq;
         let numbered: Vec<(u64, &Record)> = (first..).zip(records).collect();
-        // Opening it may mend what the witness knows of it.
-        self.segment(at)?;
-        let held = self.witness.segments[at].frame_bytes;
+        let held = self.manifest.segments[at].frame_bytes;
         // Before they are written: where that fails their frames may be on disk all the same.
-        self.witness.next_seq = first + records.len() as u64;
-        let held = self.segment(at)?.append(&numbered, held)?;
-        let entry = &mut self.witness.segments[at];
+        self.manifest.next_seq = first + records.len() as u64;
+        let Some(active) = &mut self.active else { return Err(Unencodable.into()) };
+        let appended = active.append(&numbered, held);
+        // A record that cannot be encoded was not written at all.
+        self.failed |= appended.as_ref().is_err_and(|error| !matches!(error, SpoolError::Unencodable(_)));
+        let held = appended?;
+        let entry = &mut self.manifest.segments[at];
         entry.frame_bytes = held;
         for (seq, record) in &numbered {
-            entry.note(*seq, record.timestamp_ms);
+            entry.add(*seq, record.timestamp_ms);
         }
-        self.state.apply_all(&numbered)?;
+        numbered.iter().for_each(|(seq, record)| self.note_record(*seq, record));
         self.keep_limits()
     }
 
-    /// The place of the segment that takes the next record.
-    fn active(&mut self) -> Result<usize, SpoolError> {
-        if let Some(last) = self.witness.segments.last()
+    /// The position of the active segment, opened; a new one if the last is full.
+    fn writable_segment(&mut self) -> Result<usize, SpoolError> {
+        if !(0..=MAX_TIME_MS).contains(&self.now_ms) {
+            return Err(SpoolError::Clock);
+        }
+        let full_bytes = SEGMENT_BYTES.min(self.limits.max_bytes / SEGMENTS_WITHIN_LIMIT);
+        if let Some((at, last)) = self.manifest.segments.iter().enumerate().next_back()
+            && !last.sealed
             && last.present.len() < SEGMENT_RECORDS
-            && last.frame_bytes < SEGMENT_BYTES.min(self.limits.max_bytes / SEGMENTS_WITHIN_LIMIT)
+            && last.frame_bytes < full_bytes
         {
-            return Ok(self.witness.segments.len() - 1);
-        }
-        self.close_segment()?;
-        let number = self.witness.next_segment;
-        self.witness.next_segment += 1;
-        let header = Header { number, replaces: None };
-        self.open = Some(Segment::create(&segment::folder(&self.folder, number), header)?);
-        store::sync_folder(&self.folder)?;
-        self.witness.segments.push(Entry { number, ..Entry::default() });
-        Ok(self.witness.segments.len() - 1)
-    }
-
-    /// The segment at a place of the witness, opened.
-    pub(super) fn segment(&mut self, at: usize) -> Result<&mut Segment, SpoolError> {
-        let number = self.witness.segments[at].number;
-        if self.open.as_ref().map(Segment::number) != Some(number) {
-            self.close_segment()?;
-            let mut entry = self.witness.segments[at].clone();
-            let mut check = Check {
-                spool: &self.folder,
-                witness: &mut self.witness,
-                state: &mut self.state,
-                now_ms: self.now_ms,
-            };
-            let opened = check.open(&mut entry)?;
-            entry.checksum = None;
-            self.witness.segments[at] = entry;
-            return Ok(self.open.insert(opened));
-        }
-        self.open.as_mut().ok_or_else(|| unreachable_segment(&self.folder))
-    }
-
-    /// Live records from sequence number `from` on, oldest first, as long as `each` wants more.
-    pub fn each(&mut self, from: u64, mut each: impl FnMut(Queued) -> bool) -> Result<(), SpoolError> {
-        let dead = self.state.dead()?;
-        let attempts = self.state.meta.attempts.clone();
-        for at in 0..self.witness.segments.len() {
-            let entry = self.witness.segments[at].clone();
-            let Some(first) = entry.first_live().filter(|_| entry.present.last() >= Some(from)) else {
-                continue;
-            };
-            let mut more = true;
-            self.segment(at)?.each(from.max(first), |seq, record| {
-                if entry.is_live(seq) {
-                    let attempts = attempts.get(&seq).copied().unwrap_or(0);
-                    more = each(Queued { seq, record, attempts, dead: dead.get(&seq).cloned() });
+            let number = last.number;
+            if self.active.as_ref().map(ActiveSegment::number) == Some(number) {
+                return Ok(at);
+            }
+            match ActiveSegment::open(&self.folder, number) {
+                // Its files are as they were closed, and the database refuses them all the same.
+                Err(SpoolError::Damaged { .. }) => self.recover(&[number])?,
+                opened => {
+                    self.active = Some(opened?);
+                    self.manifest.segments[at].checksum = None;
+                    return Ok(at);
                 }
-                Ok(if more { Go::On } else { Go::Stop })
-            })?;
-            if !more {
-                break;
             }
         }
+        self.seal_active()?;
+        let number = self.manifest.next_segment;
+        self.active = Some(ActiveSegment::create(&self.folder, number)?);
+        self.manifest.next_segment = number + 1;
+        self.manifest.segments.push(Entry { number, ..Entry::default() });
+        Ok(self.manifest.segments.len() - 1)
+    }
+
+    /// Ends the active segment. What it took is committed, so that a crash has one segment to recover.
+    fn seal_active(&mut self) -> Result<(), SpoolError> {
+        if let Some(last) = self.manifest.segments.last_mut() {
+            last.sealed = true;
+        }
+        if self.active.is_some() { self.checkpoint() } else { Ok(()) }
+    }
+
+    /// Notes what a record says of its id and its instance.
+    pub(super) fn note_record(&mut self, seq: u64, record: &Record) {
+        let draft = &record.draft;
+        let manifest = &mut self.reader.manifest;
+        let history = manifest.ids.entry(draft.id.clone()).or_default();
+        if history.first_ms == 0 {
+            history.first_ms = record.timestamp_ms;
+        }
+        history.last_ms = record.timestamp_ms;
+        history.used.add(record.timestamp_ms);
+        if !history.instances.contains(&record.instance) {
+            history.instances.insert(record.instance.clone());
+        }
+        if !manifest.instances.contains_key(&record.instance) {
+            manifest.instances.insert(record.instance.clone(), Instance::default());
+        }
+        let Some(instance) = manifest.instances.get_mut(&record.instance) else { return };
+        instance.service.clone_from(&draft.layout.service);
+        instance.service_version.clone_from(&draft.service_version);
+        instance.last_record_ms = Some(record.timestamp_ms);
+        instance.last_seq = Some(seq);
+        // Only where the manifest was lost there is no pin; then the id of the records is the one to keep.
+        instance.pin.get_or_insert_with(|| Pin { id: draft.id.clone(), readable: None, fixed: true });
+        self.undigested.insert(record.instance.clone(), draft.clone());
+    }
+
+    /// Computes the digests that are still missing.
+    pub(super) fn digest(&mut self) {
+        for (name, draft) in std::mem::take(&mut self.undigested) {
+            if let Some(instance) = self.manifest.instances.get_mut(&name) {
+                instance.last_digest = Some(draft.digest());
+            }
+        }
+    }
+
+    /// What is remembered of an instance.
+    pub fn instance(&mut self, name: &str) -> Option<Instance> {
+        self.digest();
+        self.manifest.instances.get(name).cloned()
+    }
+
+    /// Remembers an instance. A pause is in both slots of the manifest before it is reported.
+    pub fn put_instance(&mut self, name: &str, instance: Instance) {
+        self.undigested.remove(name);
+        let before = self.manifest.instances.insert(name.to_owned(), instance);
+        let was_paused = before.is_some_and(|before| before.paused);
+        self.into_both_slots |= was_paused != self.manifest.instances[name].paused;
+    }
+
+    /// Notes the host that the pinned ids belong to.
+    pub fn put_host(&mut self, host: &Fingerprint) {
+        self.manifest.host = Some(host.clone());
+    }
+
+    /// What the forwarder remembers.
+    pub fn flush_memory_mut(&mut self) -> &mut FlushMemory {
+        &mut self.reader.manifest.flush
+    }
+
+    /// Remembers the link to the host.
+    pub fn put_link_state(&mut self, link: LinkState) {
+        self.manifest.link = link;
+    }
+
+    /// Notes something that an admin should know of.
+    pub fn add_problem(&mut self, text: String) {
+        let now_ms = self.now_ms;
+        self.manifest.add_problem(now_ms, text);
+    }
+
+    /// Notes that an admin has seen the problems.
+    pub fn acknowledge_problems(&mut self) {
+        self.manifest.problems.clear();
+    }
+
+    /// Whether a record was delivered or erased here: if so, an import leaves it out. Known of the newest
+    /// 65,536 such records, and no longer than records may wait (the retention); of fewer where the limit
+    /// on bytes is narrow.
+    pub fn is_in_dedup(&mut self, uuid: &Uuid) -> Result<bool, SpoolError> {
+        self.dedup.contains(uuid)
+    }
+
+    /// Notes that records with these uuids are about to be delivered or erased. Durable when this returns.
+    pub(super) fn add_to_dedup(&mut self, uuids: &[&str]) -> Result<(), SpoolError> {
+        if uuids.is_empty() {
+            return Ok(());
+        }
+        let trusted = self.see_clock().is_trusted();
+        let since_ms = if trusted { self.limits.expired_before(self.now_ms) } else { i64::MIN };
+        let keep = Keep::within(self.limits.max_bytes, since_ms);
+        let next_digest = self.manifest.next_digest;
+        if self.dedup.is_damaged(next_digest)? {
+            self.add_problem(
+                "the file `dedup`, by which the spool recognises what was delivered or erased, was missing or damaged: an \
+                 import may take in again what left before now"
+                    .into(),
+            );
+            // Before the file is replaced by one that is whole.
+            self.commit()?;
+        }
+        let now_ms = self.now_ms;
+        self.manifest.next_digest = self.dedup.add(uuids, now_ms, next_digest, keep)?;
         Ok(())
     }
 
-    /// Enters a step in the ledger, unless it concerns no record.
-    pub(super) fn enter(&mut self, fate: LedgerReason, span: Span) -> Result<(), SpoolError> {
-        let Span { records, oldest_ms, newest_ms } = span;
-        if records == 0 {
-            return Ok(());
+    /// Records in the queue from sequence number `from` on, oldest first, until `each` breaks. Damage on
+    /// the way is repaired.
+    pub fn each<B>(
+        &mut self,
+        from: u64,
+        enough: u64,
+        mut each: impl FnMut(Queued) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B>, SpoolError> {
+        let (mut from, mut max) = (from, enough);
+        while let Some(Portion { entry, wanted, records }) = self.whole_portion(from, max)? {
+            from = wanted.last().map_or(from, |last| last + 1);
+            max = max.saturating_mul(2);
+            for (seq, record) in records.into_records() {
+                if let ControlFlow::Break(value) = each(self.queued(&entry, seq, record)) {
+                    return Ok(ControlFlow::Break(value));
+                }
+            }
         }
-        self.state.enter(&LedgerEntry { at_ms: self.now_ms, fate, records, oldest_ms, newest_ms, steps: 1 })
+        Ok(ControlFlow::Continue(()))
     }
-}
 
-/// The time of the next record with an id: now, or just after the last one with it, so that times of one id never repeat.
-/// After a clock that was set back by more than an hour the present is believed again.
-fn next_time(now_ms: i64, last_ms: Option<i64>) -> i64 {
-    const BELIEVED_MS: i64 = 3_600_000;
-    match last_ms {
-        Some(last) if last >= now_ms && last - now_ms < BELIEVED_MS => last + 1,
-        _ => now_ms,
+    /// The next records in the queue. Where some cannot be found their segment is damaged, and is replaced
+    /// by one with those that can.
+    pub(super) fn whole_portion(&mut self, from: u64, max: u64) -> Result<Option<Portion>, SpoolError> {
+        // What was recorded since the spool was opened belongs to the queue.
+        self.reader.show_up_to_now();
+        loop {
+            let portion = self.portion(from, max)?;
+            match portion.as_ref().filter(|portion| !portion.is_complete()) {
+                Some(damaged) => self.recover(&[damaged.entry.number])?,
+                None => return Ok(portion),
+            }
+        }
+    }
+
+    /// Enters a step in the ledger, unless it concerns no record.
+    pub(super) fn append_to_ledger(&mut self, reason: LedgerReason, span: Span) {
+        let Span { records, oldest_ms, newest_ms } = span;
+        if records > 0 {
+            let at_ms = self.now_ms;
+            let entry = LedgerEntry { at_ms, reason, records, oldest_ms, newest_ms, steps: 1 };
+            self.manifest.ledger.append(entry);
+        }
+    }
+
+    /// A dead letter of now.
+    pub(super) fn dead_letter_of(&self, seq: u64, words: &str) -> DeadLetter {
+        let attempts = self.manifest.attempts_of(seq).max(1);
+        DeadLetter { at_ms: Some(self.now_ms), words: Some(words.to_owned()), attempts }
+    }
+
+    /// Notes that an id was delivered: from now on it stays with its instance.
+    pub(super) fn note_delivered(&mut self, instance: &str, id: &str) {
+        let now_ms = self.now_ms;
+        let manifest = &mut self.reader.manifest;
+        let history: &mut IdHistory = manifest.ids.entry(id.to_owned()).or_default();
+        history.delivered_ms = Some(now_ms);
+        let pin = manifest.instances.get_mut(instance).and_then(|instance| instance.pin.as_mut());
+        if let Some(pin) = pin.filter(|pin| pin.id == id) {
+            pin.fixed = true;
+        }
     }
 }
 
@@ -266,8 +367,4 @@ fn uuid_at(timestamp_ms: i64) -> String {
     let ms = u64::try_from(timestamp_ms).unwrap_or(0);
     let nanos = u32::try_from(ms % 1000 * 1_000_000).unwrap_or(0);
     Uuid::new_v7(Timestamp::from_unix(NoContext, ms / 1000, nanos)).hyphenated().to_string()
-}
-
-fn unreachable_segment(folder: &Path) -> SpoolError {
-    SpoolError::Damaged { path: folder.to_owned(), what: "no segment is open".into() }
 }

@@ -1,50 +1,53 @@
 //! The reserve: room that nobody else on a full disk can take.
 //!
-//! Why: what frees room needs some first. Opening a database writes to it, an acknowledged batch must become durable, and a purge
-//! builds a segment anew before the old one may go. So a file of that size lies in the folder. Whoever lets records leave (a flush,
-//! a purge, withdrawn consent, retention) gives it up where the disk is short of room, and it is made again when the spool is
-//! closed. Recording never uses it: it would be used up by the first record that finds the disk full. Reading does not
-//! either, since a log that grows on the same disk may take the room first: a reader is shown the spool by view.rs.
+//! Why: what frees room needs some first. A commit may need a block more, and a purge writes a segment anew
+//! before the old one may go. So a file of that size lies in the folder. A step that lets records leave (a
+//! flush, a purge, withdrawn consent, retention) releases it where the disk is short of room, and it is
+//! made again when the spool is closed. Recording never uses it: the first record that finds the disk
+//! full would use it up. Reading needs no room.
 //!
 //! # Invariants
 //!
 //! 1. Its blocks are allocated: it is filled with bytes that no file system can compress or leave out, and synced.
-//! 2. It is as large as the largest part that may have to be built anew, and [`ROOM`] for the steps around that.
-//! 3. It is part of the folder's `maxBytes`, gives way to what else is there where that is narrow, and shrinks with the largest
-//!    segment.
-//! 4. It never fills a disk: it grows into half of what is free at most. What was given up is taken back whole.
+//! 2. It is as large as the largest segment that may have to be written anew, and [`ROOM`] for the steps
+//!    around that.
+//! 3. It is part of the folder's `maxBytes`, gives way to records where that is narrow, and shrinks with the
+//!    largest segment.
+//! 4. It never fills a disk: it grows into half of what is free at most. What was released is taken back
+//!    whole.
 //!
-//! What it cannot promise: where snapshots keep blocks, or every change is written to a new place (btrfs, ZFS, ReFS), a file
-//! that goes need not free its room at once.
+//! What it cannot promise: where snapshots keep blocks, or every change is written to a new place (btrfs,
+//! ZFS, ReFS), removing a file need not free its room at once.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
 use super::error::{self, Doing, SpoolError};
-use super::store::{self, LOG_PIECE};
-use super::witness::{Entry, Witness};
+use super::files;
+use super::manifest::Manifest;
+use super::store::LOG_PIECE;
 
 /// The file's name.
 const FILE: &str = "reserve";
 
-/// What opening the summary and a segment, committing and closing may add to files. Each of the two fills the piece of its log
-/// that it finds begun and may begin another.
-pub(super) const ROOM: u64 = 4 * LOG_PIECE as u64;
+/// What commits, the dedup index and a new folder may add to the files, in bytes.
+pub(super) const ROOM: u64 = 2 * LOG_PIECE as u64;
 
-/// It grows and shrinks by so many bytes, as a segment's files do, so that few records change it.
+/// It grows and shrinks by as many bytes, so that few records change it.
 const STEP: u64 = LOG_PIECE as u64;
 
 /// How large the reserve of a spool has to be.
-pub(super) fn wanted(witness: &Witness) -> u64 {
-    let largest = witness.segments.iter().map(Entry::bytes).fold(witness.state.bytes, u64::max);
+pub(super) fn wanted(manifest: &Manifest) -> u64 {
+    let largest = manifest.segments.iter().map(|entry| entry.frame_bytes).max().unwrap_or(0);
     ROOM + largest.next_multiple_of(STEP)
 }
 
-/// How large it may be within the limit on the folder's bytes. `beside` are those of what the witness does not know.
-pub(super) fn allowed(witness: &Witness, beside: u64, max_bytes: u64) -> u64 {
-    let parts: u64 = witness.segments.iter().map(Entry::bytes).sum();
-    wanted(witness).min(max_bytes.saturating_sub(parts + witness.state.bytes + beside))
+/// How large it may be within the limit on the folder's bytes. `other_bytes` are those outside of
+/// segments.
+pub(super) fn allowed(manifest: &Manifest, other_bytes: u64, max_bytes: u64) -> u64 {
+    let segments: u64 = manifest.segments.iter().map(|entry| entry.bytes()).sum();
+    wanted(manifest).min(max_bytes.saturating_sub(segments + other_bytes))
 }
 
 /// Bytes that are free on the disk of a folder, as far as the system tells.
@@ -52,23 +55,20 @@ pub(super) fn free(spool: &Path) -> Option<u64> {
     fs4::available_space(spool).ok()
 }
 
-/// Gives the reserve up; tells its size.
-pub(super) fn give_up(spool: &Path) -> Result<u64, SpoolError> {
+/// Releases the reserve and returns its size.
+pub(super) fn release(spool: &Path) -> Result<u64, SpoolError> {
     let path = spool.join(FILE);
     let size = size(spool);
     if size > 0 {
-        std::fs::remove_file(&path).doing("give up", &path)?;
-        tracing::info!(
-            bytes = size,
-            "the disk is full: the reserve of the spool is used to let records leave"
-        );
+        std::fs::remove_file(&path).doing("remove", &path)?;
+        tracing::info!(bytes = size, "the disk is full: the spool uses its reserve to let records leave");
     }
     Ok(size)
 }
 
-/// Makes the reserve this large, or as there is room for: `given_up` is what was given up before, and is taken
-/// back as far as it is still there.
-pub(super) fn keep(spool: &Path, wanted: u64, given_up: u64) -> Result<(), SpoolError> {
+/// Makes the reserve this large, or as large as there is room for. `released` is what was released before,
+/// and is taken back as far as nobody else took it.
+pub(super) fn keep(spool: &Path, wanted: u64, released: u64) -> Result<(), SpoolError> {
     let size = size(spool);
     if size == wanted {
         return Ok(());
@@ -79,7 +79,7 @@ pub(super) fn keep(spool: &Path, wanted: u64, given_up: u64) -> Result<(), Spool
         return file.set_len(wanted).doing("shrink", &path);
     }
     let room = free(spool).unwrap_or(0) / 2 / STEP * STEP;
-    let most = wanted.min(given_up.max(size + room));
+    let most = wanted.min(released.max(size + room));
     if most == size {
         return Ok(());
     }
@@ -88,7 +88,7 @@ pub(super) fn keep(spool: &Path, wanted: u64, given_up: u64) -> Result<(), Spool
         Err(error) if error::is_full(&error) => Ok(()),
         filled => filled.doing("fill", &path),
     }?;
-    if size == 0 { store::sync_folder(spool) } else { Ok(()) }
+    if size == 0 { files::sync_folder(spool) } else { Ok(()) }
 }
 
 fn size(spool: &Path) -> u64 {
@@ -136,7 +136,7 @@ mod tests {
             #[cfg(unix)]
             assert!(std::os::unix::fs::MetadataExt::blocks(&file) * 512 >= wanted);
         }
-        assert_eq!(give_up(folder.path()).unwrap(), 2 * STEP);
-        assert_eq!((size(folder.path()), give_up(folder.path()).unwrap()), (0, 0));
+        assert_eq!(release(folder.path()).unwrap(), 2 * STEP);
+        assert_eq!((size(folder.path()), release(folder.path()).unwrap()), (0, 0));
     }
 }

@@ -1,8 +1,10 @@
-//! What has to go: a pure function of what is there, the limits and the clock.
+//! Which records leave so that the spool stays within its limits: a pure function of what is there, the
+//! limits and the clock.
 //!
-//! Why pure: the plan can be tested and shown before it is carried out. The oldest leave first, and of each instance the newest
-//! record last, so that a server that was cut off for years still tells its latest state. Whole segments where that is
-//! enough: they cost nothing to delete.
+//! Why pure: the plan can be tested, and shown before it is carried out. Damaged files that are kept for
+//! inspection leave first. Then segments are compacted, which costs no record. Then the oldest records
+//! leave, and of each instance the newest record last, so that a server that was offline for years
+//! still tells its latest state. Whole segments where that is enough: they cost nothing to delete.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,12 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use super::ledger::LedgerReason;
 
-/// The limits of a spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpoolLimits {
-    /// Bytes of the folder's files.
+    /// Bytes of the folder's files, damaged ones included.
     pub max_bytes: u64,
-    /// Records in the queue, dead ones included.
+    /// Records in the queue, dead letters included.
     pub max_records: u64,
     /// How long a record may wait.
     pub retention: Duration,
@@ -29,93 +30,125 @@ impl SpoolLimits {
     }
 }
 
-/// A segment, as far as retention looks at it. The last one is the one that is written to.
+/// What retention needs to know of a segment. The last one is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// Its number.
+pub(super) struct Segment {
     pub number: u64,
-    /// Records still in the queue.
+    /// Records in the queue.
     pub live: u64,
-    /// How many of them are the newest of their instance.
+    /// The number of them that are the newest of their instance.
     pub newest_of_instance: u64,
     /// Bytes of its files.
     pub bytes: u64,
-    /// Times of its oldest and its newest record, in milliseconds since 1970. The oldest may have left already.
+    /// No more bytes than this are left when the segment is compacted.
+    pub least_bytes: u64,
+    pub sealed: bool,
+    /// Times of its oldest and its newest record, in milliseconds since 1970. The oldest may have left.
     pub oldest_ms: i64,
     /// See `oldest_ms`.
     pub newest_ms: i64,
 }
 
+/// A damaged segment that is kept for inspection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Quarantine {
+    pub number: u64,
+    pub bytes: u64,
+    /// Since when, in milliseconds since 1970.
+    pub at_ms: i64,
+}
+
 /// One step of a plan. The records that leave are the oldest of the segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetentionStep {
-    /// All that is left of the segment leaves.
+    /// All records of the segment leave.
     Drop {
         /// The segment.
         number: u64,
         /// Why.
-        fate: LedgerReason,
+        reason: LedgerReason,
     },
-    /// Those from before this time leave. How many they are shows only then, so the plan ends here, and another follows.
+    /// The records from before this time leave. Their number shows only then, so the plan ends here, and
+    /// another follows.
     Expire {
         /// The segment.
         number: u64,
         /// In milliseconds since 1970.
         before_ms: i64,
     },
-    /// So many leave, none of which is the newest of its instance.
+    /// As many leave, none of which is the newest of its instance.
     Trim {
         /// The segment.
         number: u64,
-        /// How many.
+        /// The number of records.
         records: u64,
     },
-    /// All leave but the newest of their instances, and the segment is rewritten to the size of those.
+    /// As many leave, although they are the newest of their instances.
+    TrimNewest {
+        /// The segment.
+        number: u64,
+        /// The number of records.
+        records: u64,
+    },
+    /// No record leaves; the segment is written anew in less room.
+    Compact {
+        /// The segment.
+        number: u64,
+    },
+    /// All leave but the newest of their instances, and the segment is compacted.
     Shrink {
         /// The segment.
         number: u64,
     },
-    /// So many leave, although they are the newest of their instances.
-    TrimNewest {
+    /// The files of a damaged segment leave.
+    DropQuarantined {
         /// The segment.
         number: u64,
-        /// How many.
-        records: u64,
     },
 }
 
 impl fmt::Display for RetentionStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RetentionStep::Drop { number, fate } => {
-                write!(f, "all of segment {number} leaves ({})", fate.as_str())
+            RetentionStep::Drop { number, reason } => {
+                write!(f, "all records of seg-{number:08} leave ({})", reason.as_str())
             }
             RetentionStep::Expire { number, .. } => {
-                write!(f, "what is too old in segment {number} leaves (expired)")
+                write!(f, "the records of seg-{number:08} that are too old leave (expired)")
             }
             RetentionStep::Trim { number, records } | RetentionStep::TrimNewest { number, records } => {
-                write!(f, "the {records} oldest records of segment {number} leave (evicted)")
+                write!(f, "the {records} oldest records of seg-{number:08} leave (evicted)")
             }
+            RetentionStep::Compact { number } => write!(f, "seg-{number:08} is written anew in less room"),
             RetentionStep::Shrink { number } => {
-                write!(f, "segment {number} leaves (evicted), but for the newest record of each instance")
+                write!(f, "all records of seg-{number:08} but the newest of each instance leave (evicted)")
+            }
+            RetentionStep::DropQuarantined { number } => {
+                write!(f, "the damaged files in seg-{number:08} are removed")
             }
         }
     }
 }
 
-/// A segment with a few records has about this size, in bytes: sled's smallest file.
-const SMALL: u64 = 640 * 1024;
+/// A segment whose files are no larger than this is not rewritten to save room, in bytes.
+const SMALL: u64 = 64 * 1024;
 
-/// What has to leave so that the limits hold. `other_bytes` are the folder's bytes outside of segments; `expire` is false
-/// while the clock is in doubt.
-pub fn plan(
-    parts: &[Part],
+/// Computes which segments and records to drop so that the spool stays within its limits. `other_bytes`
+/// are the folder's bytes outside of segments; `expire` is false while the clock is not trusted.
+pub(super) fn plan(
+    segments: &[Segment],
+    quarantined: &[Quarantine],
     other_bytes: u64,
     limits: &SpoolLimits,
     now_ms: i64,
     expire: bool,
 ) -> Vec<RetentionStep> {
-    let mut plan = Plan { parts: parts.to_vec(), other_bytes, steps: Vec::new() };
+    let mut plan = Plan {
+        segments: segments.to_vec(),
+        quarantined: quarantined.to_vec(),
+        other_bytes,
+        steps: Vec::new(),
+    };
     if expire && plan.expire(limits.expired_before(now_ms)) {
         return plan.steps;
     }
@@ -126,72 +159,106 @@ pub fn plan(
 
 struct Plan {
     /// What is left after the steps so far, oldest first.
-    parts: Vec<Part>,
+    segments: Vec<Segment>,
+    quarantined: Vec<Quarantine>,
     other_bytes: u64,
     steps: Vec<RetentionStep>,
 }
 
 impl Plan {
-    /// Tells whether the plan ends here.
+    /// Returns whether the plan ends here.
     fn expire(&mut self, before_ms: i64) -> bool {
-        let expired = self.parts.iter().take_while(|part| part.newest_ms < before_ms).count();
-        for part in self.parts.drain(..expired) {
-            self.steps.push(RetentionStep::Drop { number: part.number, fate: LedgerReason::Expired });
+        for part in self.quarantined.extract_if(.., |part| part.at_ms < before_ms) {
+            self.steps.push(RetentionStep::DropQuarantined { number: part.number });
         }
-        let partly = self.parts.first().filter(|part| part.oldest_ms < before_ms).map(|part| part.number);
+        let expired = self.segments.iter().take_while(|segment| segment.newest_ms < before_ms).count();
+        for segment in self.segments.drain(..expired) {
+            self.steps.push(RetentionStep::Drop { number: segment.number, reason: LedgerReason::Expired });
+        }
+        let first = self.segments.first().filter(|segment| segment.oldest_ms < before_ms);
+        let partly = first.map(|segment| segment.number);
         self.steps.extend(partly.map(|number| RetentionStep::Expire { number, before_ms }));
         partly.is_some()
     }
 
-    fn keep_records(&mut self, most: u64) {
-        let mut excess = self.parts.iter().map(|part| part.live).sum::<u64>().saturating_sub(most);
-        for part in &mut self.parts {
-            let records = excess.min(part.live - part.newest_of_instance);
+    fn keep_records(&mut self, max: u64) {
+        let all = self.segments.iter().map(|segment| segment.live).sum::<u64>();
+        let mut excess = all.saturating_sub(max);
+        for segment in &mut self.segments {
+            let records = excess.min(segment.live - segment.newest_of_instance);
             if records > 0 {
-                self.steps.push(RetentionStep::Trim { number: part.number, records });
-                part.live -= records;
+                self.steps.push(RetentionStep::Trim { number: segment.number, records });
+                segment.live -= records;
                 excess -= records;
             }
         }
-        for part in &mut self.parts {
-            let records = excess.min(part.live);
+        for segment in &mut self.segments {
+            let records = excess.min(segment.live);
             if records > 0 {
-                self.steps.push(RetentionStep::TrimNewest { number: part.number, records });
-                part.live -= records;
-                part.newest_of_instance = part.live.min(part.newest_of_instance);
+                self.steps.push(RetentionStep::TrimNewest { number: segment.number, records });
+                segment.live -= records;
+                segment.newest_of_instance = segment.live.min(segment.newest_of_instance);
                 excess -= records;
             }
         }
-        self.parts.retain(|part| part.live > 0);
+        self.segments.retain(|segment| segment.live > 0);
     }
 
-    /// The last segment stays for bytes: it is the one that is written to, and small beside any limit.
-    fn keep_bytes(&mut self, most: u64) {
-        let mut excess =
-            (self.other_bytes + self.parts.iter().map(|part| part.bytes).sum::<u64>()).saturating_sub(most);
-        let sealed = self.parts.len().saturating_sub(1);
-        for part in &mut self.parts[..sealed] {
+    fn keep_bytes(&mut self, max: u64) {
+        let segments: u64 = self.segments.iter().map(|segment| segment.bytes).sum();
+        let quarantined: u64 = self.quarantined.iter().map(|part| part.bytes).sum();
+        let mut excess = (self.other_bytes + segments + quarantined).saturating_sub(max);
+        self.drop_quarantined(&mut excess);
+        self.compact(&mut excess);
+        // The last segment stays: it is written to, and small beside any limit.
+        let sealed = self.segments.len().saturating_sub(1);
+        for segment in &mut self.segments[..sealed] {
             if excess == 0 {
                 return;
             }
-            if part.newest_of_instance == 0 {
-                self.steps.push(RetentionStep::Drop { number: part.number, fate: LedgerReason::Evicted });
-                excess = excess.saturating_sub(part.bytes);
-                (part.live, part.bytes) = (0, 0);
-            } else if part.bytes > SMALL && part.live > part.newest_of_instance {
-                self.steps.push(RetentionStep::Shrink { number: part.number });
-                excess = excess.saturating_sub(part.bytes - SMALL);
-                (part.live, part.bytes) = (part.newest_of_instance, SMALL);
+            if segment.newest_of_instance == 0 {
+                self.steps.push(evict(segment.number));
+                excess = excess.saturating_sub(segment.bytes);
+                (segment.live, segment.bytes) = (0, 0);
+            } else if segment.bytes > SMALL && segment.live > segment.newest_of_instance {
+                self.steps.push(RetentionStep::Shrink { number: segment.number });
+                excess = excess.saturating_sub(segment.bytes - SMALL);
+                (segment.live, segment.bytes) = (segment.newest_of_instance, SMALL);
             }
         }
-        for part in self.parts[..sealed].iter().filter(|part| part.live > 0) {
+        for segment in self.segments[..sealed].iter().filter(|segment| segment.live > 0) {
             if excess == 0 {
                 return;
             }
-            self.steps.push(RetentionStep::Drop { number: part.number, fate: LedgerReason::Evicted });
-            excess = excess.saturating_sub(part.bytes);
+            self.steps.push(evict(segment.number));
+            excess = excess.saturating_sub(segment.bytes);
         }
     }
+
+    fn drop_quarantined(&mut self, excess: &mut u64) {
+        for part in &self.quarantined {
+            if *excess > 0 {
+                self.steps.push(RetentionStep::DropQuarantined { number: part.number });
+                *excess = excess.saturating_sub(part.bytes);
+            }
+        }
+    }
+
+    /// A database takes more than twice the room of its frames.
+    fn compact(&mut self, excess: &mut u64) {
+        for segment in self.segments.iter_mut().filter(|segment| segment.sealed) {
+            let saved = segment.bytes.saturating_sub(segment.least_bytes);
+            if *excess > 0 && saved > SMALL {
+                self.steps.push(RetentionStep::Compact { number: segment.number });
+                *excess = excess.saturating_sub(saved);
+                segment.bytes = segment.least_bytes;
+            }
+        }
+    }
+}
+
+fn evict(number: u64) -> RetentionStep {
+    RetentionStep::Drop { number, reason: LedgerReason::Evicted }
 }
 
 #[cfg(test)]
@@ -206,12 +273,14 @@ mod tests {
     }
 
     /// Segments of 4 MiB with so many records, of which so many are the newest of their instances.
-    fn parts(sizes: &[(u64, u64)]) -> Vec<Part> {
-        let part = |(at, (live, newest_of_instance))| Part {
+    fn parts(sizes: &[(u64, u64)]) -> Vec<Segment> {
+        let part = |(at, (live, newest_of_instance))| Segment {
             number: at as u64 + 1,
             live,
             newest_of_instance,
             bytes: 4 * MIB,
+            least_bytes: 4 * MIB,
+            sealed: true,
             oldest_ms: 89 * DAY + at as i64,
             newest_ms: 90 * DAY + at as i64,
         };
@@ -219,11 +288,11 @@ mod tests {
     }
 
     fn planned(sizes: &[(u64, u64)], limits: &SpoolLimits) -> Vec<RetentionStep> {
-        plan(&parts(sizes), 0, limits, 91 * DAY, true)
+        plan(&parts(sizes), &[], 0, limits, 91 * DAY, true)
     }
 
     fn evicted(number: u64) -> RetentionStep {
-        RetentionStep::Drop { number, fate: LedgerReason::Evicted }
+        RetentionStep::Drop { number, reason: LedgerReason::Evicted }
     }
 
     #[test]
@@ -250,21 +319,44 @@ mod tests {
         assert_eq!(steps, [RetentionStep::TrimNewest { number: 1, records: 2 }], "when nothing else is left");
         let steps = planned(&[(10, 1), (10, 0), (10, 1)], &limits(100, 5 * MIB));
         assert_eq!(steps, [RetentionStep::Shrink { number: 1 }, evicted(2)], "bytes as well");
-        let steps = planned(&[(10, 1), (10, 1), (10, 1)], &limits(100, 5 * MIB));
+        let steps = planned(&[(10, 1), (10, 1), (10, 1)], &limits(100, 4 * MIB));
         let shrink = |number| RetentionStep::Shrink { number };
         assert_eq!(steps, [shrink(1), shrink(2), evicted(1)], "when nothing else is left");
     }
 
     #[test]
+    fn room_that_costs_no_record_is_used_first() {
+        let damaged = [Quarantine { number: 9, bytes: MIB, at_ms: 90 * DAY }];
+        let mut segments = parts(&[(10, 0), (10, 1)]);
+        segments[0].least_bytes = MIB;
+        let limits = |max_bytes| limits(100, max_bytes);
+        let planned = |max_bytes| plan(&segments, &damaged, 0, &limits(max_bytes), 91 * DAY, true);
+        let (inspected, compact) =
+            (RetentionStep::DropQuarantined { number: 9 }, RetentionStep::Compact { number: 1 });
+        assert_eq!(planned(9 * MIB), []);
+        assert_eq!(planned(8 * MIB), [inspected]);
+        assert_eq!(planned(5 * MIB), [inspected, compact]);
+        assert_eq!(planned(5 * MIB - 1), [inspected, compact, evicted(1)]);
+    }
+
+    #[test]
+    fn damaged_files_are_kept_no_longer_than_records() {
+        let damaged =
+            [(9, 80), (10, 90)].map(|(number, day)| Quarantine { number, bytes: 1, at_ms: day * DAY });
+        let planned = plan(&[], &damaged, 0, &limits(9, u64::MAX), 91 * DAY, true);
+        assert_eq!(planned, [RetentionStep::DropQuarantined { number: 9 }]);
+    }
+
+    #[test]
     fn what_is_older_than_the_retention_expires_unless_the_clock_is_in_doubt() {
-        let expired = |number| RetentionStep::Drop { number, fate: LedgerReason::Expired };
+        let expired = |number| RetentionStep::Drop { number, reason: LedgerReason::Expired };
         let limits = limits(9, u64::MAX);
         let old = parts(&[(1, 0), (1, 1)]);
-        assert_eq!(plan(&old, 0, &limits, 101 * DAY, true), [expired(1), expired(2)]);
-        assert_eq!(plan(&old, 0, &limits, 101 * DAY, false), []);
+        assert_eq!(plan(&old, &[], 0, &limits, 101 * DAY, true), [expired(1), expired(2)]);
+        assert_eq!(plan(&old, &[], 0, &limits, 101 * DAY, false), []);
         let front = RetentionStep::Expire { number: 1, before_ms: 90 * DAY };
         assert_eq!(
-            plan(&old, 0, &limits, 100 * DAY, true),
+            plan(&old, &[], 0, &limits, 100 * DAY, true),
             [front],
             "a segment in which some are old enough"
         );

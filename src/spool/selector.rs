@@ -37,14 +37,17 @@ impl Selector {
             || self.before_ms.is_some()
     }
 
+    /// Whether everything of an instance of this service is selected.
+    pub(super) fn speaks_of(&self, instance: &str, service: &str) -> bool {
+        let equal = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|wanted| wanted == is);
+        self.is_given() && equal(&self.instance, instance) && equal(&self.service, service)
+    }
+
     /// Whether a record is selected.
     pub(super) fn matches(&self, record: &Record, dead: bool) -> bool {
-        let equal = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|wanted| wanted == is);
-        self.is_given()
+        self.speaks_of(&record.instance, &record.draft.layout.service)
             && (!self.dead || dead)
-            && equal(&self.id, &record.draft.id)
-            && equal(&self.instance, &record.instance)
-            && equal(&self.service, &record.draft.layout.service)
+            && self.id.as_ref().is_none_or(|id| *id == record.draft.id)
             && self.before_ms.is_none_or(|before| record.timestamp_ms < before)
     }
 }

@@ -1,34 +1,37 @@
-//! What differs between operating systems in watching folders.
+//! The differences between operating systems in watching folders.
 //!
-//! - **Linux** (inotify): a watch follows the folder and not the path, so a folder that is moved away takes its watch along, and one that is
-//!   made anew has none. Folders are therefore told apart by device and inode. A watch tells that its own folder is moved or deleted.
-//!   Two paths to one folder (bind mounts) share a watch. notify asks for every opening of a file as well: a watch on `/etc`
-//!   would wake this program whenever any program starts. So the folder of the file and the one above are watched, and those at
-//!   the top of the file system only where there is no other; the poll finds out about the others.
-//! - **macOS** (FSEvents): a watch follows the path, and a folder cannot be watched without all that is below it. So only the
-//!   nearest folders are watched, as on Linux.
-//! - **Windows** (`ReadDirectoryChangesW`): the handle on a watched folder keeps every folder *above* it from being renamed. An
-//!   upgrade that writes into the tool's folder, or replaces files in it, is not disturbed; one that renames the whole folder needs
-//!   salver to be stopped for that moment. A watched folder that is deleted is let go of. Where more happens in a folder at
-//!   once than the buffer holds, what was missed is not told; the poll finds it.
-//!   The library that asks for the events wakes up ten times a second there, whether anything happens or not.
-//!   Names come back in the case that the disk has, so case is no difference there.
+//! - **Linux** (inotify): a watch follows the folder and not the path, so a folder that is moved
+//!   away takes its watch along, and a new one at the same path has none. Folders are therefore
+//!   told apart by device and inode. A watch reports that its own folder was moved or deleted. Two
+//!   paths to one folder (bind mounts) share a watch. notify subscribes to every opening of a file
+//!   as well: a watch on `/etc` would wake this program whenever any program starts. So the folder
+//!   of the file and the one above are watched, and folders at the top of the file system only
+//!   where there is no other; the poll covers the rest.
+//! - **macOS** (FSEvents): a watch follows the path and always covers everything below it. So only
+//!   the nearest folders are watched, as on Linux.
+//! - **Windows** (`ReadDirectoryChangesW`): the handle on a watched folder keeps every folder
+//!   *above* it from being renamed. An upgrade that writes into the tool's folder, or replaces
+//!   files in it, is not disturbed; one that renames the whole folder needs salver to be stopped
+//!   for that moment. A watched folder that is deleted is let go of. More events at once than the
+//!   buffer holds are lost without a sign; the poll finds those changes. notify wakes up ten times
+//!   a second there, whether anything happens or not. Names come back in the case that the disk
+//!   has, so case makes no difference there.
 //!
-//! Only Linux was tried for real, Windows under wine.
+//! Tested on Linux, and on Windows under wine.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-/// So many folders on the way to a file are watched, from its own upwards; the folder of the file, or the last that exists, and
-/// folders with links on the way in any case.
+/// How many folders on the path to a file are watched, from its own upwards. The folder of the
+/// file, or the last one that exists, and folders with links on the path are watched in any case.
 pub const NEAR: usize = if cfg!(target_os = "linux") { 2 } else { 3 };
 
-/// Whether all programs of the system come by here.
+/// Whether every program of the system opens files in this folder.
 pub fn is_crowded(folder: &Path) -> bool {
     cfg!(target_os = "linux") && folder.components().count() <= 2
 }
 
-/// A folder, by whatever path it is reached.
+/// A folder, whatever path leads to it.
 #[cfg(unix)]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FolderId(u64, u64);
@@ -39,7 +42,7 @@ pub struct FolderId(u64, u64);
 pub struct FolderId(std::path::PathBuf);
 
 impl FolderId {
-    /// Of the folder that stands at a path now, if one does.
+    /// The folder that stands at a path now.
     #[cfg(unix)]
     pub fn of(path: &Path) -> Option<FolderId> {
         use std::os::unix::fs::MetadataExt;
@@ -47,13 +50,13 @@ impl FolderId {
         Some(FolderId(metadata.dev(), metadata.ino()))
     }
 
-    /// Of the folder that stands at a path now, if one does.
+    /// The folder that stands at a path now.
     #[cfg(not(unix))]
     pub fn of(path: &Path) -> Option<FolderId> {
-        path.is_dir().then(|| FolderId(plain(path.as_os_str()).into()))
+        path.is_dir().then(|| FolderId(comparable(path.as_os_str()).into()))
     }
 
-    /// For tests that have no disk.
+    /// For tests without a disk.
     #[cfg(test)]
     pub fn number(number: u8) -> FolderId {
         #[cfg(unix)]
@@ -63,8 +66,8 @@ impl FolderId {
     }
 }
 
-/// A name or path in the spelling in which it is compared.
-pub fn plain(name: &OsStr) -> OsString {
+/// A name or path in the spelling in which names are compared.
+pub fn comparable(name: &OsStr) -> OsString {
     if cfg!(any(windows, target_os = "macos")) {
         name.to_string_lossy().to_lowercase().into()
     } else {

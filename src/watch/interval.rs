@@ -1,16 +1,17 @@
 //! When a record is due although nothing changed.
 //!
-//! Why counted from the last record: the spool remembers when that was, so a restart neither skips one nor doubles one,
-//! and a service that was away for a year owes one record, not seven hundred.
+//! Why the time counts from the last record: the spool keeps that time, so a restart neither skips
+//! nor doubles a record, and a service that was down for a year owes one record, not seven hundred.
 //!
-//! The clock may be wrong, now or when the last record was written. A last record in the future counts as one of the moment in which
-//! that was noticed: a clock that was set back costs at most one interval, and never makes one record follow upon the other. Pure.
+//! The clock may be wrong, now or when the last record was written. A last record in the future
+//! counts as written at the moment when that was noticed: a clock that was set back costs at most
+//! one interval and never makes records follow each other without a pause. Pure.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The last record of a target, as far as the interval is concerned.
+/// The last record of an instance, as far as the interval is concerned.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Schedule {
     last_ms: Option<i64>,
@@ -18,8 +19,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// How long from `now_ms` until a record is due, never more than `interval`, when the last one is of `last_ms`. Times are in milliseconds
-    /// since 1970.
+    /// Time from `now_ms` until a record is due, at most `interval`. `last_ms` is the time of the
+    /// last record. Times are in milliseconds since 1970.
     pub fn wait(&mut self, last_ms: i64, interval: Duration, now_ms: i64) -> Duration {
         if self.last_ms != Some(last_ms) {
             *self = Schedule { last_ms: Some(last_ms), from_ms: last_ms };
@@ -50,7 +51,7 @@ mod tests {
         assert_eq!(after_a_wrong_clock.wait(1000 * HOUR, INTERVAL, 12 * HOUR), Duration::ZERO);
     }
 
-    /// A service that sleeps as long as it is told, is restarted, is away, and whose clock is set.
+    /// A service that sleeps until a record is due, is restarted, is down, and whose clock is set.
     fn live(seed: u64, clock_is_set: bool) {
         let mut dice = fastrand::Rng::with_seed(seed);
         let interval = i64::try_from(INTERVAL.as_millis()).unwrap();
@@ -72,13 +73,13 @@ mod tests {
                 _ => time += dice.i64(1..=i64::try_from(left.as_millis()).unwrap()),
             }
         }
-        // An absence gives one record at most, and what is wrong with the clock costs an interval or gives a record.
+        // A downtime gives at most one record; a wrong clock costs an interval or gives a record.
         let (least, most) = ((time - away) / interval - mishaps, time / interval + mishaps + 1);
         assert!((least..=most).contains(&records), "{seed}: {records} records, not {least} to {most}");
     }
 
     #[test]
-    fn whatever_the_clock_and_the_restarts_do_records_keep_their_distance() {
+    fn records_keep_their_distance_despite_restarts_and_clock_changes() {
         (0..200).for_each(|seed| live(seed, seed % 2 == 1));
     }
 }

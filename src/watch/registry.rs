@@ -1,180 +1,181 @@
-//! Which folders are watched, for which names and whose sake: events are turned into targets here.
+//! Keeps which folders are watched, for which names in them, and on whose behalf.
 //!
-//! Why it is apart from the watching: what an event means, and which watches are to be set and dropped, can be decided
-//! without the operating system.
+//! Why apart from the watcher: the meaning of an event, and the watches to set and to drop, can be
+//! decided without the operating system.
 //!
 //! Invariants:
-//! - A folder is watched as long as a target goes through it, and once, however many targets and paths lead to it.
-//! - A watch that may be dead (its folder was moved or deleted, events were lost, it could not be set) is *stale*: whoever goes through
-//!   the folder next sets it anew.
-//! - An event about a name on nobody's way touches nobody.
+//! - A folder is watched as long as one of the paths leads through it, and once, however many paths
+//!   lead to it.
+//! - A watch that may be dead (its folder was moved or deleted, events were lost, it could not be
+//!   set) is *stale*: the next caller whose path leads through the folder sets it anew.
+//! - An event about a name on no path concerns nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::folder::{FolderId, plain};
+use super::folder::{FolderId, comparable};
+use super::watched::Watched;
 
-/// Targets, by their number.
-pub type Touched = BTreeSet<usize>;
+/// What an event concerns.
+pub type Touched = BTreeSet<Watched>;
 
-/// One folder on a target's way.
+/// A folder on a path, and the name in it that the path goes on with.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Stop {
-    /// The folder.
+pub struct WatchPoint {
     pub id: FolderId,
-    /// Where it is.
     pub path: PathBuf,
-    /// The name in it that matters; `None` for any.
+    /// `None` if every name in the folder matters.
     pub name: Option<OsString>,
 }
 
-/// What is to be done so that a target's way is watched, in this order.
+/// The changes of watches that a path needs, in this order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Folders whose watch is to be dropped, if they have one.
+    /// Folders whose watch has to be dropped, if they have one.
     pub drop: Vec<PathBuf>,
-    /// Folders to be watched.
     pub watch: Vec<PathBuf>,
 }
 
-/// See the module.
+/// The watched folders and the paths that lead through them.
 #[derive(Debug, Default)]
 pub struct Registry {
-    watched: BTreeMap<FolderId, Watched>,
+    folders: BTreeMap<FolderId, Folder>,
     /// The folders under the paths by which events name them.
-    paths: BTreeMap<PathBuf, FolderId>,
-    ways: BTreeMap<usize, BTreeSet<Stop>>,
+    ids: BTreeMap<PathBuf, FolderId>,
+    points: BTreeMap<Watched, BTreeSet<WatchPoint>>,
 }
 
+/// A folder that is watched.
 #[derive(Debug)]
-struct Watched {
+struct Folder {
     path: PathBuf,
     names: BTreeMap<Option<OsString>, Touched>,
     stale: bool,
 }
 
-impl Watched {
-    fn targets(&self) -> impl Iterator<Item = usize> {
+impl Folder {
+    fn touched(&self) -> impl Iterator<Item = Watched> {
         self.names.values().flatten().copied()
     }
 }
 
 impl Registry {
-    /// From now on the target's way goes through these folders.
-    pub fn follow(&mut self, target: usize, way: BTreeSet<Stop>) -> Plan {
+    /// Replaces the points of `watched`.
+    pub fn follow(&mut self, watched: Watched, points: BTreeSet<WatchPoint>) -> Plan {
         let mut plan = Plan::default();
-        let before = self.ways.insert(target, way.clone()).unwrap_or_default();
-        for stop in &way {
-            self.enter(target, stop, &mut plan);
+        let before = self.points.insert(watched, points.clone()).unwrap_or_default();
+        for point in &points {
+            self.enter(watched, point, &mut plan);
         }
-        for stop in before.difference(&way) {
-            self.leave(target, stop, &way, &mut plan);
+        for point in before.difference(&points) {
+            self.leave(watched, point, &points, &mut plan);
         }
         plan
     }
 
-    fn enter(&mut self, target: usize, stop: &Stop, plan: &mut Plan) {
-        let fresh = || Watched { path: stop.path.clone(), names: BTreeMap::new(), stale: true };
-        let watched = self.watched.entry(stop.id.clone()).or_insert_with(fresh);
-        watched.names.entry(stop.name.as_deref().map(plain)).or_default().insert(target);
-        if !std::mem::take(&mut watched.stale) {
+    fn enter(&mut self, watched: Watched, point: &WatchPoint, plan: &mut Plan) {
+        let new = || Folder { path: point.path.clone(), names: BTreeMap::new(), stale: true };
+        let folder = self.folders.entry(point.id.clone()).or_insert_with(new);
+        folder.names.entry(point.name.as_deref().map(comparable)).or_default().insert(watched);
+        if !std::mem::take(&mut folder.stale) {
             return;
         }
-        // It may be somewhere else than it was.
-        let old = std::mem::replace(&mut watched.path, stop.path.clone());
-        if old != stop.path && self.paths.get(&key(&old)) == Some(&stop.id) {
-            self.paths.remove(&key(&old));
+        // The folder may have moved.
+        let old = std::mem::replace(&mut folder.path, point.path.clone());
+        if old != point.path && self.ids.get(&key(&old)) == Some(&point.id) {
+            self.ids.remove(&key(&old));
             plan.drop.push(old);
         }
-        self.paths.insert(key(&stop.path), stop.id.clone());
-        // A watch that is still there would be doubled or, worse, stay with a folder that was here before.
-        plan.drop.push(stop.path.clone());
-        plan.watch.push(stop.path.clone());
+        self.ids.insert(key(&point.path), point.id.clone());
+        // A watch that is still set would be doubled or, worse, belong to an earlier folder.
+        plan.drop.push(point.path.clone());
+        plan.watch.push(point.path.clone());
     }
 
-    fn leave(&mut self, target: usize, stop: &Stop, way: &BTreeSet<Stop>, plan: &mut Plan) {
-        if way.iter().any(|kept| kept.id == stop.id && kept.name == stop.name) {
+    fn leave(&mut self, watched: Watched, point: &WatchPoint, kept: &BTreeSet<WatchPoint>, plan: &mut Plan) {
+        if kept.iter().any(|kept| kept.id == point.id && kept.name == point.name) {
             return; // The same folder by another path.
         }
-        let Some(watched) = self.watched.get_mut(&stop.id) else { return };
-        let name = stop.name.as_deref().map(plain);
-        if let Some(targets) = watched.names.get_mut(&name) {
-            targets.remove(&target);
-            if targets.is_empty() {
-                watched.names.remove(&name);
+        let Some(folder) = self.folders.get_mut(&point.id) else { return };
+        let name = point.name.as_deref().map(comparable);
+        if let Some(touched) = folder.names.get_mut(&name) {
+            touched.remove(&watched);
+            if touched.is_empty() {
+                folder.names.remove(&name);
             }
         }
-        if !watched.names.is_empty() {
+        if !folder.names.is_empty() {
             return;
         }
-        let path = key(&watched.path);
+        let path = key(&folder.path);
         // Another folder may stand there by now, with a watch of its own.
-        if self.paths.get(&path) == Some(&stop.id) {
-            self.paths.remove(&path);
-            plan.drop.push(watched.path.clone());
+        if self.ids.get(&path) == Some(&point.id) {
+            self.ids.remove(&path);
+            plan.drop.push(folder.path.clone());
         }
-        self.watched.remove(&stop.id);
+        self.folders.remove(&point.id);
     }
 
-    /// The watch of the folder at this path could not be set.
+    /// Takes note that the watch of the folder at this path could not be set.
     pub fn failed(&mut self, path: &Path) {
-        if let Some(watched) = self.paths.get(&key(path)).and_then(|id| self.watched.get_mut(id)) {
-            watched.stale = true;
+        if let Some(folder) = self.ids.get(&key(path)).and_then(|id| self.folders.get_mut(id)) {
+            folder.stale = true;
         }
     }
 
-    /// Something happened at a path; `moved` if what stood there may not be what stands there now.
+    /// What an event at `path` concerns; `moved` if the path may lead to another file or folder
+    /// now.
     pub fn touched_by(&mut self, path: &Path, moved: bool) -> Touched {
         let path = key(path);
         let mut touched = Touched::new();
-        if let Some(watched) = self.at(&path) {
-            touched.extend(watched.targets());
+        if let Some(folder) = self.at(&path) {
+            touched.extend(folder.touched());
         }
         if let (Some(parent), Some(name)) = (path.parent(), path.file_name())
-            && let Some(watched) = self.at(parent)
+            && let Some(folder) = self.at(parent)
         {
             let names = [Some(name.to_owned()), None];
-            touched.extend(names.iter().filter_map(|name| watched.names.get(name)).flatten());
+            touched.extend(names.iter().filter_map(|name| folder.names.get(name)).flatten());
         }
         if moved {
-            let below = self.paths.range(path.clone()..).take_while(|(folder, _)| folder.starts_with(&path));
+            let below = self.ids.range(path.clone()..).take_while(|(folder, _)| folder.starts_with(&path));
             for (_, id) in below {
-                if let Some(watched) = self.watched.get_mut(id) {
-                    watched.stale = true;
-                    touched.extend(watched.targets());
+                if let Some(folder) = self.folders.get_mut(id) {
+                    folder.stale = true;
+                    touched.extend(folder.touched());
                 }
             }
         }
         touched
     }
 
-    /// Events were lost: every watch may be dead, and something may have happened to everybody.
+    /// Takes note that events were lost: every watch may be dead. Returns everything watched.
     pub fn lose_all(&mut self) -> Touched {
-        self.watched.values_mut().for_each(|watched| watched.stale = true);
-        self.ways.keys().copied().collect()
+        self.folders.values_mut().for_each(|folder| folder.stale = true);
+        self.points.keys().copied().collect()
     }
 
-    fn at(&self, path: &Path) -> Option<&Watched> {
-        self.paths.get(path).and_then(|id| self.watched.get(id))
+    fn at(&self, path: &Path) -> Option<&Folder> {
+        self.ids.get(path).and_then(|id| self.folders.get(id))
     }
 }
 
 fn key(path: &Path) -> PathBuf {
-    plain(path.as_os_str()).into()
+    comparable(path.as_os_str()).into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn way(stops: &[(u8, &str, &str)]) -> BTreeSet<Stop> {
-        let stop = |(id, path, name): &(u8, &str, &str)| Stop {
+    fn points(points: &[(u8, &str, &str)]) -> BTreeSet<WatchPoint> {
+        let point = |(id, path, name): &(u8, &str, &str)| WatchPoint {
             id: FolderId::number(*id),
             path: PathBuf::from(path),
             name: (*name != "*").then(|| OsString::from(name)),
         };
-        stops.iter().map(stop).collect()
+        points.iter().map(point).collect()
     }
 
     fn plan(drop: &[&str], watch: &[&str]) -> Plan {
@@ -183,14 +184,19 @@ mod tests {
     }
 
     fn touched(registry: &mut Registry, path: &str, moved: bool) -> Vec<usize> {
-        registry.touched_by(Path::new(path), moved).into_iter().collect()
+        let touched = registry.touched_by(Path::new(path), moved).into_iter();
+        let number = |watched| match watched {
+            Watched::Instance(number) => number,
+            Watched::Settings => panic!("the settings are not watched here"),
+        };
+        touched.map(number).collect()
     }
 
     #[test]
-    fn an_event_touches_those_who_wait_for_that_name() {
+    fn an_event_concerns_those_whose_path_has_that_name() {
         let mut registry = Registry::default();
-        registry.follow(1, way(&[(1, "/c", "a.yaml")]));
-        registry.follow(2, way(&[(1, "/c", "b.yaml"), (2, "/more", "*")]));
+        registry.follow(Watched::Instance(1), points(&[(1, "/c", "a.yaml")]));
+        registry.follow(Watched::Instance(2), points(&[(1, "/c", "b.yaml"), (2, "/more", "*")]));
         assert_eq!(touched(&mut registry, "/c/a.yaml", true), [1]);
         assert_eq!(touched(&mut registry, "/c/b.yaml", false), [2]);
         assert_eq!(touched(&mut registry, "/more/anything", false), [2]);
@@ -200,30 +206,30 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_watched_once_and_as_long_as_somebody_goes_through() {
+    fn a_folder_is_watched_once_and_as_long_as_a_path_leads_through_it() {
         let mut registry = Registry::default();
-        let here = way(&[(1, "/c", "a")]);
-        assert_eq!(registry.follow(1, here.clone()), plan(&["/c"], &["/c"]));
-        assert_eq!(registry.follow(1, here.clone()), plan(&[], &[]), "nothing new");
-        assert_eq!(registry.follow(2, here), plan(&[], &[]));
-        assert_eq!(registry.follow(1, way(&[])), plan(&[], &[]));
-        assert_eq!(registry.follow(2, way(&[])), plan(&["/c"], &[]));
+        let here = points(&[(1, "/c", "a")]);
+        assert_eq!(registry.follow(Watched::Instance(1), here.clone()), plan(&["/c"], &["/c"]));
+        assert_eq!(registry.follow(Watched::Instance(1), here.clone()), plan(&[], &[]), "nothing new");
+        assert_eq!(registry.follow(Watched::Instance(2), here), plan(&[], &[]));
+        assert_eq!(registry.follow(Watched::Instance(1), points(&[])), plan(&[], &[]));
+        assert_eq!(registry.follow(Watched::Instance(2), points(&[])), plan(&["/c"], &[]));
         assert!(touched(&mut registry, "/c/a", true).is_empty());
     }
 
     #[test]
     fn a_folder_that_was_moved_and_all_below_it_are_watched_anew() {
         let mut registry = Registry::default();
-        let stops = way(&[(1, "/", "sos"), (2, "/sos", "config"), (3, "/sos/config", "p.yaml")]);
-        registry.follow(7, stops.clone());
+        let all = points(&[(1, "/", "sos"), (2, "/sos", "config"), (3, "/sos/config", "p.yaml")]);
+        registry.follow(Watched::Instance(7), all.clone());
         assert_eq!(touched(&mut registry, "/sos", true), [7]);
         let anew = plan(&["/sos", "/sos/config"], &["/sos", "/sos/config"]);
-        assert_eq!(registry.follow(7, stops), anew, "put back, but its watches are gone");
+        assert_eq!(registry.follow(Watched::Instance(7), all), anew, "put back, but its watches are gone");
         // Replaced by another one.
         assert_eq!(touched(&mut registry, "/sos", true), [7]);
-        let other = way(&[(1, "/", "sos"), (4, "/sos", "config"), (5, "/sos/config", "p.yaml")]);
+        let other = points(&[(1, "/", "sos"), (4, "/sos", "config"), (5, "/sos/config", "p.yaml")]);
         assert_eq!(
-            registry.follow(7, other),
+            registry.follow(Watched::Instance(7), other),
             anew,
             "and the new watches are not dropped with the old folders"
         );
@@ -233,24 +239,31 @@ mod tests {
     #[test]
     fn two_paths_to_one_folder_share_its_watch() {
         let mut registry = Registry::default();
-        registry.follow(1, way(&[(1, "/a", "x")]));
-        assert_eq!(registry.follow(2, way(&[(1, "/b", "x")])), plan(&[], &[]), "a bind mount");
+        registry.follow(Watched::Instance(1), points(&[(1, "/a", "x")]));
+        assert_eq!(
+            registry.follow(Watched::Instance(2), points(&[(1, "/b", "x")])),
+            plan(&[], &[]),
+            "a bind mount"
+        );
         assert_eq!(touched(&mut registry, "/a/x", false), [1, 2]);
         // Once the path that is watched is gone the other one is.
         assert_eq!(touched(&mut registry, "/a", true), [1, 2]);
-        assert_eq!(registry.follow(2, way(&[(1, "/b", "x")])), plan(&["/a", "/b"], &["/b"]));
+        assert_eq!(
+            registry.follow(Watched::Instance(2), points(&[(1, "/b", "x")])),
+            plan(&["/a", "/b"], &["/b"])
+        );
         assert_eq!(touched(&mut registry, "/b/x", false), [1, 2]);
     }
 
     #[test]
-    fn what_could_not_be_watched_or_was_lost_is_tried_again() {
+    fn a_watch_that_failed_or_was_lost_is_set_again() {
         let mut registry = Registry::default();
-        let stops = way(&[(1, "/c", "a")]);
-        registry.follow(1, stops.clone());
+        let all = points(&[(1, "/c", "a")]);
+        registry.follow(Watched::Instance(1), all.clone());
         registry.failed(Path::new("/c"));
-        assert_eq!(registry.follow(1, stops.clone()).watch.len(), 1);
-        registry.follow(2, way(&[]));
-        assert_eq!(registry.lose_all().len(), 2, "everybody is to look");
-        assert_eq!(registry.follow(1, stops).watch.len(), 1);
+        assert_eq!(registry.follow(Watched::Instance(1), all.clone()).watch.len(), 1);
+        registry.follow(Watched::Instance(2), points(&[]));
+        assert_eq!(registry.lose_all().len(), 2, "everything is read");
+        assert_eq!(registry.follow(Watched::Instance(1), all).watch.len(), 1);
     }
 }

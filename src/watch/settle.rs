@@ -1,68 +1,70 @@
-//! When a target is due: once it has been quiet for a while, or has been restless for too long.
+//! When a file is due: once it has been quiet for the settle time, or busy for ten of them.
 //!
-//! Why: a burst of writes should give one record of the final state, and a file that never settles must be looked at
-//! anyway. Pure: times are counted from any fixed moment and passed in.
+//! Why: a burst of writes should give one record of the final state, and a file that never settles
+//! must be read anyway. Pure: times are counted from any fixed moment and passed in.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A file that never settles is looked at after this many settle times.
-pub(super) const RESTLESS: u32 = 10;
+use super::watched::Watched;
 
-/// Targets that are to be looked at, by their number.
+/// A file that never settles is read after this many settle times.
+pub(super) const MAX_SETTLE_TIMES: u32 = 10;
+
+/// What has to be read, and when.
 #[derive(Debug)]
 pub struct Settling {
     settle: Duration,
-    waiting: BTreeMap<usize, Waiting>,
+    waiting: BTreeMap<Watched, Waiting>,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    /// When something happened to it first, if anything did.
-    restless_since: Option<Duration>,
+    /// Time of the first event that has not settled.
+    busy_since: Option<Duration>,
     due: Duration,
 }
 
 impl Settling {
-    /// Nothing is waiting yet.
+    /// Nothing waits at first.
     pub fn new(settle: Duration) -> Settling {
         Settling { settle, waiting: BTreeMap::new() }
     }
 
-    /// Something happened to a target. Tells whether whoever waits for [`Settling::next_due`] has to know.
-    pub fn touch(&mut self, target: usize, now: Duration) -> bool {
+    /// Takes in an event. Returns whether [`Settling::next_due`] is earlier than before.
+    pub fn touch(&mut self, watched: Watched, now: Duration) -> bool {
         let before = self.next_due();
         let settle = self.settle;
-        let waiting = self.waiting.entry(target).or_insert(Waiting { restless_since: None, due: now });
-        let since = *waiting.restless_since.get_or_insert(now);
-        // A look that was planned anyway waits as well: a file should not be read while it is written.
-        waiting.due = (now + settle).min(since + settle * RESTLESS);
+        let waiting = self.waiting.entry(watched).or_insert(Waiting { busy_since: None, due: now });
+        let since = *waiting.busy_since.get_or_insert(now);
+        // A planned read waits as well: a file should not be read while it is written.
+        waiting.due = (now + settle).min(since + settle * MAX_SETTLE_TIMES);
         before.is_none_or(|before| waiting.due < before)
     }
 
-    /// A target is to be looked at after `wait` at the latest, unless something happens to it.
-    pub fn plan(&mut self, target: usize, now: Duration, wait: Duration) {
+    /// Plans a read after `wait` at the latest; an event in between delays it.
+    pub fn plan(&mut self, watched: Watched, now: Duration, wait: Duration) {
         let due = now.saturating_add(wait);
-        let waiting = self.waiting.entry(target).or_insert(Waiting { restless_since: None, due });
+        let waiting = self.waiting.entry(watched).or_insert(Waiting { busy_since: None, due });
         waiting.due = waiting.due.min(due);
     }
 
-    /// Something happened to the target, and it did not settle yet.
-    pub fn is_restless(&self, target: usize) -> bool {
-        self.waiting.get(&target).is_some_and(|waiting| waiting.restless_since.is_some())
+    /// Whether an event has not settled yet.
+    pub fn is_busy(&self, watched: Watched) -> bool {
+        self.waiting.get(&watched).is_some_and(|waiting| waiting.busy_since.is_some())
     }
 
-    /// The targets that are due; they wait no longer.
-    pub fn due(&mut self, now: Duration) -> Vec<usize> {
-        let due: Vec<usize> =
-            self.waiting.iter().filter(|(_, it)| it.due <= now).map(|(target, _)| *target).collect();
-        for target in &due {
-            self.waiting.remove(target);
+    /// Takes out what is due.
+    pub fn due(&mut self, now: Duration) -> Vec<Watched> {
+        let due: Vec<Watched> =
+            self.waiting.iter().filter(|(_, it)| it.due <= now).map(|(watched, _)| *watched).collect();
+        for watched in &due {
+            self.waiting.remove(watched);
         }
         due
     }
 
-    /// When the next target is due.
+    /// When the next read is due.
     pub fn next_due(&self) -> Option<Duration> {
         self.waiting.values().map(|waiting| waiting.due).min()
     }
@@ -73,41 +75,43 @@ mod tests {
     use super::*;
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
+    const A: Watched = Watched::Instance(1);
+    const B: Watched = Watched::Settings;
 
     #[test]
-    fn a_burst_is_one_look_after_it_ended() {
+    fn a_burst_is_one_read_after_it_ended() {
         let mut settling = Settling::new(MS(100));
-        let news: Vec<bool> = [0, 50, 90, 180].map(|at| settling.touch(7, MS(at))).into();
-        assert_eq!(news, [true, false, false, false], "nobody is woken to hear that it goes on");
+        let news: Vec<bool> = [0, 50, 90, 180].map(|at| settling.touch(A, MS(at))).into();
+        assert_eq!(news, [true, false, false, false], "later events of a burst wake nobody");
         assert!(settling.due(MS(180)).is_empty());
         assert_eq!(settling.next_due(), Some(MS(280)));
         assert!(settling.due(MS(279)).is_empty());
-        assert_eq!(settling.due(MS(280)), [7]);
+        assert_eq!(settling.due(MS(280)), [A]);
         assert_eq!(settling.next_due(), None);
     }
 
     #[test]
-    fn a_file_that_never_settles_is_looked_at_anyway() {
+    fn a_file_that_never_settles_is_read_anyway() {
         let mut settling = Settling::new(MS(100));
-        let looks = (0..5_000).filter(|at| {
-            settling.touch(0, MS(*at));
+        let reads = (0..5_000).filter(|at| {
+            settling.touch(A, MS(*at));
             !settling.due(MS(*at)).is_empty()
         });
-        assert_eq!(looks.count(), 4);
+        assert_eq!(reads.count(), 4);
     }
 
     #[test]
-    fn a_planned_look_is_no_excuse_to_read_a_file_that_is_being_written() {
+    fn a_planned_read_waits_for_a_file_that_is_being_written() {
         let mut settling = Settling::new(MS(100));
-        settling.plan(1, MS(0), MS(60_000));
-        settling.plan(2, MS(0), MS(5_050));
-        settling.plan(2, MS(0), MS(90_000));
+        settling.plan(A, MS(0), MS(60_000));
+        settling.plan(B, MS(0), MS(5_050));
+        settling.plan(B, MS(0), MS(90_000));
         assert_eq!(settling.next_due(), Some(MS(5_050)));
-        assert!(!settling.is_restless(2));
-        assert!(!settling.touch(2, MS(5_000)), "it is due later than before");
-        assert!(settling.is_restless(2) && settling.due(MS(5_099)).is_empty());
-        assert_eq!(settling.due(MS(5_100)), [2]);
-        assert!(settling.touch(1, MS(5_200)), "and this one earlier");
-        assert_eq!(settling.due(MS(5_300)), [1]);
+        assert!(!settling.is_busy(B));
+        assert!(!settling.touch(B, MS(5_000)), "it is due later than before");
+        assert!(settling.is_busy(B) && settling.due(MS(5_099)).is_empty());
+        assert_eq!(settling.due(MS(5_100)), [B]);
+        assert!(settling.touch(A, MS(5_200)), "and this one earlier");
+        assert_eq!(settling.due(MS(5_300)), [A]);
     }
 }

@@ -5,17 +5,17 @@
 //! file has a canary of its own, so one that gets out names the file and the line it stood in.
 //!
 //! - [`planter`] puts them into real config files without touching their form, [`tree`] into generated ones.
-//! - [`aviary`] is a server with instances full of them, and [`tour`] all that salver can do with those.
-//! - [`heard`] keeps what was said, kept and sent, by channel, and [`search`] looks for each canary in it.
+//! - [`fleet`] is a server with instances full of them, and [`exercise`] all that salver can do with those.
+//! - [`captured`] keeps what was said, kept and sent, by channel, and [`search`] looks for each canary in it.
 
-pub mod aviary;
-pub mod heard;
+pub mod captured;
+pub mod exercise;
+pub mod fleet;
 pub mod lines;
 pub mod planter;
 pub mod printed;
 pub mod relay;
 pub mod search;
-pub mod tour;
 pub mod tree;
 
 /// What each canary that is a text begins with. It stands nowhere else, so a canary that was cut off is found as well.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use salver::record::host::System;
-use salver::record::{Draft, Layout, Place, Value};
+use salver::record::{Draft, Layout, Slot, Value};
 
 /// A draft whose one value is `n`.
 pub fn draft(n: u64) -> Draft {
@@ -11,7 +11,7 @@ pub fn draft(n: u64) -> Draft {
         layout: Arc::new(Layout {
             service: "butler".into(),
             docker_flag: true,
-            places: vec![Place {
+            slots: vec![Slot {
                 property: Some("feature_count".into()),
                 nested: Some("feature.count".into()),
                 missing: None,

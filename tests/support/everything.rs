@@ -1,8 +1,6 @@
 //! A process that does everything that changes a spool, and says in the words of [`super::said`] what it does: before, and when it
 //! is done.
 
-#![allow(clippy::unwrap_used, reason = "a child that fails should fail its test")]
-
 use std::collections::BTreeSet;
 use std::io::Write;
 
@@ -107,11 +105,10 @@ fn refuse(folder: &SpoolFolder) {
 fn purge(folder: &SpoolFolder, stop: bool) {
     let mut spool = folder.open_to_release(NOW).unwrap();
     say(&format!("purging {OTHER}"));
-    let mut receipt = spool.purge(&Selector::of_instance(OTHER)).unwrap();
+    let mut purged = spool.purge(&Selector::of_instance(OTHER)).unwrap();
     say(&format!("purged {OTHER}"));
     if stop {
-        spool.stop_collecting(OTHER, &mut receipt).unwrap();
-        spool.scrub_state().unwrap();
+        spool.stop_collecting(OTHER, &mut purged);
     }
     spool.close().unwrap();
     if stop {

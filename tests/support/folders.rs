@@ -1,5 +1,6 @@
 //! Spool folders, and a look at their raw bytes.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,9 +25,9 @@ pub fn spool_folder(path: &Path) -> SpoolFolder {
 /// All that waits in an open spool, in its order.
 pub fn waiting_in(spool: &mut Spool) -> Result<Vec<Queued>, SpoolError> {
     let mut waiting = Vec::new();
-    spool.each(0, |queued| {
+    let _ = spool.each(0, u64::MAX, |queued| {
         waiting.push(queued);
-        true
+        ControlFlow::<()>::Continue(())
     })?;
     Ok(waiting)
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use semver::{Prerelease, Version};
 use serde_json::{Value as Json, json};
 
+use super::derivation_map::Generations;
 use super::dice::Dice;
-use super::map::Generations;
 
 /// All that may stand in the documents of one tool.
 pub struct Generator {

@@ -7,17 +7,15 @@
 //!
 //! That takes root, iproute2 and util-linux. Where one of them is missing, [`Host::new`] says why and the caller skips.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a host that cannot be prepared should fail its test")]
-
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use super::needs::{Need, skip};
 use super::service::until;
-use super::{err, expect};
+use super::{err, expect, hex};
 
 /// The program as it is named on every host: its own place may lie in a folder that other users cannot enter.
 const PROGRAM: &str = "/etc/salver-program";
@@ -52,25 +50,19 @@ pub fn id_of(mac: &str, ipv4: &str, host: &str, system_id: &str) -> String {
     hex(&digest.finalize().into_bytes())
 }
 
-/// Bytes as lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// The host; gone when dropped.
 pub struct Host {
     keeper: Child,
 }
 
 impl Host {
-    /// A fresh one, or the reason why there can be none, said aloud.
+    /// A fresh one, or none where that cannot be.
     pub fn new() -> Option<Host> {
         match Host::born() {
             Ok(host) => Some(host),
             Err(why) => {
-                eprintln!(
-                    "SKIPPED: no host of its own for a test, which takes root, iproute2 and util-linux: {why}"
-                );
+                eprintln!("no host of its own: {why}");
+                skip(Need::Host);
                 None
             }
         }
@@ -126,11 +118,11 @@ impl Host {
         self.sh(&format!("ip link del {name}"));
     }
 
-    /// Whether the kernel has IPv6; says so where it has not.
+    /// Whether the kernel has IPv6.
     pub fn has_ipv6(&self) -> bool {
         let has = self.holds("test -d /proc/sys/net/ipv6");
         if !has {
-            eprintln!("SKIPPED: this kernel has no IPv6");
+            skip(Need::Ipv6);
         }
         has
     }

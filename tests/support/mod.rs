@@ -1,20 +1,21 @@
 //! What the integration tests share: the program under test, folders of their own, and where the test data is.
-#![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub mod canary;
+pub mod derivation_map;
+pub mod deviations;
 pub mod dice;
 pub mod drafts;
+pub mod endpoints;
 pub mod everything;
-pub mod faulty;
+pub mod fault_proxy;
 pub mod folders;
 pub mod generated;
 #[cfg(target_os = "linux")]
 pub mod host;
 #[cfg(target_os = "linux")]
-pub mod limited;
-pub mod listening;
-pub mod map;
-pub mod mend;
+pub mod inotify_limits;
+pub mod modes;
+pub mod needs;
 pub mod planner_world;
 pub mod posthog;
 #[cfg(target_os = "linux")]
@@ -24,20 +25,24 @@ pub mod processes;
 pub mod proxy;
 pub mod read_only;
 pub mod reported;
-pub mod rest;
+pub mod role;
 pub mod said;
 pub mod scratch;
 pub mod service;
 pub mod site;
 #[cfg(target_os = "linux")]
 pub mod small_disk;
+pub mod tcp_server;
 pub mod tls;
-pub mod two;
+pub mod transcript;
+pub mod two_instances;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value as Json;
+
+use needs::{Need, path_in};
 
 /// The program, with nothing of this machine's settings reaching it.
 pub fn salver() -> Command {
@@ -59,6 +64,13 @@ pub fn salver() -> Command {
         command.env_remove(variable);
     }
     command
+}
+
+/// Copies the program to another place. By another process: while a file is open for writing here, a child that another test
+/// starts at that moment has it open too, and Linux runs no file that is open for writing (ETXTBSY).
+#[cfg(unix)]
+pub fn copy_program_to(path: &Path) {
+    expect(Command::new("cp").arg(env!("CARGO_BIN_EXE_salver")).arg(path), 0);
 }
 
 /// The program with a spool folder.
@@ -96,18 +108,17 @@ pub fn dump(spool: &Path) -> Vec<Json> {
     out(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// Bytes as lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A file of this repository's fixtures.
 pub fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
 }
 
-/// The real config files with the bodies that the real tools give for them. They are not part of this repository; where they
-/// are absent the caller says that it skips, and so does this.
+/// The real config files with the bodies that the real tools give for them. They are not part of this repository.
 pub fn corpus() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
-    if path.join("index.json").is_file() {
-        return Some(path);
-    }
-    eprintln!("SKIPPED: {} is not there, so real config files are not tested", path.display());
-    None
+    path_in("SALVER_TEST_CORPUS", Need::Corpus)
 }

@@ -6,22 +6,17 @@
 //! a script it answers as PostHog would. It listens on a free loopback port, keeps connections alive, and
 //! stops when dropped.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a broken test server should fail its test")]
-
-use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
-    io::{self, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
-};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+use super::tcp_server::{TcpServer, is_only_quiet};
 
 mod check;
 
@@ -45,8 +40,6 @@ pub enum Scripted {
     HangUp,
     /// No answer for this long, then the connection is closed; nothing is stored.
     Stall(Duration),
-    /// The events are stored and accepted, and the answer takes this long.
-    Late(Duration),
     /// The events are stored and accepted, and the answer comes once this is set.
     Held(Arc<AtomicBool>),
     /// The connection is closed without an answer once this is set; nothing is stored.
@@ -82,10 +75,8 @@ struct State {
 
 /// The running server.
 pub struct PostHog {
-    address: SocketAddr,
+    listening: TcpServer,
     state: Arc<Mutex<State>>,
-    stop: Arc<AtomicBool>,
-    listener: Option<JoinHandle<()>>,
 }
 
 impl PostHog {
@@ -96,25 +87,24 @@ impl PostHog {
 
     /// Starts a server at an address, such as one where an earlier server has stopped.
     pub fn start_at(address: SocketAddr) -> Self {
-        let listener = TcpListener::bind(address).expect("the address is free");
-        let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State::default()));
-        let stop = Arc::new(AtomicBool::new(false));
-        let accepting = {
-            let (state, stop) = (state.clone(), stop.clone());
-            thread::spawn(move || accept(&listener, &state, &stop))
-        };
-        Self { address, state, stop, listener: Some(accepting) }
+        let shared = Arc::clone(&state);
+        let listening = TcpServer::start_at(address, move |stream, stop| {
+            shared.lock().unwrap().connections += 1;
+            // An error here is a client that hangs up, which is its right.
+            _ = serve(stream, &shared, stop);
+        });
+        Self { listening, state }
     }
 
     /// What to write in `posthog.host`.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.listening.address)
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.listening.address
     }
 
     /// Scripts one answer more: the first that was scripted answers the next request, and so on.
@@ -172,34 +162,6 @@ impl PostHog {
     }
 }
 
-impl Drop for PostHog {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        _ = TcpStream::connect(self.address); // wakes the listener
-        if let Some(listener) = self.listener.take() {
-            _ = listener.join();
-        }
-    }
-}
-
-fn accept(listener: &TcpListener, state: &Arc<Mutex<State>>, stop: &Arc<AtomicBool>) {
-    let mut serving = Vec::new();
-    for stream in listener.incoming().flatten() {
-        if stop.load(Ordering::SeqCst) {
-            break;
-        }
-        state.lock().unwrap().connections += 1;
-        let (state, stop) = (state.clone(), stop.clone());
-        serving.push(thread::spawn(move || {
-            // An error here is the client's hanging up, which is its right.
-            _ = serve(stream, &state, &stop);
-        }));
-    }
-    for thread in serving {
-        _ = thread.join();
-    }
-}
-
 /// Answers the requests of one connection, until it or the server ends.
 fn serve(mut stream: TcpStream, state: &Mutex<State>, stop: &AtomicBool) -> io::Result<()> {
     stream.set_read_timeout(Some(TICK))?;
@@ -211,7 +173,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>, stop: &AtomicBool) -> io::
             state.requests.push(request.clone());
             let scripted = state.script.pop_front();
             let stall = match &scripted {
-                Some(Scripted::Stall(time) | Scripted::Late(time)) => *time,
+                Some(Scripted::Stall(time)) => *time,
                 _ => Duration::ZERO,
             };
             let gate = match &scripted {
@@ -250,7 +212,7 @@ fn read_request(
         match stream.read(&mut chunk) {
             Ok(0) => return Ok(None),
             Ok(length) => input.extend_from_slice(&chunk[..length]),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            Err(error) if is_only_quiet(&error) => {}
             Err(error) => return Err(error),
         }
         if stop.load(Ordering::SeqCst) {
@@ -313,7 +275,7 @@ impl State {
             check::events(&body, &self.poison)
         });
         match scripted {
-            None | Some(Scripted::Late(_) | Scripted::Held(_)) => match checked {
+            None | Some(Scripted::Held(_)) => match checked {
                 Ok(events) => {
                     self.events.extend(events);
                     accepted()

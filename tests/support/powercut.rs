@@ -8,8 +8,6 @@
 //! call of which process the cut came. Linux only: other systems' loaders and syncs differ, and the order of the calls, which
 //! is what is tested, is the same everywhere.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};

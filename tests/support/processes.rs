@@ -1,8 +1,5 @@
 //! What Linux tells of a process: its children, its threads, the files it has open.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a signal that cannot be sent should fail its test")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

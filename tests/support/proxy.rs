@@ -1,13 +1,11 @@
 //! Proxies that ask for a name and a password, and carry every connection to one server, whatever name they are asked for.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a broken test server should fail its test")]
-
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+
+use super::tcp_server::TcpServer;
 
 /// What the proxy speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,47 +18,28 @@ pub enum Speaks {
 
 /// The running proxy; it ends when dropped.
 pub struct Proxy {
-    address: SocketAddr,
+    listening: TcpServer,
     asked: Arc<Mutex<Vec<String>>>,
-    stop: Arc<AtomicBool>,
 }
 
 impl Proxy {
     /// Starts a proxy that leads to this server.
     pub fn to(server: SocketAddr, speaks: Speaks) -> Proxy {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let proxy = Proxy { address, asked: Arc::default(), stop: Arc::default() };
-        let (asked, stop) = (Arc::clone(&proxy.asked), Arc::clone(&proxy.stop));
-        thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                if stop.load(Ordering::Relaxed) {
-                    return;
-                }
-                let asked = Arc::clone(&asked);
-                // An error here is a client or a server that hangs up.
-                thread::spawn(move || _ = serve(client, server, speaks, &asked));
-            }
-        });
-        proxy
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let kept = Arc::clone(&asked);
+        // An error here is a client or a server that hangs up.
+        let listening = TcpServer::start(move |client, _| _ = serve(client, server, speaks, &kept));
+        Proxy { listening, asked }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.listening.address
     }
 
     /// What each connection asked for, and the credentials it showed.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        // So that it notices.
-        _ = TcpStream::connect(self.address);
     }
 }
 

@@ -3,9 +3,6 @@
 //! Each way stands for one that admins meet: a file system that is mounted read-only (a real bind mount, in a mount namespace
 //! of its own, so that nothing of it outlives the command), and an account that may read but not write.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a folder that cannot be prepared should fail its test")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +10,9 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use super::folders::files;
+#[cfg(unix)]
+use super::modes::{chmod, is_root};
+use super::needs::{Need, skip};
 
 /// A way in which a folder cannot be written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,40 +27,38 @@ pub enum Way {
 /// The ways that can be shown here.
 pub fn ways() -> Vec<Way> {
     #[cfg(target_os = "linux")]
-    if is_root() {
+    {
+        if !is_root() {
+            skip(Need::ReadOnlyMount);
+            return vec![Way::Forbidden];
+        }
         let mounts = Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|it| it.success());
         let drops = Command::new("setpriv").args(NOBODY).arg("true").status().is_ok_and(|it| it.success());
         let ways = [(mounts, Way::Mounted), (drops, Way::Forbidden)];
-        for (_, way) in ways.iter().filter(|(possible, _)| !possible) {
-            eprintln!("SKIPPED: this machine cannot show a spool that is {way:?}");
+        if !(mounts && drops) {
+            skip(Need::ReadOnlyMount);
         }
-        return ways.into_iter().filter_map(|(possible, way)| possible.then_some(way)).collect();
+        ways.into_iter().filter_map(|(possible, way)| possible.then_some(way)).collect()
     }
-    // Nothing is forbidden to root, and elsewhere it is not tried to run as somebody else.
+    // Nothing is forbidden to root, and only on Linux is there a way to run as another user.
     #[cfg(all(unix, not(target_os = "linux")))]
-    if is_root() {
-        eprintln!("SKIPPED: root may write everywhere");
-        return Vec::new();
+    {
+        if is_root() {
+            skip(Need::NotRoot);
+            return Vec::new();
+        }
+        vec![Way::Forbidden]
     }
-    #[cfg(unix)]
-    return vec![Way::Forbidden];
     // A read-only folder there still lets files be made in it; a read-only mount was not at hand.
     #[cfg(not(unix))]
     {
-        eprintln!("SKIPPED: no spool can be shown here that cannot be written to");
+        skip(Need::UnixModes);
         Vec::new()
     }
 }
 
 #[cfg(target_os = "linux")]
 const NOBODY: [&str; 3] = ["--reuid=65534", "--regid=65534", "--clear-groups"];
-
-#[cfg(unix)]
-fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    // What this process makes belongs to whom it runs as.
-    fs::metadata(tempfile::tempdir().unwrap().path()).unwrap().uid() == 0
-}
 
 impl Way {
     /// The program, with `spool` not to be written to. `SALVER_SPOOL` names it.
@@ -115,7 +113,7 @@ fn forbid(folder: &Path) {
             if is_root() {
                 std::os::unix::fs::chown(path, Some(65534), Some(65534)).unwrap();
             }
-            rights(path, if path.is_dir() { 0o500 } else { 0o400 });
+            chmod(path, if path.is_dir() { 0o500 } else { 0o400 });
         }
         #[cfg(not(unix))]
         if path.is_file() {
@@ -128,24 +126,13 @@ fn forbid(folder: &Path) {
 pub fn allow(folder: &Path) {
     each_below(folder, &|path| {
         #[cfg(unix)]
-        rights(path, if path.is_dir() { 0o700 } else { 0o600 });
+        chmod(path, if path.is_dir() { 0o700 } else { 0o600 });
         #[cfg(not(unix))]
         if path.is_file() {
             set_read_only(path, false);
         }
     });
 }
-
-/// Sets the rights of a file or folder, where there are such.
-#[cfg(unix)]
-pub fn rights(path: &Path, mode: u32) {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-}
-
-/// Sets the rights of a file or folder, where there are such.
-#[cfg(not(unix))]
-pub fn rights(_: &Path, _: u32) {}
 
 #[cfg(not(unix))]
 fn set_read_only(path: &Path, is: bool) {

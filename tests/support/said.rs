@@ -1,7 +1,5 @@
 //! What a spool must, may and must not hold, worked out from nothing but what a process said that it did.
 
-#![allow(clippy::unwrap_used, reason = "a line that cannot be read should fail its test")]
-
 use std::collections::{HashMap, HashSet};
 
 use salver::spool::LedgerEntry;
@@ -37,7 +35,7 @@ impl Known {
 
 /// How many records have left the queue by these entries of a ledger. Dead letters have not.
 pub fn have_left(ledger: &[LedgerEntry]) -> u64 {
-    let left = ledger.iter().filter(|entry| entry.fate != salver::spool::LedgerReason::DeadLettered);
+    let left = ledger.iter().filter(|entry| entry.reason != salver::spool::LedgerReason::DeadLettered);
     left.map(|entry| entry.records).sum()
 }
 

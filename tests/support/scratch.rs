@@ -1,7 +1,5 @@
 //! Folders for files that nobody needs to keep.
 
-#![allow(clippy::unwrap_used, reason = "a folder that cannot be made should fail its test")]
-
 use std::path::Path;
 
 use tempfile::TempDir;

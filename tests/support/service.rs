@@ -3,9 +3,6 @@
 //! Waiting is for a condition and never for a time: [`until`] looks again and again until the condition holds, and gives
 //! up, with all that was said, only after a time in which any machine would have got there.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a child that cannot be started or stopped should fail its test")]
-
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -37,13 +34,13 @@ fn until_after(time: Duration, what: &str, mut condition: impl FnMut() -> bool) 
 }
 
 /// The lines of a stream, as far as they came.
-struct Heard {
+struct Lines {
     lines: Arc<Mutex<Vec<String>>>,
     thread: JoinHandle<()>,
 }
 
-impl Heard {
-    fn listen(stream: impl Read + Send + 'static) -> Heard {
+impl Lines {
+    fn of(stream: impl Read + Send + 'static) -> Lines {
         let lines = Arc::<Mutex<Vec<String>>>::default();
         let kept = Arc::clone(&lines);
         let thread = thread::spawn(move || {
@@ -55,7 +52,7 @@ impl Heard {
                 line.clear();
             }
         });
-        Heard { lines, thread }
+        Lines { lines, thread }
     }
 
     fn lines(&self) -> Vec<String> {
@@ -72,7 +69,7 @@ impl Heard {
 pub struct Service {
     child: Child,
     /// `None` once they were taken by [`Service::ended`].
-    heard: Option<(Heard, Heard)>,
+    lines: Option<(Lines, Lines)>,
 }
 
 /// A process that has ended, and all that it said.
@@ -91,9 +88,9 @@ impl Service {
     pub fn start(command: &mut Command) -> Service {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let stdout = Heard::listen(child.stdout.take().unwrap());
-        let stderr = Heard::listen(child.stderr.take().unwrap());
-        Service { child, heard: Some((stdout, stderr)) }
+        let stdout = Lines::of(child.stdout.take().unwrap());
+        let stderr = Lines::of(child.stderr.take().unwrap());
+        Service { child, lines: Some((stdout, stderr)) }
     }
 
     /// Starts a command to which nobody listens: both streams are pipes that are closed at the other end.
@@ -101,17 +98,17 @@ impl Service {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop((child.stdout.take(), child.stderr.take()));
-        Service { child, heard: None }
+        Service { child, lines: None }
     }
 
     /// What it said on stdout so far.
     pub fn stdout(&self) -> Vec<String> {
-        self.heard.as_ref().map(|(stdout, _)| stdout.lines()).unwrap_or_default()
+        self.lines.as_ref().map(|(stdout, _)| stdout.lines()).unwrap_or_default()
     }
 
     /// What it said on stderr so far.
     pub fn stderr(&self) -> Vec<String> {
-        self.heard.as_ref().map(|(_, stderr)| stderr.lines()).unwrap_or_default()
+        self.lines.as_ref().map(|(_, stderr)| stderr.lines()).unwrap_or_default()
     }
 
     /// Waits until the condition holds for what it said; panics if it never does, or if the process ends before.
@@ -214,7 +211,7 @@ impl Service {
         let child = &mut self.child;
         until_after(time, "the end of a process", || child.try_wait().unwrap().is_some());
         let code = self.child.wait().unwrap().code();
-        let said = self.heard.take().map(|(stdout, stderr)| (stdout.all(), stderr.all()));
+        let said = self.lines.take().map(|(stdout, stderr)| (stdout.all(), stderr.all()));
         let (stdout, stderr) = said.unwrap_or_default();
         Ended { code, stdout, stderr }
     }

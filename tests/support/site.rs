@@ -3,16 +3,14 @@
 //! The config files are short and of our own writing, in the structure of Butler SOS 15.0.0 and Butler 15.1.0; [`SWITCHES`]
 //! work on the real template of Butler SOS 15.0.0 as well.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a file that cannot be written should fail its test")]
-
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
+use super::folders::files;
 use super::service::until;
 use super::{expect, salver};
 
@@ -209,20 +207,11 @@ impl Site {
     /// The bytes of every file in the spool, as text where they are text.
     pub fn raw_spool(&self) -> String {
         let mut bytes = Vec::new();
-        collect(&self.spool(), &mut bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-}
-
-fn collect(folder: &Path, bytes: &mut Vec<u8>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            collect(&path, bytes);
-        } else {
-            bytes.extend(fs::read(&path).unwrap());
+        for file in files(&self.spool()) {
+            bytes.extend(fs::read(file).unwrap());
             // So that no two files make up a text that none of them holds.
             bytes.push(0);
         }
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 }

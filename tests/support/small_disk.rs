@@ -3,15 +3,13 @@
 //! It is a tmpfs that a child process mounted in a mount namespace of its own; it is seen through `/proc/PID/root` and gone with
 //! the child. That takes root and util-linux.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a disk that cannot be used should fail its test")]
-
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use super::err;
+use super::needs::{Need, skip};
 use super::posthog::PostHog;
 use super::site::{SOS, Site};
 
@@ -24,7 +22,7 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// One of this size, in the words of `mount`; or none, which is said aloud.
+    /// One of this size, in the words of `mount`; or none where that cannot be.
     pub fn new(size: &str) -> Option<SmallDisk> {
         let mut unshare = Command::new("unshare");
         unshare.args(["--mount", "sh", "-c", BIRTH, size]);
@@ -37,7 +35,7 @@ impl SmallDisk {
                 return Some(disk);
             }
         }
-        eprintln!("SKIPPED: no disk of its own for a test, which takes root and util-linux");
+        skip(Need::SmallDisk);
         None
     }
 

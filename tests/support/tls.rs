@@ -1,8 +1,5 @@
 //! TLS in front of a server that speaks plain http: with an authority of its own, as a proxy that inspects TLS has one.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a broken test server should fail its test")]
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -15,8 +12,9 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::err;
-use super::listening::{Listening, is_only_quiet};
+use super::needs::{Need, skip};
 use super::site::Site;
+use super::tcp_server::{TcpServer, is_only_quiet};
 
 /// How long one side is listened to before the other has its turn.
 const TURN: Duration = Duration::from_millis(10);
@@ -32,24 +30,24 @@ pub enum Certificate {
     OfAnother,
 }
 
-/// Whether the system under the test can trust an authority that a settings file names; said aloud where it cannot. Windows can, wine
-/// cannot.
+/// Whether the system under the test can trust an authority that a settings file names.
+/// Windows can, wine cannot.
 pub fn can_trust_a_ca_file() -> bool {
-    let tls = Tls::before(SocketAddr::from(([127, 0, 0, 1], 9)), Certificate::Good);
+    let tls = Tls::before(SocketAddr::from(([127, 0, 0, 1], 1)), Certificate::Good);
     let site = Site::new();
     site.write("ca.pem", &tls.authority);
     site.settings(&format!("posthog: {{host: '{}', apiKey: phc_test, caFile: ca.pem}}\n", tls.url()));
     let output = site.salver().arg("flush").output().unwrap();
     let cannot = cfg!(windows) && err(&output).contains("this system cannot verify certificates");
     if cannot {
-        eprintln!("SKIPPED: {}", err(&output));
+        skip(Need::OwnAuthority);
     }
     !cannot
 }
 
 /// The running server; it stops when dropped.
 pub struct Tls {
-    listening: Listening,
+    listening: TcpServer,
     /// The certificate of its authority, as PEM.
     pub authority: String,
 }
@@ -59,7 +57,7 @@ impl Tls {
     pub fn before(server: SocketAddr, certificate: Certificate) -> Tls {
         let (config, authority) = config(certificate);
         let listening =
-            Listening::start(move |client, stop| relay(client, Arc::clone(&config), server, stop));
+            TcpServer::start(move |client, stop| relay(client, Arc::clone(&config), server, stop));
         Tls { listening, authority }
     }
 

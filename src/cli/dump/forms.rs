@@ -5,25 +5,24 @@ use std::io::Write;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::source::Source;
 use super::{Arguments, Format, Shape};
 use crate::clock;
 use crate::record::message::{self, Data, Message};
-use crate::spool::Queued;
+use crate::spool::{Queued, SpoolReader};
 
 /// Writes all records that are wanted.
 pub(super) fn write_all(
-    source: &mut Source,
+    spool: &mut SpoolReader,
     arguments: &Arguments,
     render: &dyn Fn(&Queued) -> String,
     out: &mut dyn Write,
 ) -> Result<()> {
     match arguments.format {
-        Format::Ndjson => source.each(arguments, &mut |queued| Ok(writeln!(out, "{}", render(queued))?)),
+        Format::Ndjson => arguments.each(spool, &mut |queued| Ok(writeln!(out, "{}", render(queued))?)),
         Format::Json => {
             let mut first = true;
             out.write_all(b"[")?;
-            source.each(arguments, &mut |queued| {
+            arguments.each(spool, &mut |queued| {
                 let comma = if std::mem::take(&mut first) { "\n" } else { ",\n" };
                 Ok(write!(out, "{comma}{}", render(queued))?)
             })?;
@@ -32,7 +31,7 @@ pub(super) fn write_all(
         Format::Csv => {
             let mut csv = csv::Writer::from_writer(out);
             csv.write_record(COLUMNS.iter().chain(&["data"]))?;
-            source.each(arguments, &mut |queued| {
+            arguments.each(spool, &mut |queued| {
                 let data = match arguments.shape {
                     Shape::Record => message::line(&message::data(&queued.record.draft)),
                     Shape::Event => render(queued),
@@ -50,7 +49,7 @@ pub(super) fn write_all(
                 )
             };
             writeln!(out, "{}", line(["seq", "ts", "instance", "service", "version", "reason", "state"]))?;
-            source.each(arguments, &mut |queued| {
+            arguments.each(spool, &mut |queued| {
                 let cells = columns(queued);
                 let [seq, time, _, _, instance, service, version, reason, state, _] = &cells;
                 Ok(writeln!(out, "{}", line([seq, time, instance, service, version, reason, state]))?)

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -13,12 +14,13 @@ use crate::cli::exit::Ended;
 use crate::cli::output;
 use crate::clock;
 use crate::collect::Collector;
+use crate::collect::Target;
 use crate::forward::answer::{Answer, Body};
 use crate::forward::plan::{FlushStep, Planner};
 use crate::forward::wire;
 use crate::settings::Settings;
 use crate::spool::{Queued, SpoolFolder, is_ahead};
-use crate::target::Target;
+use crate::wiring;
 
 const ACCEPTED: Answer =
     Answer::Http { status: 200, body: Body::Accepted { quota_limited: false }, retry_after: None };
@@ -30,21 +32,20 @@ pub(super) fn run(
     targets: &mut [Target],
     arguments: &Arguments,
 ) -> Result<Ended> {
-    let held: BTreeSet<String> = collector.held(folder, targets)?.into_iter().collect();
-    let request = context::shape(settings, context::shown_key(settings, arguments.reveal));
-    let spool = folder.open_existing(clock::now_ms())?;
-    let mut planner = Planner::new(arguments.limits(settings), spool.link_state()?.batch_events);
+    let request = wiring::request_options(settings, context::shown_key(settings, arguments.reveal));
+    let mut spool = folder.read(clock::now_ms())?;
+    let held = collector.would_withhold(targets, spool.instances());
+    let limits = wiring::flush_limits(settings, arguments.limit);
+    let mut planner = Planner::new(limits, spool.link_state().batch_events);
     // Records that may have arrived already are sent again first.
     let mut again = spool.on_the_wire();
     let mut sent_again = BTreeSet::new();
-    spool.close()?;
     let mut from = 0;
     let mut out = output::stdout();
     while let FlushStep::Send { max_events, .. } = planner.next(Duration::ZERO) {
         let now_ms = clock::now_ms();
-        let mut spool = folder.open_existing(now_ms)?;
         let mut batch: Vec<Queued> = Vec::new();
-        spool.each(from, |queued| {
+        let _ = spool.each(from, max_events as u64, |queued| {
             let ahead = is_ahead(queued.record.timestamp_ms, now_ms);
             let sendable = !ahead && (queued.dead.is_none() || arguments.retry_dead);
             let in_turn = match again.is_empty() {
@@ -54,9 +55,8 @@ pub(super) fn run(
             if sendable && in_turn && !held.contains(&queued.record.instance) {
                 batch.push(queued);
             }
-            batch.len() < max_events
+            if batch.len() < max_events { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        spool.close()?;
         if batch.is_empty() && again.is_empty() {
             break;
         }

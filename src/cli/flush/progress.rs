@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use crate::cli::context::Context;
 use crate::cli::output::{Format, say};
 use crate::forward::flush::FlushHooks;
-use crate::forwarder::Consent;
+use crate::service::forwarder::ConsentCheck;
 use crate::spool::SpoolError;
 
 /// The most lines of progress in a log, however long a flush takes.
@@ -71,7 +71,7 @@ impl Progress {
 
 /// Reads consent again before each batch, and shows the progress.
 pub(super) struct ProgressHooks<'a> {
-    pub(super) consent: Consent<'a>,
+    pub(super) consent: ConsentCheck<'a>,
     pub(super) progress: &'a mut Progress,
 }
 

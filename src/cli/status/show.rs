@@ -22,7 +22,7 @@ impl Status {
             "spool": {
                 "path": self.folder.path,
                 "records": counts.queued,
-                "dead": self.dead_known.then_some(counts.dead),
+                "dead": counts.dead,
                 "bytes": counts.bytes,
                 "oldest": counts.oldest_ms.map(rfc3339),
                 "newest": counts.newest_ms.map(rfc3339),
@@ -33,7 +33,7 @@ impl Status {
                 "service": known(&it.service),
                 "serviceVersion": known(&it.service_version),
                 "configFile": config_file(it),
-                "collecting": self.collecting(it),
+                "collecting": is_collecting(it),
                 "why": why(it),
                 "id": it.pin.as_ref().map(|pin| &pin.id),
                 "lastRecord": it.last_record_ms.map(rfc3339),
@@ -64,11 +64,11 @@ impl Status {
         let mut out = output::stdout();
         let counts = &self.counts;
         writeln!(out, "spool      {}", self.folder.path.display())?;
-        let dead = match self.dead_known {
-            true => format!("{} dead letters", counts.dead),
-            false => "dead letters not told apart".to_owned(),
-        };
-        writeln!(out, "waiting    {} records, {dead}, {} bytes on disk", counts.queued, counts.bytes)?;
+        writeln!(
+            out,
+            "waiting    {} records, {} dead letters, {} bytes on disk",
+            counts.queued, counts.dead, counts.bytes
+        )?;
         writeln!(out, "from, to   {}  {}", shown(counts.oldest_ms), shown(counts.newest_ms))?;
         if let (ahead, Some(first_ms)) = self.ahead
             && ahead > 0
@@ -93,8 +93,7 @@ impl Status {
         let host = settings.posthog.host.as_deref().unwrap_or("no host set, nothing is sent");
         writeln!(out, "flush      {}, {host}", mode(settings))?;
         let memory = &self.memory;
-        let untold = if self.read_only { "not known" } else { "never tried" };
-        let outcome = memory.last_outcome.as_deref().unwrap_or(untold);
+        let outcome = memory.last_outcome.as_deref().unwrap_or("never tried");
         let (tried, delivered) = (shown(memory.last_attempt_ms), shown(memory.last_success_ms));
         match self.on_the_wire {
             0 => writeln!(out, "last       {outcome} at {tried}, last delivery {delivered}")?,
@@ -118,11 +117,7 @@ impl Status {
         let mut table =
             output::table(&["instance", "service", "version", "collecting", "last record", "why"]);
         for (name, it) in &self.instances {
-            let collecting = match self.collecting(it) {
-                Some(true) => "yes",
-                Some(false) => "no",
-                None => "-",
-            };
+            let collecting = if is_collecting(it) { "yes" } else { "no" };
             table.add_row([
                 name,
                 &it.service,
@@ -138,7 +133,7 @@ impl Status {
             for it in &self.left {
                 let times = [it.at_ms, it.oldest_ms, it.newest_ms].map(rfc3339);
                 let [at, oldest, newest] = &times;
-                table.add_row([at.as_str(), &it.records.to_string(), it.fate.as_str(), oldest, newest]);
+                table.add_row([at.as_str(), &it.records.to_string(), it.reason.as_str(), oldest, newest]);
             }
             writeln!(out, "\n{table}")?;
         }
@@ -161,7 +156,6 @@ impl Status {
         match (settings.flush.mode, self.next_attempt_ms(settings)) {
             (FlushMode::Manual, _) => "by hand: `salver flush`".into(),
             (FlushMode::Auto, Some(next_ms)) => format!("at {} by the service", rfc3339(next_ms)),
-            (FlushMode::Auto, None) if self.read_only => "not known".into(),
             (FlushMode::Auto, None) => format!("within {every} by the service"),
         }
     }
@@ -171,7 +165,7 @@ fn entry(it: &LedgerEntry) -> Json {
     json!({
         "at": rfc3339(it.at_ms),
         "records": it.records,
-        "fate": it.fate.as_str(),
+        "fate": it.reason.as_str(),
         "oldest": rfc3339(it.oldest_ms),
         "newest": rfc3339(it.newest_ms),
     })
@@ -187,6 +181,10 @@ fn why(instance: &Instance) -> String {
         true => PAUSED.into(),
         false => instance.why.clone(),
     }
+}
+
+fn is_collecting(instance: &Instance) -> bool {
+    instance.collecting && !instance.paused
 }
 
 fn config_file(instance: &Instance) -> Json {

@@ -1,45 +1,32 @@
-//! Why a catalogue could not be used, with the next step.
+//! The errors of a catalogue, each with the next step.
 //!
-//! Nothing of the file is quoted before it was read as a catalogue: the folder named in the settings may by mistake be that of
-//! a tool's config files, and those hold passwords.
+//! A text of the file is quoted only after the file was read as a catalogue: the folder named in
+//! the settings may by mistake be that of a tool's config files, which hold passwords.
 
 use std::path::PathBuf;
 
-use crate::bounded::Unreadable;
+use crate::read_limited::Unreadable;
 
-/// Why a catalogue could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
     /// The file or folder could not be read.
     #[error("{}: cannot read the catalogue: {cause}; check `catalogues` in the settings file", file.display())]
-    Unreadable {
-        /// What was to be read.
-        file: PathBuf,
-        /// Why.
-        cause: Unreadable,
-    },
+    Unreadable { file: PathBuf, cause: Unreadable },
+    /// No other program wrote it, so only a mistake in the build can be the cause.
+    #[error("a catalogue that is compiled in cannot be read ({0}); install another build of salver")]
+    BuiltIn(#[from] serde_json::Error),
     /// The file is not a catalogue.
     #[error("{}, line {line}, column {column}: {cause}", file.display())]
     Malformed {
-        /// The file.
         file: PathBuf,
-        /// Line, counted from 1.
         line: u64,
-        /// Column, counted from 1.
         column: u64,
         /// Cause and next step.
         cause: String,
     },
     /// A catalogue contradicts itself.
     #[error("{}, line {line}: {cause}", file.display())]
-    Contradiction {
-        /// The catalogue.
-        file: PathBuf,
-        /// Line of what is contradicted, counted from 1.
-        line: u64,
-        /// What contradicts what.
-        cause: String,
-    },
+    Contradiction { file: PathBuf, line: u64, cause: String },
     /// Two files of one folder describe the same service.
     #[error("{}: the service `{service}` is described in {} as well; keep one of them", file.display(), first.display())]
     Twice {
@@ -47,7 +34,6 @@ pub enum CatalogueError {
         file: PathBuf,
         /// The earlier one.
         first: PathBuf,
-        /// The service.
         service: String,
     },
 }

@@ -4,23 +4,26 @@ use std::path::Path;
 
 use semver::Version;
 use serde::Deserialize;
-use serde_saphyr::{Error as YamlError, Spanned};
 
-use super::check::{self, Line};
-use super::{CatalogueError, Consent, Field, Rule, Service, Source};
+use super::validate::{self, Line};
+use super::{CatalogueError, ConfigPath, ConsentKeys, Field, Rule, Service};
 use crate::record::Value;
+use crate::yaml::{self, Bounds, Located, Problem, YamlError};
+
+/// Room for the largest catalogue that is read, if it holds 10 bytes a node.
+const BOUNDS: Bounds = Bounds { nodes: 100_000, leading_zeros_are_text: true };
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ServiceFile {
-    service: Spanned<String>,
-    top_level_key: Spanned<String>,
+    service: Located<String>,
+    top_level_key: Located<String>,
     since: Version,
-    newest: Spanned<Version>,
-    consent: Spanned<Consent>,
-    identity_host: Option<Spanned<Source>>,
+    newest: Located<Version>,
+    consent: Located<ConsentKeys>,
+    identity_host: Option<Located<ConfigPath>>,
     docker_flag_since: Option<Version>,
-    report: Spanned<Vec<Section>>,
+    report: Located<Vec<Section>>,
 }
 
 /// Fields with defaults in common.
@@ -30,7 +33,7 @@ struct Section {
     since: Option<Version>,
     until: Option<Version>,
     missing: Option<Missing>,
-    fields: Vec<Spanned<FieldEntry>>,
+    fields: Vec<Located<FieldEntry>>,
 }
 
 #[derive(Deserialize)]
@@ -81,40 +84,51 @@ impl From<Missing> for Value {
 
 /// Reads and checks one catalogue that stands in `file`.
 pub(super) fn parse(text: &str, file: &Path) -> Result<Service, CatalogueError> {
-    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
-    let read: ServiceFile =
-        serde_saphyr::from_str_with_options(text, options).map_err(|error| refusal(&error, file))?;
+    let read: ServiceFile = yaml::parse(text, &BOUNDS).map_err(|error| refusal(&error, file))?;
     let contradiction =
         |(line, cause): (Line, String)| CatalogueError::Contradiction { file: file.to_owned(), line, cause };
 
-    check_head(&read).map_err(contradiction)?;
-    let report = read.report.value;
-    let lines_and_fields: Vec<(Line, Field)> = report.into_iter().flat_map(fields).collect();
-    check::fields(&lines_and_fields).map_err(contradiction)?;
-    Ok(Service {
-        name: read.service.value,
-        top_level_key: read.top_level_key.value,
-        since: read.since,
-        newest: read.newest.value,
-        consent: read.consent.value,
-        identity_host: read.identity_host.map(|source| source.value),
-        docker_flag_since: read.docker_flag_since,
-        fields: lines_and_fields.into_iter().map(|(_, field)| field).collect(),
-    })
+    validate_head(&read).map_err(contradiction)?;
+    let (service, lines) = read.into_service();
+    validate::fields(&service.fields, &lines).map_err(contradiction)?;
+    Ok(service)
+}
+
+/// Reads a catalogue that build.rs has turned into JSON, and that tests have checked.
+pub(super) fn built_in(json: &str) -> Result<Service, serde_json::Error> {
+    Ok(serde_json::from_str::<ServiceFile>(json)?.into_service().0)
+}
+
+impl ServiceFile {
+    /// The service, and the line of each of its fields.
+    fn into_service(self) -> (Service, Vec<Line>) {
+        let (lines, fields) = self.report.value.into_iter().flat_map(fields).unzip();
+        let service = Service {
+            name: self.service.value,
+            top_level_key: self.top_level_key.value,
+            since: self.since,
+            newest: self.newest.value,
+            consent: self.consent.value,
+            identity_host: self.identity_host.map(|path| path.value),
+            docker_flag_since: self.docker_flag_since,
+            fields,
+        };
+        (service, lines)
+    }
 }
 
 /// Checks all that stands before the fields.
-fn check_head(read: &ServiceFile) -> Result<(), (Line, String)> {
+fn validate_head(read: &ServiceFile) -> Result<(), (Line, String)> {
     let at = |line: Line| move |cause: String| (line, cause);
-    check::name(&read.service.value).map_err(at(read.service.referenced.line()))?;
-    check::key(&read.top_level_key.value).map_err(at(read.top_level_key.referenced.line()))?;
-    check::newest(&read.since, &read.newest.value).map_err(at(read.newest.referenced.line()))?;
-    check::consent(&read.consent.value).map_err(at(read.consent.referenced.line()))?;
+    validate::name(&read.service.value).map_err(at(read.service.line()))?;
+    validate::key(&read.top_level_key.value).map_err(at(read.top_level_key.line()))?;
+    validate::newest(&read.since, &read.newest.value).map_err(at(read.newest.line()))?;
+    validate::consent(&read.consent.value).map_err(at(read.consent.line()))?;
     if let Some(host) = &read.identity_host {
-        check::source(&host.value).map_err(at(host.referenced.line()))?;
+        validate::config_path(&host.value).map_err(at(host.line()))?;
     }
     if read.report.value.iter().all(|section| section.fields.is_empty()) {
-        return Err((read.report.referenced.line(), "no field is reported".into()));
+        return Err((read.report.line(), "no field is reported".into()));
     }
     Ok(())
 }
@@ -123,7 +137,7 @@ fn check_head(read: &ServiceFile) -> Result<(), (Line, String)> {
 fn fields(section: Section) -> impl Iterator<Item = (Line, Field)> {
     let Section { since, until, missing, fields } = section;
     fields.into_iter().map(move |entry| {
-        let line = entry.referenced.line();
+        let line = entry.line();
         let entry = entry.value;
         let field = Field {
             property: entry.property,
@@ -142,21 +156,21 @@ fn fields(section: Section) -> impl Iterator<Item = (Line, Field)> {
     })
 }
 
-/// The parser's objection in words that quote nothing of the file.
+/// The error, in words that quote nothing of the file.
 fn refusal(error: &YamlError, file: &Path) -> CatalogueError {
-    let error = error.without_snippet();
-    let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
-    let cause = match error {
-        YamlError::SerdeUnknownField { expected, .. } => {
-            format!("this key is not known here; known are {}", expected.join(", "))
+    let (line, column) = error.at.map_or((1, 1), |at| (at.line, at.column));
+    let cause = match &error.problem {
+        Problem::UnknownKey { known, .. } => {
+            format!("this key is not known here; known are {}", known.join(", "))
         }
-        YamlError::SerdeUnknownVariant { expected, .. } => {
-            format!("this rule is not known; known are {}", expected.join(", "))
+        Problem::UnknownWord { known } => {
+            format!("this rule is not known; known are {}", known.join(", "))
         }
-        YamlError::SerdeMissingField { field, .. } => format!("`{field}` is missing"),
-        YamlError::DuplicateMappingKey { .. } => "the same key stands twice; remove one of them".into(),
-        _ => "not a catalogue, or a value of the wrong shape (a version has three numbers: 1.2.0); see docs/catalogues.md"
-            .into(),
+        Problem::MissingKey(key) => format!("`{key}` is missing"),
+        Problem::DuplicateKey => Problem::DuplicateKey.words().to_owned(),
+        _ => "not a catalogue, or a value of the wrong shape (a version has three numbers: 1.2.0); \
+              see docs/catalogues.md"
+            .to_owned(),
     };
     CatalogueError::Malformed { file: file.to_owned(), line, column, cause }
 }

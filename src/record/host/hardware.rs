@@ -1,8 +1,8 @@
-//! Does the hardware say that it is a virtual machine?
+//! Recognises virtual machines by their hardware.
 //!
-//! Firmware names the model and the vendor in its SMBIOS tables, and hypervisors put their own names there.
-//! The comparison is deliberately narrow: it is the one of the tools' library, which misses, for example, the
-//! models of public clouds.
+//! Firmware names the model and the vendor in its SMBIOS tables, and hypervisors put their own
+//! names there. The comparison is deliberately as narrow as that of the tools' library, which
+//! misses, for example, the models of public clouds.
 
 use sysinfo::Product;
 
@@ -10,10 +10,10 @@ const MODELS: [&str; 4] = ["virtualbox", "kvm", "virtual machine", "bochs"];
 const MODEL_PREFIXES: [&str; 2] = ["vmware", "droplet"];
 const VENDORS: [&str; 1] = ["xen"];
 const VENDOR_PREFIXES: [&str; 1] = ["vmware"];
-/// Looked for in model and vendor, but by the library's Windows branch only.
+/// Compared with model and vendor, in the library's Windows branch only.
 const WINDOWS_PREFIXES: [&str; 2] = ["qemu", "parallels"];
 
-/// Reads model and vendor and decides. Tables that are missing, as in most containers, say nothing.
+/// Reads model and vendor and decides. Missing tables, as in most containers, mean no.
 pub fn is_virtual() -> bool {
     let model = Product::name().unwrap_or_default();
     let vendor = Product::vendor_name().unwrap_or_default();

@@ -1,12 +1,14 @@
 //! Host fields of Linux.
 //!
-//! The tools' library prints all release files of the system one after another and reads `KEY=value` lines
-//! from the whole, the last one winning. Where `/etc/lsb-release` exists beside `/etc/os-release`, as on
-//! Ubuntu, a record therefore mixes both. Its reading of a line is cruder than `os-release(5)`: double quotes
-//! vanish wherever they stand, single quotes stay, a second `=` ends the value, and `NAME=""` is a name, an
-//! empty one. A file without a newline at its end runs into the next one.
+//! The tools' library prints all release files of the system one after another and reads
+//! `KEY=value` lines from the whole, the last one winning. Where `/etc/lsb-release` exists beside
+//! `/etc/os-release`, as on Ubuntu, a record therefore mixes both. Its reading of a line is cruder
+//! than `os-release(5)`: double quotes vanish wherever they stand, single quotes stay, a second `=`
+//! ends the value, and `NAME=""` is a name, an empty one. A file without a newline at its end runs
+//! into the next one.
 //!
-//! `fixtures/linux/` has the release files of many distributions with what the library says of them.
+//! `fixtures/linux/` has the release files of many distributions with what the library says of
+//! them.
 
 use std::collections::HashMap;
 use std::fs;
@@ -76,7 +78,7 @@ fn field(line: &str) -> Option<(String, &str)> {
     Some((trim(key).to_uppercase(), trim(value)))
 }
 
-/// What JavaScript trims: not quite what Unicode calls white space.
+/// Trims as JavaScript does, whose white space is not quite that of Unicode.
 fn trim(text: &str) -> &str {
     text.trim_matches(|c: char| c == '\u{feff}' || (c.is_whitespace() && c != '\u{85}'))
 }
@@ -85,7 +87,7 @@ fn plain(text: &str) -> String {
     text.replace('"', "")
 }
 
-/// What stands between an opening parenthesis, already taken off, and the next one or the end.
+/// The text between an opening parenthesis, already taken off, and the next one or the end.
 fn in_parentheses(rest: &str) -> String {
     let inner = rest.split_once('(').map_or(rest, |(inner, _)| inner);
     trim(&inner.replace(')', "")).to_owned()
@@ -100,7 +102,7 @@ fn is_virtual_disk(id: &str) -> bool {
     id.contains("QEMU") || id.contains("VBOX")
 }
 
-/// The Windows Subsystem for Linux shows in the kernel's release text alone.
+/// Only the kernel's release text shows the Windows Subsystem for Linux.
 fn is_wsl_kernel(release: &str) -> bool {
     let release = release.to_lowercase();
     release.contains("microsoft") || release.ends_with("wsl2")
@@ -143,7 +145,8 @@ mod tests {
     }
 
     fn assert_named_as_in(fixture: &str, at_least: usize) {
-        let cases: Vec<Case> = serde_saphyr::from_str(fixture).unwrap();
+        let bounds = crate::yaml::Bounds { nodes: 10_000, leading_zeros_are_text: true };
+        let cases: Vec<Case> = crate::yaml::parse(fixture, &bounds).unwrap();
         assert!(cases.len() >= at_least);
         for case in cases {
             assert_eq!(case.named(), case.reported, "{}", case.name);

@@ -19,8 +19,8 @@ pub fn is_virtual() -> bool {
     false
 }
 
-/// The marketing name at the end of `sysinfo`'s long form, such as `macOS 15.1 Sequoia`. A version that has
-/// none there is called `macOS`, as in the tools' library.
+/// The marketing name at the end of `sysinfo`'s long form, such as `macOS 15.1 Sequoia`. A version
+/// that has none there is called `macOS`, as in the tools' library.
 fn codename(long: &str, release: &str) -> String {
     let name = long.split_once(release).map_or("", |(_, name)| name.trim());
     if name.is_empty() { NAME.to_owned() } else { name.to_owned() }

@@ -1,8 +1,8 @@
 //! Host fields of Windows.
 //!
-//! The tools ask WMI, which may hang for minutes or be barred to a service account. The registry holds the
-//! same facts, answers at once and is readable by everyone. The caption that WMI shows is the registry's
-//! product name with the maker's name before it.
+//! The tools ask WMI, which may hang for minutes or be barred to a service account. The registry
+//! holds the same facts, answers at once and is readable by everyone. The caption that WMI shows is
+//! the registry's product name with the maker's name before it.
 
 use sysinfo::System;
 use windows_registry::LOCAL_MACHINE;
@@ -35,7 +35,8 @@ fn caption(product_name: &str) -> String {
     }
 }
 
-/// The kernel version in Node's form, such as `10.0.20348`. It stays at 10.0 on Windows 11 and Server 2025.
+/// The kernel version in Node's form, such as `10.0.20348`. It stays at 10.0 on Windows 11 and
+/// Server 2025.
 fn kernel() -> Option<String> {
     let key = LOCAL_MACHINE.open(CURRENT_VERSION).ok()?;
     let major = key.get_u32("CurrentMajorVersionNumber").ok()?;

@@ -1,20 +1,21 @@
-//! Is this still the host on which an id was pinned, or a clone of it?
+//! Tells whether this is still the host on which an id was pinned, or a clone of it.
 //!
-//! A pinned id outlives changes of address and of user. Copied along with its disk, the spool would therefore
-//! make a second machine report under the id of the first. So a fingerprint of the host is kept beside the
-//! pins, and a machine that cannot be the one it was taken from gets ids of its own.
+//! A pinned id outlives changes of address and of user. Copied along with its disk, the spool would
+//! therefore make a second machine report under the id of the first. So a fingerprint of the host
+//! is kept beside the pins, and a machine that cannot be the same host gets ids of its own.
 //!
-//! 1. **It rules out, it never proves.** What tells hosts apart is noted item by item and compared only where
-//!    both sides have it, the best first: the firmware's UUID, which a hypervisor gives anew to a copy and which
-//!    survives a new disk or interface; without it the operating system's machine id, which many copies share;
-//!    without a difference there, hardware addresses and host name together. A replaced network card alone, a
-//!    new name alone, a lost network or the missing right to read the UUID make no clone.
-//! 2. **It cannot be turned back.** A digest of a hardware address could be found again by trying all of
-//!    them, however good the digest. Each note is therefore cut to 16 bits: more than four billion addresses
-//!    share it, and no effort tells which one was meant. A clone passes for the original once in 65,536 times
-//!    for each note that differs.
-//! 3. **A container is not a host.** Its name and addresses are as short-lived as itself, so inside one they are
-//!    left out: a spool on a volume outlives them.
+//! 1. **It rules out, it never proves.** The marks of a host are kept one by one and compared only
+//!    where both sides have them, the best first: the firmware's UUID, which a hypervisor gives
+//!    anew to a copy and which survives a new disk or interface; without it the operating system's
+//!    machine id, which many copies share; without a difference there, hardware addresses and host
+//!    name together. A replaced network card alone, a new name alone, a lost network or the missing
+//!    right to read the UUID make no clone.
+//! 2. **It cannot be turned back.** A digest of a hardware address could be found again by trying
+//!    all of them, however good the digest. Each mark is therefore cut to 16 bits: more than four
+//!    billion addresses share it. A clone passes for the original once in 65,536 times for each
+//!    mark that differs.
+//! 3. **A container is not a host.** Its name and addresses are as short-lived as itself, so inside
+//!    one they are left out: a spool on a volume outlives them.
 
 use std::collections::BTreeSet;
 
@@ -25,14 +26,15 @@ use super::system_id::{dmi_id, machine_id};
 use crate::record::host::in_docker;
 use crate::record::network::hardware_addresses;
 
-/// Keeps these digests apart from any other use of the same texts.
+/// Separates these digests from any other use of the same texts.
 const CONTEXT: &str = "salver host fingerprint 1";
 
-/// So many hardware addresses are noted. The kernel lists the built-in interfaces first; the short-lived ones
-/// of containers come after them and would, in great number, make two hosts look alike by chance.
+/// How many hardware addresses are kept. The kernel lists the built-in interfaces first; the
+/// short-lived ones of containers follow and would, in great number, make two hosts look alike by
+/// chance.
 const MOST_ADDRESSES: usize = 8;
 
-/// Notes that tell hosts apart and from which nothing about the host can be learned.
+/// Marks that tell hosts apart, cut so far that nothing about the host can be learned from them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fingerprint {
@@ -42,7 +44,7 @@ pub struct Fingerprint {
     addresses: BTreeSet<u16>,
 }
 
-/// What a fingerprint is made of.
+/// The marks in full.
 #[derive(Default)]
 struct Marks {
     dmi: Option<String>,
@@ -51,7 +53,7 @@ struct Marks {
     addresses: Vec<String>,
 }
 
-/// Takes the fingerprint of this host, from whatever this user may read.
+/// Takes the fingerprint of this host, from all marks that this user may read.
 pub fn fingerprint() -> Fingerprint {
     let mut marks = Marks { dmi: dmi_id(), machine: machine_id(), ..Marks::default() };
     if !in_docker() {
@@ -63,21 +65,16 @@ pub fn fingerprint() -> Fingerprint {
 
 impl Fingerprint {
     fn of(marks: &Marks) -> Self {
-        let noted = |kind, mark: &Option<String>| mark.as_ref().map(|text| note(kind, text));
+        let mark = |kind, mark: &Option<String>| mark.as_ref().map(|text| cut(kind, text));
         Self {
-            dmi: noted("dmi", &marks.dmi),
-            machine: noted("machine", &marks.machine),
-            name: noted("name", &marks.name),
-            addresses: marks
-                .addresses
-                .iter()
-                .take(MOST_ADDRESSES)
-                .map(|text| note("address", text))
-                .collect(),
+            dmi: mark("dmi", &marks.dmi),
+            machine: mark("machine", &marks.machine),
+            name: mark("name", &marks.name),
+            addresses: marks.addresses.iter().take(MOST_ADDRESSES).map(|text| cut("address", text)).collect(),
         }
     }
 
-    /// Whether the two cannot be of one host.
+    /// Whether the two cannot belong to one host.
     pub fn rules_out(&self, other: &Self) -> bool {
         let differ = |a: Option<u16>, b: Option<u16>| a.zip(b).map(|(a, b)| a != b);
         let machine_differs = differ(self.machine, other.machine) == Some(true);
@@ -85,14 +82,15 @@ impl Fingerprint {
         let no_address_shared = !ours.is_empty() && !theirs.is_empty() && ours.is_disjoint(theirs);
         match differ(self.dmi, other.dmi) {
             Some(true) => true,
-            // Some makers write the same UUID into every board: so much else would have to differ.
+            // Some makers write the same UUID into every board, so a clone differs in the rest.
             Some(false) => machine_differs && no_address_shared,
             None => machine_differs || no_address_shared && differ(self.name, other.name) == Some(true),
         }
     }
 
-    /// What is known of the host after it was seen once more: what cannot be read now is kept, so that a look without
-    /// privileges does not weaken the comparison for good. Addresses that share none with those known are not believed yet.
+    /// The fingerprint after the host was seen once more. A mark that cannot be read now is kept,
+    /// so that a process without privileges does not weaken the comparison for good. Addresses are
+    /// taken over only if they share one with those known.
     #[must_use]
     pub fn learn(&self, now: &Self) -> Self {
         let replaced = self.addresses.is_empty() || !self.addresses.is_disjoint(&now.addresses);
@@ -106,7 +104,8 @@ impl Fingerprint {
     }
 }
 
-fn note(kind: &str, text: &str) -> u16 {
+/// A mark, cut to 16 bits.
+fn cut(kind: &str, text: &str) -> u16 {
     let digest = keyed_digest(CONTEXT, &[kind, "\0", text]);
     u16::from_be_bytes([digest[0], digest[1]])
 }

@@ -1,14 +1,15 @@
 //! The id of the machine, the fourth input of the anonymous id.
 //!
-//! The tools take the product UUID that the firmware tells (DMI, SMBIOS). On Linux only root may read it, and
-//! some virtual machines and most containers have none. There salver takes the id of the operating system,
-//! which the public description of the id names, unless the settings say otherwise.
+//! The tools take the product UUID of the firmware (DMI, SMBIOS). On Linux only root may read it,
+//! and some virtual machines and most containers have none. There salver takes the id of the
+//! operating system, which the public description of the id names, unless the settings say
+//! otherwise.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The setting `identity.systemId`: where to look.
+/// The setting `identity.systemId`: the source of the system id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SystemIdSource {
@@ -19,14 +20,14 @@ pub enum SystemIdSource {
     Dmi,
     /// The operating system's machine id only.
     Machine,
-    /// Nowhere: the id equals that of a tool which cannot read the UUID.
+    /// None: the id equals that of a tool that cannot read the UUID.
     None,
 }
 
-/// Where a system id came from, in ascending order of how well it tells machines apart.
+/// The source of a system id, in ascending order of how well it tells machines apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Origin {
+pub enum SystemIdOrigin {
     /// Nothing was readable or wanted.
     Empty,
     /// The operating system; the same on machines made from one disk image.
@@ -35,13 +36,12 @@ pub enum Origin {
     Dmi,
 }
 
-/// A system id and where it came from.
+/// A system id and its source.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SystemId {
     /// Lower-case; empty if there is none.
     pub text: String,
-    /// Where it came from.
-    pub origin: Origin,
+    pub origin: SystemIdOrigin,
 }
 
 /// Hides the id: it may not reach a log or an error message.
@@ -51,13 +51,13 @@ impl fmt::Debug for SystemId {
     }
 }
 
-/// Reads the system id. What is not readable counts as absent.
+/// Reads the system id. A source that is not readable counts as absent.
 pub fn system_id(source: SystemIdSource) -> SystemId {
     choose(source, dmi_id, machine_id)
 }
 
-/// The product UUID: on Linux from `/sys` and for root only, on Windows from the SMBIOS tables, on macOS from
-/// the I/O registry.
+/// The product UUID: on Linux from `/sys` and for root only, on Windows from the SMBIOS tables, on
+/// macOS from the I/O registry.
 pub(super) fn dmi_id() -> Option<String> {
     sysinfo::Product::uuid().ok().and_then(|text| clean(&text))
 }
@@ -72,19 +72,20 @@ fn choose(
     dmi: impl FnOnce() -> Option<String>,
     machine: impl FnOnce() -> Option<String>,
 ) -> SystemId {
-    let dmi = || dmi().map(|text| SystemId { text, origin: Origin::Dmi });
-    let machine = || machine().map(|text| SystemId { text, origin: Origin::Machine });
+    let dmi = || dmi().map(|text| SystemId { text, origin: SystemIdOrigin::Dmi });
+    let machine = || machine().map(|text| SystemId { text, origin: SystemIdOrigin::Machine });
     let found = match source {
         SystemIdSource::Auto => dmi().or_else(machine),
         SystemIdSource::Dmi => dmi(),
         SystemIdSource::Machine => machine(),
         SystemIdSource::None => None,
     };
-    found.unwrap_or(SystemId { text: String::new(), origin: Origin::Empty })
+    found.unwrap_or(SystemId { text: String::new(), origin: SystemIdOrigin::Empty })
 }
 
-/// The text as the tools hash it; `None` if it names no machine. Firmware whose maker filled nothing in says
-/// so in words, and systemd writes `uninitialized` into the machine id of an image that was never started.
+/// The text as the tools hash it; `None` if it names no machine. Firmware whose maker filled
+/// nothing in says so in words, and systemd writes `uninitialized` into the machine id of an image
+/// that was never started.
 fn clean(text: &str) -> Option<String> {
     let text = text.trim().to_lowercase();
     let placeholder = text.contains("o.e.m.")
@@ -99,7 +100,7 @@ mod tests {
 
     const FIRMWARE: &str = "4c4c4544-0042-3510-8052-b4c04f4d3332";
 
-    fn chosen(source: SystemIdSource, dmi: Option<&str>) -> (String, Origin) {
+    fn chosen(source: SystemIdSource, dmi: Option<&str>) -> (String, SystemIdOrigin) {
         let id = choose(source, || dmi.and_then(clean), || clean("3D1219C7C4C5404A"));
         (id.text, id.origin)
     }
@@ -107,18 +108,18 @@ mod tests {
     #[test]
     fn auto_takes_the_firmware_and_falls_back_to_the_operating_system() {
         let upper = FIRMWARE.to_uppercase();
-        assert_eq!(chosen(SystemIdSource::Auto, Some(&upper)), (FIRMWARE.to_owned(), Origin::Dmi));
-        let machine = ("3d1219c7c4c5404a".to_owned(), Origin::Machine);
+        assert_eq!(chosen(SystemIdSource::Auto, Some(&upper)), (FIRMWARE.to_owned(), SystemIdOrigin::Dmi));
+        let machine = ("3d1219c7c4c5404a".to_owned(), SystemIdOrigin::Machine);
         assert_eq!(chosen(SystemIdSource::Auto, None), machine);
         assert_eq!(chosen(SystemIdSource::Auto, Some("To be filled by O.E.M.")), machine);
     }
 
     #[test]
     fn a_source_that_was_chosen_is_the_only_one_asked() {
-        let nothing = (String::new(), Origin::Empty);
+        let nothing = (String::new(), SystemIdOrigin::Empty);
         assert_eq!(chosen(SystemIdSource::Dmi, None), nothing);
         assert_eq!(chosen(SystemIdSource::None, Some(FIRMWARE)), nothing);
-        assert_eq!(chosen(SystemIdSource::Machine, Some(FIRMWARE)).1, Origin::Machine);
+        assert_eq!(chosen(SystemIdSource::Machine, Some(FIRMWARE)).1, SystemIdOrigin::Machine);
     }
 
     #[test]

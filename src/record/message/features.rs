@@ -25,8 +25,8 @@ enum Node<'a> {
 impl<'a> EnabledFeatures<'a> {
     pub fn of(draft: &'a Draft) -> Self {
         let mut features = EnabledFeatures { objects: vec![Vec::new()] };
-        for (place, value) in draft.layout.places.iter().zip(&draft.values) {
-            if let (Some(path), Some(value)) = (&place.nested, reported_value(place, value)) {
+        for (slot, value) in draft.layout.slots.iter().zip(&draft.values) {
+            if let (Some(path), Some(value)) = (&slot.nested, reported_value(slot, value)) {
                 features.set(path, value);
             }
         }
@@ -55,7 +55,7 @@ impl<'a> EnabledFeatures<'a> {
         }
     }
 
-    /// Searches from the end, since related places are neighbours.
+    /// Searches from the end, since related slots are neighbours.
     fn find(&self, at: usize, key: &str) -> Option<usize> {
         self.objects[at].iter().rposition(|(name, _)| *name == key)
     }

@@ -13,8 +13,6 @@ pub struct Line<'t> {
     pub key: Option<&'t str>,
     /// The value; empty where there is none on this line.
     pub value: &'t str,
-    /// Whether a comment ends the line.
-    pub comment: bool,
 }
 
 impl<'t> Line<'t> {
@@ -26,7 +24,7 @@ impl<'t> Line<'t> {
             None => (None, rest),
         };
         let end = value_end(rest);
-        Line { before, key, value: rest[..end].trim_end(), comment: end < rest.len() }
+        Line { before, key, value: rest[..end].trim_end() }
     }
 
     /// The column of the key, or of the value where there is no key.

@@ -5,42 +5,43 @@ use std::path::PathBuf;
 
 use salver::record::catalogue::Catalogue;
 use salver::record::document::{self, Node};
-use salver::record::observe::{Observation, ObserveError, State, Subject, observe};
+use salver::record::observe::{Observation, ObserveError, State, observe};
+use salver::record::subject::Subject;
 
-use super::heard::Heard;
+use super::captured::Captured;
 
 /// The name of the channel.
 pub const PRINTED: &str = "what could be printed";
 
-/// Hears the document, the observation and the errors of some files that are laid over each other. Tells what was observed.
+/// Captures the document, the observation and the errors of some files that are laid over each other. Tells what was observed.
 pub fn observed(
-    heard: &mut Heard,
+    captured: &mut Captured,
     catalogue: &Catalogue,
     files: &[PathBuf],
 ) -> Result<Observation, ObserveError> {
     match document::read(files) {
-        Ok(document) => nodes(heard, &document.root),
-        Err(error) => heard.error(PRINTED, &error),
+        Ok(document) => nodes(captured, &document.root),
+        Err(error) => captured.error(PRINTED, &error),
     }
     let subject = Subject { files: files.to_vec(), service: None, service_version: None, node_version: None };
     let observed = observe(catalogue, &subject);
-    heard.debug(PRINTED, &observed);
+    captured.debug(PRINTED, &observed);
     match &observed {
-        Ok(observation) => heard.debug(PRINTED, observation),
-        Err(error) => heard.error(PRINTED, error),
+        Ok(observation) => captured.debug(PRINTED, observation),
+        Err(error) => captured.error(PRINTED, error),
     }
     observed
 }
 
-/// Hears each place of a document by itself.
-fn nodes(heard: &mut Heard, node: &Node) {
-    heard.debug(PRINTED, node);
+/// Captures each place of a document by itself.
+fn nodes(captured: &mut Captured, node: &Node) {
+    captured.debug(PRINTED, node);
     if let Node::Map(map) = node {
-        map.values().for_each(|below| nodes(heard, below));
+        map.values().for_each(|below| nodes(captured, below));
     }
 }
 
 /// Whether something is reported.
 pub fn reports(observed: &Result<Observation, ObserveError>) -> bool {
-    matches!(observed, Ok(Observation { state: State::Reports(_), .. }))
+    matches!(observed, Ok(Observation { state: State::Reportable(_), .. }))
 }

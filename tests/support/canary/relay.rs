@@ -4,50 +4,40 @@
 //! stands twice in one object.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use flate2::read::GzDecoder;
+
+use crate::support::tcp_server::TcpServer;
 
 /// What was sent, one entry a connection.
 type Sent = Arc<Mutex<Vec<Vec<u8>>>>;
 
 /// Stops when dropped.
 pub struct Relay {
-    address: SocketAddr,
+    listening: TcpServer,
     sent: Sent,
-    stop: Arc<AtomicBool>,
-    listener: Option<JoinHandle<()>>,
 }
 
 impl Relay {
     /// Hands on to this server.
     pub fn to(server: SocketAddr) -> Relay {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (sent, stop) = (Sent::default(), Arc::new(AtomicBool::new(false)));
-        let (kept, stopped) = (Arc::clone(&sent), Arc::clone(&stop));
-        let listener = thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                if stopped.load(Ordering::SeqCst) {
-                    return;
-                }
-                hand_on(client, server, &kept).unwrap();
-            }
-        });
-        Relay { address, sent, stop, listener: Some(listener) }
+        let sent = Sent::default();
+        let kept = Arc::clone(&sent);
+        let listening = TcpServer::start(move |client, _| hand_on(client, server, &kept).unwrap());
+        Relay { listening, sent }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.listening.address
     }
 
     /// What to write in `posthog.host`.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.listening.address)
     }
 
     /// Every byte that was sent.
@@ -58,16 +48,6 @@ impl Relay {
     /// The body of every request, without gzip.
     pub fn bodies(&self) -> Vec<Vec<u8>> {
         self.sent.lock().unwrap().iter().flat_map(|sent| bodies(sent)).collect()
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        _ = TcpStream::connect(self.address); // wakes the listener
-        if let Some(listener) = self.listener.take() {
-            _ = listener.join();
-        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::fmt;
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
 
 use super::{Canaries, Canary, STEM};
+use crate::support::hex;
 
 /// How many findings of one channel a report shows.
 const SHOWN: usize = 10;
@@ -130,11 +131,6 @@ impl fmt::Display for Findings {
         }
         Ok(())
     }
-}
-
-/// Lower-case hex digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// As Windows writes it.

@@ -12,8 +12,6 @@ use super::search::encoded;
 /// A generated file, and what is to be said of it in the settings.
 #[derive(Clone, Debug)]
 pub struct Generated {
-    /// The service of its top-level key.
-    pub service: String,
     /// The release that reads it.
     pub version: String,
     /// The file.
@@ -39,7 +37,7 @@ pub fn grow(seed: u64, catalogue: &Catalogue, canaries: &mut Canaries) -> Genera
         text = text.replace('\n', "\r\n");
     }
     let version = releases[writer.rng.usize(..releases.len())].to_owned();
-    Generated { service: name.to_owned(), version, text }
+    Generated { version, text }
 }
 
 /// The shape of a file, before anything is written into its leaves.

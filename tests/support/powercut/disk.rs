@@ -4,8 +4,6 @@
 //! fsync of its folder. Whatever was not synced is there or not, whole or in single sectors, in any order, each file and folder
 //! for itself. Real file systems keep more order than this.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
-
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};

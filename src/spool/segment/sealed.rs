@@ -1,0 +1,60 @@
+//! Writing a segment anew: a plain file of frames, synced before anybody hears of it.
+//!
+//! Why without sled: a sealed segment is never changed, so a file that is written once is all that it
+//! takes. The file is less than half as large as a database, a crash leaves either no file, a part of
+//! one that no manifest names, or the whole, and a full disk ends in an error of the system.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use super::super::error::{Doing, SpoolError};
+use super::super::files;
+use super::super::frame::{self, layout_key};
+use super::super::manifest::Entry;
+use super::LAYOUTS_TWICE_FROM;
+use crate::record::Record;
+
+/// The one file of such a segment.
+const FILE: &str = "frames";
+
+/// Writes these records as segment `number` and returns its entry for the manifest. The segment is on
+/// stable storage when this returns.
+pub(in crate::spool) fn write<'a>(
+    spool: &Path,
+    number: u64,
+    records: impl Iterator<Item = (u64, &'a Record)>,
+) -> Result<Entry, SpoolError> {
+    let folder = super::folder(spool, number);
+    std::fs::create_dir(&folder).doing("make the folder", &folder)?;
+    let path = folder.join(FILE);
+    let mut file = BufWriter::new(File::create_new(&path).doing("make", &path)?);
+    let mut entry = Entry { number, sealed: true, ..Entry::default() };
+    let mut layouts = HashMap::new();
+    let mut bytes = Vec::new();
+    for (seq, record) in records {
+        bytes.clear();
+        let key = layout_key(&record.draft.layout)?;
+        if let Slot::Vacant(vacant) = layouts.entry(key) {
+            bytes.extend(vacant.insert(frame::of_layout(key, &record.draft.layout)?).iter());
+        }
+        frame::put_record(&mut bytes, seq, record, key)?;
+        file.write_all(&bytes).doing("write", &path)?;
+        entry.frame_bytes += bytes.len() as u64;
+        entry.add(seq, record.timestamp_ms);
+    }
+    if entry.frame_bytes >= LAYOUTS_TWICE_FROM {
+        for frame in layouts.values() {
+            file.write_all(frame).doing("write", &path)?;
+            entry.frame_bytes += frame.len() as u64;
+        }
+    }
+    let file = file.into_inner().map_err(|error| error.into_error()).doing("write", &path)?;
+    file.sync_all().doing("sync", &path)?;
+    files::sync_folder(&folder)?;
+    files::sync_folder(spool)?;
+    entry.checksum = Some(files::checksum(&folder)?);
+    Ok(entry)
+}
