@@ -62,7 +62,7 @@
 //! the spool, so that an auditor can look for what must not be there with grep. No telemetry about salver itself. No name of a
 //! service's feature in Rust code.
 
-#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
 
 pub mod cli;
 pub mod clock;
