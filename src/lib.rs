@@ -34,6 +34,8 @@
 //! - [`read_limited`] reads the files that others write.
 //! - [`rights`] knows who else may read or change what salver keeps and what it obeys.
 //! - [`settings`] turns `salver.yaml`, environment and flags into one validated value.
+//! - [`clock`] reads the system clock, and reads and writes times as text; [`secret`] wraps the
+//!   project key up to the bytes that are sent.
 //! - [`wiring`] is the only place where settings become the options of the stages.
 //! - [`yaml`] is the one door through which YAML comes in. Nobody else names serde_saphyr.
 //! - [`cli`] is the only code that reads arguments, prints, asks or draws. One file a command.
@@ -60,7 +62,7 @@
 //! the spool, so that an auditor can look for what must not be there with grep. No telemetry about salver itself. No name of a
 //! service's feature in Rust code.
 
-#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
 
 pub mod cli;
 pub mod clock;

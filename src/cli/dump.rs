@@ -105,7 +105,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
             out.flush()?;
         }
     }
-    spool.doubts().iter().for_each(|doubt| eprintln!("salver: {doubt}"));
+    spool.doubts().iter().for_each(output::remark);
     Ok(Ended::Done)
 }
 

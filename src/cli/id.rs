@@ -64,7 +64,7 @@ fn show(context: &Context, collector: &Collector, folder: &SpoolFolder, targets:
         let observation = match collector.observe(target) {
             Ok(observation) => observation,
             Err(error) => {
-                eprintln!("salver: {error}");
+                output::remark(error);
                 ended = Ended::Failed;
                 continue;
             }
@@ -73,14 +73,16 @@ fn show(context: &Context, collector: &Collector, folder: &SpoolFolder, targets:
         let State::Reportable(report) = &observation.state else {
             match collector.ids.pinned(folder, &name)? {
                 Some(pin) => writeln!(out, "Instance ID : {}  ({name}, not collected now)", pin.id)?,
-                None => eprintln!("salver: {name}: nothing is collected, so it has no id"),
+                None => output::remark(format_args!("{name}: nothing is collected, so it has no id")),
             }
             continue;
         };
         let pin = collector.ids.pin(folder, &name, report)?;
         writeln!(out, "Instance ID : {}  ({name})", pin.id)?;
         if !context.quiet {
-            notes(collector.ids, report, &pin).iter().for_each(|note| eprintln!("{name}: {note}"));
+            notes(collector.ids, report, &pin)
+                .iter()
+                .for_each(|note| output::say(&format!("{name}: {note}")));
         }
     }
     out.flush()?;

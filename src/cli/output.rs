@@ -30,6 +30,14 @@ pub fn remark(text: impl fmt::Display) {
     say(&format!("salver: {text}"));
 }
 
+/// Asks a question on stderr and reads the answer from stdin; no is the default.
+pub fn ask(question: &str) -> io::Result<bool> {
+    _ = write!(io::stderr(), "{question} [y/N] ");
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
 /// Prints one JSON value, indented.
 pub fn print_json(value: &impl Serialize) -> io::Result<()> {
     let mut out = stdout();

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::context::Context;
 use super::exit::{Ended, Usage};
+use super::output;
 use crate::clock;
 use crate::wiring;
 
@@ -47,7 +48,7 @@ pub fn run(context: &Context, arguments: &Arguments, pause: bool) -> Result<Ende
             "collects again, if consent is given"
         };
         if !context.quiet {
-            eprintln!("{name}: {what}");
+            output::say(&format!("{name}: {what}"));
         }
     }
     spool.close()?;

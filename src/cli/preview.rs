@@ -74,7 +74,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
         State::Withdrawn(why) | State::Unclear(why) | State::TooOld(why) => return Ok(nothing(&name, why)),
     };
     if observation.version.origin == VersionOrigin::Assumed && !context.quiet {
-        eprintln!("{name}: {}", assumption(&observation.version.version.to_string()));
+        output::say(&format!("{name}: {}", assumption(&observation.version.version.to_string())));
     }
     let id = collector.ids.next(&folder, &name, report)?.id;
     let record = Record {
@@ -106,7 +106,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
 }
 
 fn nothing(name: &str, why: &str) -> Ended {
-    eprintln!("salver: {name}: nothing would be collected: {why}");
+    output::remark(format_args!("{name}: nothing would be collected: {why}"));
     Ended::NothingCollected
 }
 

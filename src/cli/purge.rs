@@ -71,7 +71,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
         return Ok(Ended::Done);
     }
     if !arguments.yes && !confirmed(&planned)? {
-        eprintln!("Nothing was erased.");
+        output::say("Nothing was erased.");
         return Ok(Ended::Failed);
     }
     let (receipt, search) = erase(&folder, &selector, &arguments)?;
@@ -85,10 +85,7 @@ fn confirmed(planned: &Receipt) -> Result<bool> {
         return Err(Usage("purge asks before it erases; without a terminal say --yes".into()).into());
     }
     print(planned, None)?;
-    eprint!("Erase them? [y/N] ");
-    let mut answer = String::new();
-    stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    Ok(output::ask("Erase them?")?)
 }
 
 fn erase(folder: &SpoolFolder, selector: &Selector, arguments: &Arguments) -> Result<(Receipt, Search)> {

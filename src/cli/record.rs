@@ -53,7 +53,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
                 // An instance without a name goes by its file, which the text begins with already.
                 let named = files.why.starts_with(&files.name);
                 let name = if named { String::new() } else { format!("{}: ", files.name) };
-                eprintln!("salver: {name}{}", files.why);
+                output::remark(format_args!("{name}{}", files.why));
             }
         }
     }
@@ -74,6 +74,6 @@ pub fn assumption(version: &str) -> String {
 
 fn say(context: &Context, line: &str) {
     if !context.quiet {
-        eprintln!("{line}");
+        output::say(line);
     }
 }

@@ -161,12 +161,60 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_reads_values_of_its_own_type_only() {
+        use Rule::*;
+        let text = |text: &str| Node::Text(text.into());
+        let reads = [
+            (Boolean, Node::Bool(true), Value::Bool(true)),
+            (Boolean, Node::Bool(false), Value::Bool(false)),
+            (OnlyTrue, Node::Bool(true), Value::Bool(true)),
+            (Length, Node::List(0), Value::Int(0)),
+            (Length, Node::List(1), Value::Int(1)),
+            (NonEmpty, Node::List(0), Value::Bool(false)),
+            (NonEmpty, Node::List(1), Value::Bool(true)),
+            (Version, Node::Int(0), Value::Int(0)),
+            (Version, Node::Int(9999), Value::Int(9999)),
+            (Version, text("9999.0.1"), Value::Text("9999.0.1".into())),
+            (Object, Node::Map(Default::default()), Value::Object),
+            (Object, Node::Null, Value::Null),
+        ];
+        for (rule, node, value) in &reads {
+            assert_eq!(read(*rule, node), *value, "{rule:?} {node:?}");
+        }
+        let others =
+            [Node::Bool(false), Node::Int(10_000), Node::Int(-1), text("10000.0.0"), text("1.0.0-x")];
+        let nodes = reads.iter().map(|(_, node, _)| node).chain(&others);
+        for node in nodes {
+            for rule in [Boolean, OnlyTrue, Length, NonEmpty, Version, Object] {
+                if !reads.iter().any(|(its, its_node, _)| (*its, its_node) == (rule, node)) {
+                    assert_eq!(read(rule, node), Value::Missing, "{rule:?} {node:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_docker_flag_is_reported_from_its_release_on() {
+        let catalogue = Catalogue::load(&[]).unwrap();
+        let butler = catalogue.service("butler").unwrap();
+        let flag = |version: &str| {
+            derive(butler, &Version::parse(version).unwrap(), &parse("a: 1").unwrap()).layout.docker_flag
+        };
+        assert_eq!(["10.9.9", "11.0.0", "11.0.1"].map(flag), [false, true, true]);
+    }
+
+    #[test]
     fn of_several_paths_a_true_one_wins_and_is_named() {
         let path = "incidentTool.newRelic.reloadTaskFailure.destination";
         let yaml = "incidentTool: {newRelic: {reloadTaskFailure: {destination: {event: {enable: false}, log: {enable: true}}}}}";
         let (value, decided) = value_of("15.1.0", yaml, "feature_newRelicNotificationReloadTaskFailure");
         assert_eq!(value, Value::Bool(true));
         assert_eq!(decided.unwrap(), format!("Butler.{path}.log.enable"));
+        // Without a true one, the first that has a value.
+        let yaml = yaml.replace("true", "false");
+        let (value, decided) = value_of("15.1.0", &yaml, "feature_newRelicNotificationReloadTaskFailure");
+        assert_eq!(value, Value::Bool(false));
+        assert_eq!(decided.unwrap(), format!("Butler.{path}.event.enable"));
     }
 
     #[test]
@@ -175,7 +223,8 @@ mod tests {
             |on: bool| format!("webhookNotification: {{enable: {on}, reloadTaskFailure: {{webhooks: [a]}}}}");
         let property = "feature_webhookNotificationReloadTaskFailure";
         assert_eq!(value_of("15.1.0", &hooks(true), property).0, Value::Bool(true));
-        assert_eq!(value_of("15.1.0", &hooks(false), property).0, Value::Bool(false));
+        let off = value_of("15.1.0", &hooks(false), property);
+        assert_eq!(off, (Value::Bool(false), Some("Butler.webhookNotification.enable".into())));
     }
 
     #[test]

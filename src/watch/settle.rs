@@ -91,6 +91,13 @@ mod tests {
     }
 
     #[test]
+    fn a_second_file_in_the_same_moment_wakes_nobody_again() {
+        let mut settling = Settling::new(MS(100));
+        assert_eq!([A, B].map(|watched| settling.touch(watched, MS(0))), [true, false]);
+        assert_eq!(settling.due(MS(100)).len(), 2);
+    }
+
+    #[test]
     fn a_file_that_never_settles_is_read_anyway() {
         let mut settling = Settling::new(MS(100));
         let reads = (0..5_000).filter(|at| {

@@ -91,7 +91,29 @@ fn a_reader_that_has_seen_enough_ends_every_command_quietly() {
     }
 }
 
-// record, preview ---------------------------------------------------------------------------------
+#[test]
+fn a_closed_stderr_stops_no_command() {
+    let posthog = PostHog::start();
+    let site = site_of(&posthog);
+    for (command, code) in [
+        (&["record", "sos", "--force"][..], 0),
+        (&["preview", "sos"], 0),
+        (&["id"], 0),
+        (&["flush"], 0),
+        (&["pause", "sos"], 0),
+        (&["record", "sos"], 3),
+        (&["resume", "sos"], 0),
+        (&["preview", "nobody"], 2),
+    ] {
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        let ended = site.salver().args(command).stderr(Stdio::from(writer)).output().unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{command:?}");
+    }
+    assert_eq!(posthog.events().len(), 1);
+}
+
+// record, preview -----------------------------------------------------------------------------------------------------
 
 #[test]
 fn a_record_says_why_it_was_written() {

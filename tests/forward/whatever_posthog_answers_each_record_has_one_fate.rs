@@ -1,262 +1,271 @@
-//! Promise: whatever PostHog and the line answer, in whatever order, a record is delivered, set
-//! apart or kept, and only one of these; they go out in the order of writing, old and fresh ones
-//! apart; each run ends, and waits no longer than it may.
+//! Promise: whatever PostHog and the network answer, in whatever order, each record is delivered,
+//! dead-lettered or kept, and only one of these. Records go out in the order in which they were
+//! written, old and fresh ones apart. Each run ends, and waits no longer than it may.
 //!
-//! Random rows of answers are played to the program's own decisions, with a queue and a clock that
-//! are made up. `SALVER_TEST_SEEDS` is how many rows (default 200).
+//! Random sequences of answers are played to the program's own decisions, with a simulated queue
+//! and clock. A failure is reduced to a short sequence. `SALVER_TEST_SEEDS` is the number of
+//! sequences (default 200); the same number gives the same sequences.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::support::drafts::draft;
-use crate::support::folders::NOW;
+use crate::support::planner_world::{OUTCOMES, World, accepted, http};
 use crate::support::scratch::how_many;
-use fastrand::Rng;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, RngSeed, TestRunner};
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 use salver::forward::answer::{Answer, Body, Failure};
-use salver::forward::backoff::{self, RETRY_AFTER_CAP};
-use salver::forward::plan::{FlushEnd, FlushLimits, FlushStep, Planner};
-use salver::forward::verdict::FlushOutcome;
-use salver::forward::wire::{self, RequestOptions};
-use salver::record::BatchOutcome;
-use salver::record::{Reason, Record};
-use salver::secret::Secret;
-use salver::spool::Queued;
+use salver::forward::plan::FlushLimits;
 
-const HOUR_MS: i64 = 3_600_000;
+// Answers -----------------------------------------------------------------------------------------
 
-/// Older than this is historical.
-const HISTORY: i64 = 48 * HOUR_MS;
-
-/// A queue and what became of its records, by their sequence numbers.
-#[derive(Default)]
-struct World {
-    queue: Vec<Queued>,
-    delivered: Vec<u64>,
-    dead: Vec<u64>,
-    /// What the runs so far learned of the line.
-    link_batch_events: Option<u64>,
-}
-
-/// What a run did.
-struct Run {
-    ending: FlushEnd,
-    waited: Duration,
-}
-
-impl World {
-    /// So many records of random ages.
-    fn of(records: u64, random: &mut Rng) -> World {
-        let mut old = random.bool();
-        let mut queued = |seq| {
-            old ^= random.u8(..8) == 0;
-            let age_ms = if old { HISTORY + HOUR_MS } else { HOUR_MS };
-            Queued {
-                seq,
-                record: Record {
-                    uuid: seq.to_string(),
-                    timestamp_ms: NOW - age_ms,
-                    instance: "one".into(),
-                    reason: Reason::Changed,
-                    agent_version: "0.1.0".into(),
-                    draft: draft(seq),
-                },
-                attempts: 0,
-                dead: None,
-            }
-        };
-        World { queue: (0..records).map(&mut queued).collect(), ..World::default() }
-    }
-
-    /// Plays one run; `answer` says what a batch gets, and how long it takes.
-    fn run(
-        &mut self,
-        limits: FlushLimits,
-        random: &mut Rng,
-        mut answer: impl FnMut(&mut Rng, &[u64]) -> (Answer, Duration),
-    ) -> Run {
-        let shape = RequestOptions {
-            api_key: Secret::new("phc_test"),
-            batch_bytes: random.u64(2_000..100_000),
-            historical_after: Duration::from_millis(HISTORY as u64),
-            geoip: false,
-        };
-        let mut planner = Planner::new(limits, self.link_batch_events);
-        let (mut now, mut waited, mut answers) = (Duration::ZERO, Duration::ZERO, 0);
-        let left_before = self.left();
-        // A record is sent once for each halving on the way down to it, and every failure takes
-        // some of the patience.
-        let most = 16 * (self.queue.len() + 1) + 110;
-        loop {
-            assert!(answers <= most, "{answers} answers, and {} records still wait", self.queue.len());
-            match planner.next(now) {
-                FlushStep::Done(ending) => {
-                    assert_eq!(planner.next(now), FlushStep::Done(ending.clone()), "an end is an end");
-                    assert!(limits.records.is_none_or(|most| (self.left() - left_before) as u64 <= most));
-                    self.link_batch_events = planner.link_batch_events();
-                    return Run { ending, waited };
-                }
-                FlushStep::Wait(wait) => {
-                    waited += wait;
-                    now += wait;
-                }
-                FlushStep::Send { max_events, .. } => {
-                    assert!((1..=limits.batch_events).contains(&max_events));
-                    let head = &self.queue[..max_events.min(self.queue.len())];
-                    if head.is_empty() {
-                        planner.queue_is_empty();
-                        continue;
-                    }
-                    let events = wire::write(
-                        head.iter().map(|queued| &queued.record),
-                        &shape,
-                        NOW,
-                        &mut std::io::sink(),
-                    )
-                    .unwrap();
-                    let batch: Vec<u64> = head[..events].iter().map(|queued| queued.seq).collect();
-                    let old = |queued: &Queued| queued.record.timestamp_ms < NOW - HISTORY;
-                    assert!(
-                        head[..events].iter().all(|queued| old(queued) == old(&head[0])),
-                        "old and fresh"
-                    );
-                    let (answer, took) = answer(random, &batch);
-                    now += took;
-                    answers += 1;
-                    let fate = planner.learn(&answer, events, now, random.u64(..));
-                    self.carry_out(&fate, events);
-                }
-            }
-        }
-    }
-
-    fn carry_out(&mut self, fate: &BatchOutcome, events: usize) {
-        match fate {
-            BatchOutcome::Delivered => {
-                self.delivered.extend(self.queue.drain(..events).map(|queued| queued.seq))
-            }
-            BatchOutcome::DeadLettered { .. } => {
-                assert_eq!(events, 1, "one that stands alone");
-                self.dead.push(self.queue.remove(0).seq);
-            }
-            BatchOutcome::Kept | BatchOutcome::Uncertain => {}
-        }
-    }
-
-    /// How many records have left the queue.
-    fn left(&self) -> usize {
-        self.delivered.len() + self.dead.len()
-    }
-
-    /// Each record is in one place, and each place is in the order of writing.
-    fn assert_whole(&self, records: u64) {
-        let kept: Vec<u64> = self.queue.iter().map(|queued| queued.seq).collect();
-        for place in [&self.delivered, &self.dead, &kept] {
-            assert!(place.is_sorted(), "{place:?}");
-        }
-        let mut all = [&self.delivered[..], &self.dead, &kept].concat();
-        all.sort_unstable();
-        assert!(all.into_iter().eq(0..records), "{:?} {:?} {kept:?}", self.delivered, self.dead);
-    }
-}
-
-fn http(status: u16, body: Body, retry_after: Option<Duration>) -> Answer {
-    Answer::Http { status, body, retry_after }
-}
-
-fn accepted() -> Answer {
-    http(200, Body::Accepted { quota_limited: false }, None)
-}
-
-fn any_failure(random: &mut Rng) -> Answer {
+fn any_failure() -> impl Strategy<Value = Failure> {
     use Failure::*;
-    Answer::Unreachable(
-        random.choice([NameLookup, Refused, AnswerTimeout, Silence, BrokenOff, Tls, NotHttp]).unwrap(),
+    select(vec![NameLookup, Refused, AnswerTimeout, Silence, BrokenOff, Tls, NotHttp])
+}
+
+fn any_pause() -> impl Strategy<Value = Option<Duration>> {
+    prop_oneof![
+        2 => Just(None),
+        1 => Just(Some(Duration::ZERO)),
+        1 => (0..100u64).prop_map(|seconds| Some(Duration::from_secs(seconds))),
+        1 => Just(Some(Duration::from_secs(u64::MAX))),
+        1 => Just(Some(Duration::MAX)),
+    ]
+}
+
+/// Every answer there is, with any pause; more often those on which much depends.
+fn any_answer() -> impl Strategy<Value = Answer> {
+    let words = || Body::Words("because".into());
+    let any_body = move || select(vec![Body::Html, Body::Other, words()]);
+    prop_oneof![
+        7 => Just(accepted()),
+        4 => any_pause().prop_map(move |pause| http(400, words(), pause)),
+        2 => any_pause().prop_map(move |pause| http(413, words(), pause)),
+        2 => any_failure().prop_map(Answer::Unreachable),
+        1 => (select(vec![408, 425, 429, 500, 503]), any_pause())
+            .prop_map(move |(status, pause)| http(status, words(), pause)),
+        1 => any_pause().prop_map(|pause| http(200, Body::Accepted { quota_limited: true }, pause)),
+        1 => (300..600u16).prop_map(|status| Answer::ProxyRefused { status }),
+        1 => (any_body(), any_pause()).prop_map(|(body, pause)| http(200, body, pause)),
+        1 => (100..600u16, any_body(), any_pause())
+            .prop_map(|(status, body, pause)| http(status, body, pause)),
+    ]
+}
+
+fn any_limits() -> impl Strategy<Value = FlushLimits> {
+    (1..120usize, select(vec![0, 1, 1_000, 10_000]), option::of(0..150u64)).prop_map(
+        |(batch_events, patience_ms, records)| FlushLimits {
+            batch_events,
+            patience: Duration::from_millis(patience_ms),
+            records,
+        },
     )
 }
 
-/// Any answer there is, with any wish for a pause; often one on which much depends.
-fn any_answer(random: &mut Rng) -> Answer {
-    let words = || Body::Words("because".into());
-    let pause = match random.u8(..6) {
-        0 => Some(Duration::ZERO),
-        1 => Some(Duration::from_secs(random.u64(..100))),
-        2 => Some(Duration::from_secs(u64::MAX)),
-        3 => Some(Duration::MAX),
-        _ => None,
-    };
-    match random.u8(..20) {
-        0..=6 => accepted(),
-        7..=10 => http(400, words(), pause),
-        11 | 12 => http(413, words(), pause),
-        13 | 14 => any_failure(random),
-        15 => http(random.choice([408, 425, 429, 500, 503]).unwrap(), words(), pause),
-        16 => http(200, Body::Accepted { quota_limited: true }, pause),
-        17 => Answer::ProxyRefused { status: random.u16(300..600) },
-        18 => http(200, random.choice([Body::Html, Body::Other, words()]).unwrap(), pause),
-        _ => http(random.u16(100..600), random.choice([Body::Html, Body::Other, words()]).unwrap(), pause),
+/// Records of which neighbours are mostly alike.
+fn ages(records: impl Into<proptest::collection::SizeRange>) -> impl Strategy<Value = Vec<bool>> {
+    vec(proptest::bool::weighted(0.125), records).prop_map(|changes| {
+        changes
+            .into_iter()
+            .scan(false, |is_old, changed| {
+                Some({
+                    *is_old ^= changed;
+                    *is_old
+                })
+            })
+            .collect()
+    })
+}
+
+// Any answer --------------------------------------------------------------------------------------
+
+struct AnyAnswer;
+
+#[derive(Clone, Debug)]
+enum Step {
+    NewRun(FlushLimits, u64),
+    Answer { answer: Answer, took_ms: u64, random: u64 },
+}
+
+impl ReferenceStateMachine for AnyAnswer {
+    /// The ages of the records. All else follows from the steps.
+    type State = Vec<bool>;
+    type Transition = Step;
+
+    fn init_state() -> BoxedStrategy<Vec<bool>> {
+        ages(0..120).boxed()
+    }
+
+    fn transitions(_: &Vec<bool>) -> BoxedStrategy<Step> {
+        prop_oneof![
+            1 => (any_limits(), 2_000..100_000u64).prop_map(|(limits, bytes)| Step::NewRun(limits, bytes)),
+            12 => (any_answer(), 0..2_000u64, any::<u64>())
+                .prop_map(|(answer, took_ms, random)| Step::Answer { answer, took_ms, random }),
+        ]
+        .boxed()
+    }
+
+    fn apply(ages: Vec<bool>, _: &Step) -> Vec<bool> {
+        ages
     }
 }
 
-fn any_limits(random: &mut Rng) -> FlushLimits {
-    FlushLimits {
-        batch_events: random.usize(1..120),
-        patience: Duration::from_millis(random.choice([0, 1, 1_000, 10_000]).unwrap()),
-        records: random.bool().then(|| random.u64(..150)),
+impl StateMachineTest for AnyAnswer {
+    type SystemUnderTest = World;
+    type Reference = Self;
+
+    fn init_test(ages: &Vec<bool>) -> World {
+        World::new(ages)
+    }
+
+    fn apply(mut world: World, _: &Vec<bool>, step: Step) -> World {
+        match step {
+            Step::NewRun(limits, batch_bytes) => world.begin(limits, batch_bytes),
+            Step::Answer { answer, took_ms, random } => {
+                world.step(|_| answer, Duration::from_millis(took_ms), random);
+            }
+        }
+        world
+    }
+
+    fn check_invariants(world: &World, _: &Vec<bool>) {
+        world.assert_whole();
+    }
+}
+
+// A network that often fails, and records that PostHog never takes --------------------------------
+
+struct Poisoned;
+
+#[derive(Clone, Debug)]
+struct Trouble {
+    ages: Vec<bool>,
+    poison: BTreeSet<u64>,
+    /// Larger batches never get through, and are refused for that or break the connection off.
+    most: Option<(usize, Size)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Size {
+    Refused,
+    BreaksOff,
+}
+
+impl Trouble {
+    fn answer(&self, batch: &[u64]) -> Answer {
+        match self.most {
+            Some((most, Size::Refused)) if batch.len() > most => http(413, Body::Other, None),
+            Some((most, Size::BreaksOff)) if batch.len() > most => Answer::Unreachable(Failure::BrokenOff),
+            _ if batch.iter().any(|number| self.poison.contains(number)) => http(400, Body::Other, None),
+            _ => accepted(),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Attempt {
+    NewRun(FlushLimits),
+    Fails(Failure, u64),
+    Passes(u64),
+}
+
+impl ReferenceStateMachine for Poisoned {
+    type State = Trouble;
+    type Transition = Attempt;
+
+    fn init_state() -> BoxedStrategy<Trouble> {
+        let trouble = |records: usize| {
+            let poison = vec(0..records as u64, 0..12).prop_map(BTreeSet::from_iter);
+            (ages(records), poison, option::of((1..40usize, select(vec![Size::Refused, Size::BreaksOff]))))
+        };
+        (1..120usize)
+            .prop_flat_map(trouble)
+            .prop_map(|(ages, poison, most)| Trouble { ages, poison, most })
+            .boxed()
+    }
+
+    fn transitions(_: &Trouble) -> BoxedStrategy<Attempt> {
+        prop_oneof![
+            1 => any_limits().prop_map(|limits| Attempt::NewRun(FlushLimits { records: None, ..limits })),
+            2 => (any_failure(), any::<u64>()).prop_map(|(failure, random)| Attempt::Fails(failure, random)),
+            8 => any::<u64>().prop_map(Attempt::Passes),
+        ]
+        .boxed()
+    }
+
+    fn apply(trouble: Trouble, _: &Attempt) -> Trouble {
+        trouble
+    }
+}
+
+impl StateMachineTest for Poisoned {
+    type SystemUnderTest = World;
+    type Reference = Self;
+
+    fn init_test(trouble: &Trouble) -> World {
+        World::new(&trouble.ages)
+    }
+
+    fn apply(mut world: World, trouble: &Trouble, attempt: Attempt) -> World {
+        match attempt {
+            Attempt::NewRun(limits) => world.begin(limits, 100_000),
+            Attempt::Fails(failure, random) => {
+                world.step(|_| Answer::Unreachable(failure), Duration::ZERO, random);
+            }
+            Attempt::Passes(random) => world.step(|batch| trouble.answer(batch), Duration::ZERO, random),
+        }
+        world
+    }
+
+    fn check_invariants(world: &World, trouble: &Trouble) {
+        world.assert_whole();
+        assert!(world.dead.iter().all(|number| trouble.poison.contains(number)), "{:?}", world.dead);
+    }
+
+    /// Once the network is well, the queue is drained.
+    fn teardown(mut world: World, trouble: Trouble) {
+        let steps = (0..1_000).take_while(|random| {
+            world.step(|batch| trouble.answer(batch), Duration::ZERO, *random);
+            !world.queue.is_empty()
+        });
+        assert!(steps.count() < 1_000, "{} still wait", world.queue.len());
+        world.assert_whole();
+        assert!(world.dead.iter().eq(&trouble.poison), "{:?}", world.dead);
+    }
+}
+
+// Tests -------------------------------------------------------------------------------------------
+
+/// Plays sequences of up to this many steps; the first failure is reduced and shown.
+fn play<T>(steps: usize)
+where
+    T: StateMachineTest<Reference = T> + ReferenceStateMachine + 'static,
+{
+    let cases = how_many("SALVER_TEST_SEEDS", 200) as u32;
+    let config =
+        Config { cases, rng_seed: RngSeed::Fixed(0), failure_persistence: None, ..Config::default() };
+    let played = TestRunner::new(config.clone()).run(&T::sequential_strategy(1..steps), |case| {
+        let (state, transitions, seen) = case;
+        T::test_sequential(config.clone(), state, transitions, seen);
+        Ok(())
+    });
+    if let Err(failure) = played {
+        panic!("{failure}");
     }
 }
 
 #[test]
 fn whatever_is_answered_in_whatever_order() {
-    let mut seen = BTreeSet::new();
-    for seed in 0..how_many("SALVER_TEST_SEEDS", 200) as u64 {
-        let random = &mut Rng::with_seed(seed);
-        let records = random.u64(..120);
-        let mut world = World::of(records, random);
-        for _ in 0..4 {
-            let limits = any_limits(random);
-            let run = world.run(limits, random, |random, _| {
-                (any_answer(random), Duration::from_millis(random.u64(..2_000)))
-            });
-            world.assert_whole(records);
-            assert!(run.waited <= limits.patience, "seed {seed}: waited {:?}", run.waited);
-            let pause = backoff::delay(random.u32(..), run.ending.retry_after, random.u64(..));
-            assert!(pause <= RETRY_AFTER_CAP, "seed {seed}: {pause:?}");
-            let failed = [FlushOutcome::Unreachable, FlushOutcome::Refused, FlushOutcome::Throttled]
-                .contains(&run.ending.outcome);
-            assert_eq!(failed, run.ending.why.is_some(), "seed {seed}: a failure has a reason");
-            let emptied = [FlushOutcome::Drained, FlushOutcome::Empty].contains(&run.ending.outcome);
-            assert!(!emptied || world.queue.is_empty(), "seed {seed}");
-            seen.insert(run.ending.outcome.to_string());
-        }
-    }
-    assert_eq!(seen.len(), 6, "every end there is: {seen:?}");
+    play::<AnyAnswer>(80);
+    let outcomes = OUTCOMES.lock().unwrap();
+    assert_eq!(outcomes.len(), 6, "every outcome there is: {outcomes:?}");
 }
 
 #[test]
 fn each_record_that_posthog_never_takes_is_found_and_no_other() {
-    for seed in 0..how_many("SALVER_TEST_SEEDS", 200) as u64 {
-        let random = &mut Rng::with_seed(seed);
-        let records = random.u64(1..120);
-        let poison: BTreeSet<u64> = (0..random.usize(..12)).map(|_| random.u64(..records)).collect();
-        let narrow = if random.bool() { random.usize(1..40) } else { usize::MAX };
-        let mut world = World::of(records, random);
-        let mut runs = 0;
-        while !world.queue.is_empty() {
-            let limits = FlushLimits { records: None, ..any_limits(random) };
-            // A line that often fails, and where it is narrow always at some size.
-            world.run(limits, random, |random, batch| {
-                let answer = match random.u8(..5) {
-                    0 => any_failure(random),
-                    _ if batch.len() > narrow => Answer::Unreachable(Failure::BrokenOff),
-                    _ if batch.iter().any(|seq| poison.contains(seq)) => http(400, Body::Other, None),
-                    _ => accepted(),
-                };
-                (answer, Duration::ZERO)
-            });
-            runs += 1;
-            assert!(runs < 500, "seed {seed}: {} still wait", world.queue.len());
-        }
-        world.assert_whole(records);
-        assert!(world.dead.iter().eq(&poison), "seed {seed}: {:?} for {poison:?}", world.dead);
-    }
+    play::<Poisoned>(80);
 }

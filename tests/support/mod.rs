@@ -23,6 +23,7 @@ pub mod host;
 pub mod inotify_limits;
 pub mod modes;
 pub mod needs;
+pub mod planner_world;
 pub mod posthog;
 #[cfg(target_os = "linux")]
 pub mod powercut;

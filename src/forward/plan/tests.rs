@@ -1,4 +1,4 @@
-//! Outages played through: a simulated queue and server, without a socket or a clock.
+//! Outages, played with a simulated queue and server, without a socket or a clock.
 
 use super::*;
 use crate::forward::answer::{Body, Failure};
@@ -31,7 +31,7 @@ fn play(limits: FlushLimits, records: u32, answer: impl FnMut(&[u32]) -> Answer)
     play_on(limits, &mut None, 0..records, answer)
 }
 
-/// Plays a run on any queue, with what the run before learned of the line.
+/// Plays a run on any queue, with what the last run learned of the network.
 fn play_on(
     limits: FlushLimits,
     link_batch_events: &mut Option<u64>,
@@ -140,7 +140,7 @@ fn what_was_learned_of_a_line_is_forgotten_when_a_full_batch_passes() {
         play_on(service, &mut link_batch_events, 0..5_000, |_| BROKEN_OFF);
         assert_eq!(link_batch_events, Some(half));
     }
-    // Neither an outage of another kind nor an empty queue says anything of it.
+    // An outage of another kind and an empty queue do not change it.
     play_on(service, &mut link_batch_events, 0..5_000, |_| http(503));
     play_on(service, &mut link_batch_events, 0..0, |_| accepted());
     assert_eq!(link_batch_events, Some(250));
