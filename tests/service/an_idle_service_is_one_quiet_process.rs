@@ -238,6 +238,31 @@ fn a_child_that_cannot_be_started_is_said_once_and_tried_again() {
     assert_eq!(site.reasons(), ["started", "changed"]);
 }
 
+/// At the start there is somebody who reads the error; later a fault may be over when it is read.
+#[test]
+fn a_spool_that_others_hold_ends_a_service_at_its_start_only() {
+    let site = Site::of_sos(SOS);
+    let instances = "instances: [{name: sos, configFile: config/sos.yaml}]";
+    site.write("salver.yaml", &format!("spool: {{directory: spool, wait: 1s}}\n{WATCH}{instances}\n"));
+    expect(site.salver().arg("record"), 0);
+    let lock = fs::File::options().read(true).write(true).open(site.spool().join("lock")).unwrap();
+    lock.lock().unwrap();
+    site.replace("config/sos.yaml", &flip(SOS, "heartbeat"));
+    let ended = run(&site).ended();
+    assert_eq!((ended.code, said(&ended.stderr, "the spool is busy")), (Some(5), 1), "{ended:?}");
+    lock.unlock().unwrap();
+
+    let mut service = run(&site);
+    service.wait_for_records(1);
+    lock.lock().unwrap();
+    site.replace("config/sos.yaml", SOS);
+    service.wait_for("the fault to be logged", |it| said(&it.stderr(), "the spool is busy") > 0);
+    lock.unlock().unwrap();
+    service.wait_for_records(2);
+    service.stop();
+    assert_eq!(site.reasons(), ["started", "changed", "changed"]);
+}
+
 #[test]
 fn the_hidden_commands_are_of_no_use_by_hand_and_refuse_a_service_of_another_version() {
     let orders =
