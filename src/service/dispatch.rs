@@ -59,6 +59,9 @@ impl Service {
             match running.worker.next_event() {
                 WorkerEvent::Quiet => break,
                 WorkerEvent::Message(Message::Look { index, target, outcome }) => {
+                    if let Err(fault) = &outcome {
+                        may_go_on(self.spool_tried, fault)?;
+                    }
                     self.spool_tried = true;
                     running.pending.retain(|pending| *pending != index);
                     self.apply(index, *target, outcome, reporter);
@@ -69,9 +72,7 @@ impl Service {
                     for index in std::mem::take(&mut running.pending) {
                         self.look_failed(index, &fault, reporter);
                     }
-                    if !self.spool_tried && fault.kind != FaultKind::Full {
-                        return Break(ExitReason::SpoolUnusable(fault));
-                    }
+                    may_go_on(self.spool_tried, &fault)?;
                 }
                 WorkerEvent::Ended(how) => {
                     let pending = self.worker.take().map(|running| running.pending).unwrap_or_default();
@@ -164,5 +165,13 @@ impl Service {
             reporter.looks_fail(fault);
         }
         self.plan(Watched::Instance(index), failure.wait);
+    }
+}
+
+/// Breaks off if this was the first use of the spool. A full disk may have room again later.
+fn may_go_on(spool_tried: bool, fault: &Fault) -> ControlFlow<ExitReason> {
+    match spool_tried || fault.kind == FaultKind::Full {
+        true => Continue(()),
+        false => Break(ExitReason::SpoolUnusable(fault.clone())),
     }
 }
