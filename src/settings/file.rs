@@ -118,7 +118,7 @@ fn refusal(error: &YamlError, file: &Path) -> SettingsError {
     let what = match &error.problem {
         Problem::UnknownKey { key, known } => {
             let what = format!("{} is no setting here", suggest::show(key));
-            return SettingsError::UnknownKey { at, what, help: suggest::help(key, known) };
+            return SettingsError::UnknownKey { at, what, help: suggest::help(key, known, &sections()) };
         }
         Problem::WrongKind => {
             "a section holds lines of \"key: value\", indented below its name, and instances is a \

@@ -4,8 +4,6 @@
 //! The third, a secret that became a key (`apiKey:phc_...` without the space), must not be: only a
 //! key that looks like a word is shown.
 
-use super::file::sections;
-
 /// Similarity (0 to 1) from which a known key counts as what was meant.
 const NEAR: f64 = 0.5;
 /// The longest setting has 15 letters; project keys and sensible passwords are longer than this or
@@ -23,11 +21,11 @@ pub(super) fn show(key: &str) -> String {
     }
 }
 
-/// The next step for an unknown key that stands where `here` are the known ones.
-pub(super) fn help(key: &str, here: &[&str]) -> String {
-    let elsewhere = sections()
-        .into_iter()
-        .flat_map(|(section, keys)| keys.into_iter().map(move |known| (known, Some(section))));
+/// The next step for an unknown key that stands where `here` are the known ones. `sections` are all
+/// sections with their keys.
+pub(super) fn help(key: &str, here: &[&str], sections: &[(&'static str, Vec<&'static str>)]) -> String {
+    let elsewhere =
+        sections.iter().flat_map(|(section, keys)| keys.iter().map(move |known| (*known, Some(*section))));
     let candidates = elsewhere.chain(here.iter().map(|known| (*known, None)));
     let scored = candidates.map(|candidate| (likeness(key, candidate.0), candidate));
     // Of equals the last wins, which is one from here.
@@ -56,22 +54,28 @@ fn plain(key: &str) -> String {
 mod tests {
     use super::*;
 
+    fn help_here(key: &str, here: &[&str]) -> String {
+        help(key, here, &super::super::file::sections())
+    }
+
     #[test]
     fn the_nearest_known_key_is_named() {
         let known = ["mode", "every", "batchEvents", "batchBytes"];
         for (typed, meant) in [("mod", "mode"), ("batch_bytes", "batchBytes"), ("batchEvent", "batchEvents")]
         {
-            let help = help(typed, &known);
+            let help = help_here(typed, &known);
             assert!(help.starts_with(&format!("did you mean \"{meant}\"?")), "{help}");
         }
-        assert_eq!(help("colour", &["mode"]), "known here: mode");
+        assert_eq!(help_here("colour", &["mode"]), "known here: mode");
     }
 
     #[test]
     fn a_key_of_another_section_is_sent_there() {
-        assert!(help("apikey", &["mode"]).starts_with("\"apiKey\" belongs under \"posthog\", indented."));
-        assert!(help("wait", &["watch", "flush"]).starts_with("\"wait\" belongs under \"spool\""));
-        assert!(help("mod", &["mode"]).starts_with("did you mean \"mode\"?"));
+        assert!(
+            help_here("apikey", &["mode"]).starts_with("\"apiKey\" belongs under \"posthog\", indented.")
+        );
+        assert!(help_here("wait", &["watch", "flush"]).starts_with("\"wait\" belongs under \"spool\""));
+        assert!(help_here("mod", &["mode"]).starts_with("did you mean \"mode\"?"));
     }
 
     #[test]

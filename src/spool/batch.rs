@@ -15,18 +15,8 @@ use super::ledger::LedgerReason;
 use super::queue::{Span, Spool};
 use super::ranges::Ranges;
 use super::reader::Queued;
+use super::times::is_ahead;
 use crate::record::BatchOutcome;
-
-/// PostHog moves an event that is more than 23 hours ahead of its clock to its own present, which would
-/// be another time than the one recorded. So records stamped further ahead, by a clock that was wrong,
-/// are held until their time comes, and never restamped. In milliseconds.
-pub(super) const MAX_AHEAD_MS: i64 = 23 * 3600 * 1000;
-
-/// Whether a record was stamped too far in the future to be sent now; both times in milliseconds since
-/// 1970.
-pub fn is_ahead(timestamp_ms: i64, now_ms: i64) -> bool {
-    timestamp_ms > now_ms.saturating_add(MAX_AHEAD_MS)
-}
 
 impl Spool {
     /// The next records to send, oldest first: at most `max`, none of the instances in `held`. A batch

@@ -75,8 +75,8 @@ pub enum SpoolError {
     )]
     Clock,
     /// A record cannot be stored.
-    #[error("nothing was recorded: {0}; check the size of the catalogue and the names in the settings")]
-    Unencodable(String),
+    #[error(transparent)]
+    Unencodable(#[from] Unencodable),
     /// Others may read or change the folder, or it is somebody else's.
     #[error(transparent)]
     Exposed(#[from] Exposed),
@@ -118,11 +118,13 @@ pub(super) fn is_full(cause: &std::io::Error) -> bool {
     matches!(cause.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }
 
-impl From<super::frame::Unencodable> for SpoolError {
-    fn from(error: super::frame::Unencodable) -> SpoolError {
-        SpoolError::Unencodable(error.to_string())
-    }
-}
+/// A value is too large for the spool, or cannot be encoded.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the record is too large, or holds something that cannot be stored, and was not recorded; check the size of the catalogue and \
+     the names in the settings"
+)]
+pub struct Unencodable;
 
 fn seconds(duration: &Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())

@@ -23,6 +23,7 @@
 use sha2::{Digest, Sha256};
 
 use super::codec;
+use super::error::Unencodable;
 use crate::record::{Layout, Record};
 
 pub(super) mod fragment;
@@ -49,11 +50,6 @@ const CHECKSUM: usize = 4;
 
 /// No body is longer: a record has some hundred bytes, the longest layout some ten thousand.
 const MAX_BODY: usize = 1024 * 1024;
-
-/// The value is too large for a frame, or cannot be encoded.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the record is too large or holds something that cannot be stored")]
-pub(super) struct Unencodable;
 
 /// A frame whose checksum is right. Its body is decoded by whoever needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,12 +22,6 @@ mod values;
 pub(super) use entry::{Entry, Quarantined};
 pub use values::{DeadLetter, FlushMemory, IdHistory, Instance, LinkState, Pin, Problem};
 
-/// The largest sequence number: every JSON reader keeps it exactly.
-pub(super) const MAX_SEQ: u64 = (1 << 53) - 1;
-
-/// The last millisecond of the year 9999.
-pub(super) const MAX_TIME_MS: i64 = 253_402_300_799_999;
-
 /// As many dead letters keep the server's words; of older ones only that they are dead is known.
 const DEAD_LETTERS_WITH_WORDS: usize = 1000;
 

@@ -49,6 +49,7 @@
 //! is read in order); no migration from format 1, which was never released.
 
 mod batch;
+mod bounds;
 mod clock_guard;
 mod codec;
 mod commit;
@@ -75,7 +76,6 @@ mod selector;
 mod store;
 mod times;
 
-pub use batch::is_ahead;
 pub use erase::{Delivered, Purged, Receipt};
 pub use error::SpoolError;
 pub use folder::{FlushTurn, SpoolFolder};
@@ -88,6 +88,7 @@ pub use retention::{RetentionStep, SpoolLimits};
 pub use search::Search;
 pub use selector::Selector;
 pub(crate) use store::is_contained as is_contained_panic;
+pub use times::is_ahead;
 
 /// The format of the spool folder that this version writes.
 pub const FORMAT: u32 = 2;

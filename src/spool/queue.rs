@@ -8,14 +8,12 @@ use std::ops::{ControlFlow, Deref, DerefMut};
 
 use uuid::{NoContext, Timestamp, Uuid};
 
+use super::bounds::MAX_TIME_MS;
 use super::dedup::{DedupIndex, Keep};
-use super::error::SpoolError;
-use super::frame::Unencodable;
+use super::error::{SpoolError, Unencodable};
 use super::ledger::{LedgerEntry, LedgerReason};
 use super::lock::Lock;
-use super::manifest::{
-    DeadLetter, Entry, FlushMemory, IdHistory, Instance, LinkState, MAX_TIME_MS, Manifest, Pin,
-};
+use super::manifest::{DeadLetter, Entry, FlushMemory, IdHistory, Instance, LinkState, Manifest, Pin};
 use super::reader::{Portion, Queued, SpoolReader};
 use super::segment::active::ActiveSegment;
 use crate::record::identity::Fingerprint;

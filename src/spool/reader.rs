@@ -25,6 +25,7 @@ use super::manifest::{
 use super::ranges::Ranges;
 use super::retention::SpoolLimits;
 use super::segment::records::{Records, Wanted};
+use super::times::{MAX_AHEAD_MS, is_ahead};
 use super::{dedup, segment};
 use crate::record::Record;
 use crate::record::identity::Fingerprint;
@@ -289,17 +290,17 @@ impl SpoolReader {
         let now_ms = self.now_ms;
         let mut first = None::<i64>;
         let mut ahead = 0;
-        if self.manifest.segments.iter().any(|entry| super::is_ahead(entry.newest_ms, now_ms)) {
+        if self.manifest.segments.iter().any(|entry| is_ahead(entry.newest_ms, now_ms)) {
             let _ = self.each(0, u64::MAX, |queued| {
                 let time_ms = queued.record.timestamp_ms;
-                if queued.dead.is_none() && super::is_ahead(time_ms, now_ms) {
+                if queued.dead.is_none() && is_ahead(time_ms, now_ms) {
                     ahead += 1;
                     first = Some(first.map_or(time_ms, |first| first.min(time_ms)));
                 }
                 ControlFlow::<()>::Continue(())
             })?;
         }
-        Ok((ahead, first.map(|time_ms| time_ms - super::batch::MAX_AHEAD_MS)))
+        Ok((ahead, first.map(|time_ms| time_ms - MAX_AHEAD_MS)))
     }
 }
 

@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::manifest::MAX_TIME_MS;
+use super::bounds::MAX_TIME_MS;
 use super::ranges::Ranges;
 
 /// As many runs are kept for each id. One takes about ten bytes of each commit.
@@ -17,6 +17,17 @@ const MAX_RUNS: usize = 16;
 /// A clock that was set back by less than this is waited for, in milliseconds: times go on from the
 /// last record. Set back further, it is believed.
 const SMALL_STEP_MS: i64 = 3_600_000;
+
+/// PostHog moves an event that is more than 23 hours ahead of its clock to its own present, which would
+/// be another time than the one recorded. So records stamped further ahead, by a clock that was wrong,
+/// are held until their time comes, and never restamped. In milliseconds.
+pub(super) const MAX_AHEAD_MS: i64 = 23 * 3600 * 1000;
+
+/// Whether a record was stamped too far in the future to be sent now; both times in milliseconds since
+/// 1970.
+pub fn is_ahead(timestamp_ms: i64, now_ms: i64) -> bool {
+    timestamp_ms > now_ms.saturating_add(MAX_AHEAD_MS)
+}
 
 /// The times that records of one id have used, in milliseconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -14,7 +14,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{CHECKSUM, FRAGMENT, HEAD, MAX_BODY, Unencodable, first_eight, put};
+use super::{CHECKSUM, FRAGMENT, HEAD, MAX_BODY, first_eight, put};
+use crate::spool::error::Unencodable;
 use crate::spool::store::LEAF_BYTES;
 
 /// No entry of sled is longer, in bytes.

@@ -18,11 +18,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Unencodable;
 use crate::record::host::System;
 use crate::record::{Draft, Layout, Reason, Record, Value};
+use crate::spool::bounds::{MAX_SEQ, MAX_TIME_MS};
 use crate::spool::codec;
-use crate::spool::manifest::{MAX_SEQ, MAX_TIME_MS};
+use crate::spool::error::Unencodable;
 
 const VALUES_VERSION: u8 = 1;
 const UUID: usize = 36;

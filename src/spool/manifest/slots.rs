@@ -179,7 +179,7 @@ pub(in crate::spool) fn write(spool: &Path, manifest: &Manifest) -> Result<(), S
 /// The bytes of a slot.
 pub(in crate::spool) fn encode(manifest: &Manifest) -> Result<Vec<u8>, SpoolError> {
     let mut bytes = vec![0; HEAD];
-    codec::encode_into(&mut bytes, BODY_VERSION, manifest).map_err(|_| super::super::frame::Unencodable)?;
+    codec::encode_into(&mut bytes, BODY_VERSION, manifest).map_err(|_| crate::spool::error::Unencodable)?;
     let length = (bytes.len() - HEAD) as u32;
     bytes[..6].copy_from_slice(&MAGIC);
     bytes[6] = VERSION;

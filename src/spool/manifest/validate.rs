@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Entry, MAX_SEQ, Manifest};
+use super::{Entry, Manifest};
+use crate::spool::bounds::MAX_SEQ;
 
 /// No segment holds more records: twice as many as salver ever puts into one.
 const MAX_PRESENT: u64 = 8192;

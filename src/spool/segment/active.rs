@@ -15,10 +15,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::error::SpoolError;
+use super::super::error::{SpoolError, Unencodable};
 use super::super::files::Checksum;
 use super::super::frame::fragment::{MAX_ENTRY, split};
-use super::super::frame::{self, Unencodable, layout_key};
+use super::super::frame::{self, layout_key};
 use super::super::store::Store;
 use super::LAYOUTS_TWICE_FROM;
 use crate::record::{Layout, Record};
