@@ -107,7 +107,7 @@ fn by_flushes_by_hand_that_are_soon_out_of_patience() {
 }
 
 #[test]
-fn also_when_something_is_purged_or_the_summary_is_lost_meanwhile() {
+fn also_when_something_is_purged_or_the_manifest_is_lost_meanwhile() {
     let posthog = PostHog::start();
     let line = Impatient::new(&posthog);
     let (one, two) = (record(&line.folder, "one", 400), record(&line.folder, "two", 400));
@@ -124,7 +124,9 @@ fn also_when_something_is_purged_or_the_summary_is_lost_meanwhile() {
                 assert_eq!(line.learned(), Some(100));
             }
             4 => {
-                fs::remove_dir_all(line.folder.path.join("state")).unwrap();
+                for slot in ["manifest.0", "manifest.1"] {
+                    fs::remove_file(line.folder.path.join(slot)).unwrap();
+                }
                 assert_eq!(line.learned(), None);
             }
             _ => {}

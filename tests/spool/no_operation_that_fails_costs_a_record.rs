@@ -1,10 +1,11 @@
-//! Promises 1, 5, 6 and 10: whichever operation on the spool's files fails, is cut short, or is the last before a
-//! kill, nothing acknowledged is lost or back, what was purged is gone, and the next process goes on. A command
-//! that fails names the system's error; it never panics or aborts.
+//! Promises 1, 5, 6 and 10: whichever operation on the spool's files fails, is cut short, or is the
+//! last before a kill, nothing acknowledged is lost or back, what was purged is gone, and the next
+//! process goes on. A command that fails names the system's error; it never panics or aborts.
 //!
-//! The steps: a record, the first record of all, records across a change of segment, a delivery, a refusal, a
-//! purge, an eviction, and the recovery of a damaged segment. The child is this test program in another role
-//! (support/everything.rs) with a library that hits its N-th operation (support/faults.rs).
+//! The steps: a record, the first record of all, records across a change of segment, a delivery, a
+//! refusal, a purge, an eviction, and the recovery of a damaged segment. The child is this test
+//! program in another role (support/everything.rs) with a library that hits its N-th operation
+//! (support/faults.rs).
 //!
 //! `SALVER_TEST_FAULTS` sets how many operations of each step are hit in each way; 0 is every one.
 
@@ -112,7 +113,8 @@ fn prepare(before: Before, place: &Path) -> Prepared {
     prepared
 }
 
-/// Damages the values of the fifth record of the active segment in each copy of its frame; tells the uuid.
+/// Damages the values of the fifth record of the active segment in each copy of its frame; tells
+/// the uuid.
 fn damage_a_record(spool: &Path) -> String {
     let mut open = folder(spool).open(NOW).unwrap();
     let uuid = waiting_in(&mut open).unwrap()[4].record.uuid.clone();

@@ -1,4 +1,5 @@
-//! What a spool holds after a process died or failed, compared with what the process had said by then.
+//! What a spool holds after a process died or failed, compared with what the process had said by
+//! then.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,8 +22,8 @@ pub struct Found {
     pub problems: Vec<String>,
 }
 
-/// What is wrong with a spool, as it is found and as it opens by itself. `damaged`: a record was damaged
-/// before, which is said and is no loss.
+/// What is wrong with a spool, as it is found and as it opens by itself. `damaged`: a record was
+/// damaged before, which is said and is no loss.
 pub fn wrong_with(path: &Path, said: &Said, damaged: Option<&str>) -> Option<String> {
     let folder = spool_folder(path);
     // Before the opening, which removes what is left over: a receipt was given for its being gone.
@@ -70,8 +71,8 @@ fn holding(said: &Said, path: &Path) -> Option<String> {
     all.into_iter().find(holds).map(|file| file.display().to_string())
 }
 
-/// Opens a spool. A slot of the manifest that is cut short cannot be told from a damaged one; that is said, and
-/// harmless after a failure.
+/// Opens a spool. A slot of the manifest that is cut short cannot be told from a damaged one; that
+/// is said, and harmless after a failure.
 pub fn looked_at(folder: &SpoolFolder) -> Result<Found, String> {
     let mut spool = folder.open(NOW).map_err(|error| format!("cannot be opened: {error}"))?;
     let waiting = waiting_in(&mut spool).unwrap();

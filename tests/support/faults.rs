@@ -1,7 +1,7 @@
 //! A process whose N-th operation on the files of a folder fails, is cut short, or is its last.
 //!
-//! A small library in front of libc (`faults/shim.c`, compiled here) counts the operations. Linux only, as with
-//! the power cuts: the order of the operations is the same on every system.
+//! A small library in front of libc (`faults/shim.c`, compiled here) counts the operations. Linux
+//! only, as with the power cuts: the order of the operations is the same on every system.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -41,9 +41,14 @@ impl Transcript {
     pub fn run(&mut self, heading: &str, command: &mut Command) -> Output {
         // clap wraps its help at this width where there is no terminal.
         let output = command.env_remove("COLUMNS").output().unwrap();
-        let code = output.status.code().unwrap();
-        self.text += &format!("## {heading}\n(exit {code})\n{}{}\n", out(&output), err(&output));
+        self.note(heading, &output);
         output
+    }
+
+    /// Notes the output of a command that has ended.
+    pub fn note(&mut self, heading: &str, output: &Output) {
+        let code = output.status.code().unwrap();
+        self.text += &format!("## {heading}\n(exit {code})\n{}{}\n", out(output), err(output));
     }
 
     /// Compares with the snapshot of this name beside the test.
