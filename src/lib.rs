@@ -1,8 +1,9 @@
 //! salver: an offline-first spool-and-forward agent for the telemetry of Butler and Butler SOS.
 //!
-//! Why it exists: these tools keep their telemetry in memory until PostHog takes it, so an outage loses it and an air-gapped
-//! server never reports at all. salver reads their config files, writes the record that the tool itself would have sent to a
-//! spool on disk, and carries the spool to PostHog when the network lets it, or when an admin says so.
+//! Why it exists: these tools keep their telemetry in memory until PostHog takes it, so an outage
+//! loses it and an air-gapped server never reports at all. salver reads their config files, writes
+//! the record that the tool itself would have sent to a spool on disk, and carries the spool to
+//! PostHog when the network lets it, or when an admin says so.
 //!
 //! # Map
 //!
@@ -21,13 +22,17 @@
 //! `salver run` itself never opens the spool: `service/look.rs` and `service/forwarder.rs` have
 //! child processes do that.
 //!
-//! - [`watch`] says when to look at a file; it never takes an event for a change. Nobody else names notify.
-//! - [`record`] turns files into a [`record::Draft`]; what is reported stands in `record/catalogue/*.yaml`.
-//! - [`spool`] keeps [`record::Record`]s; the on-disk format is described there. Nobody else names sled or bincode.
-//! - [`forward`] decides what to send and what an answer means without I/O (`plan`, `verdict`, `backoff`), writes PostHog's JSON
-//!   (`wire`), and posts it (`transport`, the only place that names ureq).
-//! - [`collect`] is one look at one instance: observe, compare with the last durable state, record or
-//!   erase.
+//! - [`watch`] says when to look at a file; it never takes an event for a change. Nobody else names
+//!   notify.
+//! - [`record`] turns files into a [`record::Draft`]; what is reported stands in
+//!   `record/catalogue/*.yaml`.
+//! - [`spool`] keeps [`record::Record`]s; the on-disk format is described there. Nobody else names
+//!   sled or bincode.
+//! - [`forward`] decides what to send and what an answer means without I/O (`plan`, `verdict`,
+//!   `backoff`), writes PostHog's JSON (`wire`), and posts it (`transport`, the only place that
+//!   names ureq).
+//! - [`collect`] is one look at one instance: observe, compare with the last durable state, record
+//!   or erase.
 //! - [`service`] holds the loop around looking, which ends when the settings change, and the one
 //!   around forwarding; they meet in the spool only. A process that has opened the spool is never
 //!   idle again, so the one that runs for years leaves that to short-lived workers.
@@ -44,22 +49,30 @@
 //!
 //! Each has tests that try to break it.
 //!
-//! 1. **Acknowledged means on stable storage**: a record counts as written after a sync that covers it.
-//! 2. **Nobody holds the spool while waiting** for a network, a human or a timer. Every command works beside a running service.
-//! 3. **Level, not edge**: what is recorded is the difference between the file now and the last durable state.
-//! 4. **At least once on the wire, once in PostHog**: uuid, timestamp, distinct id and event are fixed when a record is written.
-//! 5. **A record leaves the queue only for a reason in the ledger**, which holds counts, times and reasons, never payloads.
+//! 1. **Acknowledged means on stable storage**: a record counts as written after a sync that covers
+//!    it.
+//! 2. **Nobody holds the spool while waiting** for a network, a human or a timer. Every command
+//!    works beside a running service.
+//! 3. **Level, not edge**: what is recorded is the difference between the file now and the last
+//!    durable state.
+//! 4. **At least once on the wire, once in PostHog**: uuid, timestamp, distinct id and event are
+//!    fixed when a record is written.
+//! 5. **A record leaves the queue only for a reason in the ledger**, which holds counts, times and
+//!    reasons, never payloads.
 //! 6. **Erased means gone from the disk's files**, not marked.
-//! 7. **Only what the catalogue names can leave.** No other byte of a config file reaches the spool, the wire, a log or an error.
-//! 8. **Nothing is sent before an admin wrote both a host and a key, nothing is collected without consent.** Withdrawn consent
-//!    erases what is unsent; an unreadable or absent file only holds.
+//! 7. **Only what the catalogue names can leave.** No other byte of a config file reaches the
+//!    spool, the wire, a log or an error.
+//! 8. **Nothing is sent before an admin wrote both a host and a key, nothing is collected without
+//!    consent.** Withdrawn consent erases what is unsent; an unreadable or absent file only holds.
 //! 9. **Bounded**: disk, memory, retries and waiting have limits; the oldest leaves first.
-//! 10. **A damaged spool never stops the service and never lies**: what is whole is saved, what is gone is said.
+//! 10. **A damaged spool never stops the service and never lies**: what is whole is saved, what is
+//!     gone is said.
 //!
 //! # What is absent on purpose
 //!
-//! No async runtime: one loop that sleeps, a thread that waits to forward, and child processes that do the work. No inbound socket. No compression or encryption in
-//! the spool, so that an auditor can look for what must not be there with grep. No telemetry about salver itself. No name of a
+//! No async runtime: one loop that sleeps, a thread that waits to forward, and child processes that
+//! do the work. No inbound socket. No compression or encryption in the spool, so that an auditor
+//! can look for what must not be there with grep. No telemetry about salver itself. No name of a
 //! service's feature in Rust code.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]

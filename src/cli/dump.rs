@@ -1,7 +1,7 @@
 //! `salver dump`: the queue, oldest first.
 //!
-//! Records are read segment by segment while they are written, so a million need no more memory than a
-//! few thousand. The forms in which they are shown are in forms.rs.
+//! Records are read segment by segment while they are written, so a million need no more memory
+//! than a few thousand. The forms in which they are shown are in forms.rs.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -86,7 +86,8 @@ enum Shape {
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
     let settings = context.settings()?;
-    // Before the first byte of output: a spool that cannot be read never empties a file that was there.
+    // Before the first byte of output: a spool that cannot be read never empties a file that was
+    // there.
     let mut spool = wiring::spool_folder(&settings).read(clock::now_ms())?;
     let render = |queued: &Queued| match arguments.shape {
         Shape::Record => message::line(&forms::with_spool(queued)),

@@ -89,8 +89,8 @@ fn confirmed(planned: &Receipt) -> Result<bool> {
 }
 
 fn erase(folder: &SpoolFolder, selector: &Selector, arguments: &Arguments) -> Result<(Receipt, Search)> {
-    // With the flusher's turn nothing is on the wire meanwhile. Where a request takes longer than the wait allows, the receipt
-    // says what was under way.
+    // With the flusher's turn nothing is on the wire meanwhile. Where a request takes longer than
+    // the wait allows, the receipt says what was under way.
     let _turn = folder.flush_turn(Duration::ZERO).ok();
     let mut spool = folder.open_to_release(clock::now_ms())?;
     let mut purged = spool.purge(selector)?;
@@ -102,7 +102,8 @@ fn erase(folder: &SpoolFolder, selector: &Selector, arguments: &Arguments) -> Re
     Ok(spool.close_and_search(purged)?)
 }
 
-/// The instances that stop collecting: those selected by name or service, all for `--all`, and those whose records were erased.
+/// The instances that stop collecting: those selected by name or service, all for `--all`, and
+/// those whose records were erased.
 fn concerned(spool: &Spool, arguments: &Arguments, receipt: &Receipt) -> Vec<String> {
     let selected = spool.instances().iter().filter(|(name, instance)| {
         let by_id = |id: &String| instance.pin.as_ref().is_some_and(|pin| pin.id == id.to_lowercase());

@@ -1,4 +1,5 @@
-//! `salver status`: what waits, who collects and why, how forwarding goes, and what an admin should know of.
+//! `salver status`: what waits, who collects and why, how forwarding goes, and what an admin should
+//! know of.
 
 use std::path::PathBuf;
 
@@ -45,7 +46,8 @@ struct Status {
     /// How many records are on the wire, or were when their flush died.
     on_the_wire: usize,
     problems: Vec<Problem>,
-    /// How many records were stamped too far in the future to be sent now, and when the first of them may be.
+    /// How many records were stamped too far in the future to be sent now, and when the first of
+    /// them may be.
     ahead: (u64, Option<i64>),
     /// What the limits will take with the next record.
     plan: Vec<RetentionStep>,
@@ -129,7 +131,8 @@ impl Status {
         self.problems.push(Problem { at_ms: clock::now_ms(), text });
     }
 
-    /// Adds what the settings say: instances that were never looked at, and that others are no longer in them.
+    /// Adds what the settings say: instances that were never looked at, and that others are no
+    /// longer in them.
     fn add_from(&mut self, settings: &Settings) {
         let names: Vec<&str> = settings.instances.iter().filter_map(|it| it.name.as_deref()).collect();
         for (name, instance) in &mut self.instances {

@@ -1,8 +1,8 @@
 //! Committing and closing: what was done becomes durable, and what is obsolete leaves the folder.
 //!
-//! The order: the active segment is closed, the manifest is written, folders that it no longer names
-//! are removed, and at last the reserve gets its size. Before a folder goes, both slots of the manifest
-//! name it no more: so a damaged slot never leads to a segment that is not there.
+//! The order: the active segment is closed, the manifest is written, folders that it no longer
+//! names are removed, and at last the reserve gets its size. Before a folder goes, both slots of
+//! the manifest name it no more: so a damaged slot never leads to a segment that is not there.
 
 use super::error::SpoolError;
 use super::manifest::slots;

@@ -1,8 +1,8 @@
 //! Frames: records and layouts in a form that can be read without sled.
 //!
-//! Why: sled forgets everything behind a damaged place and says nothing, yet nearly all values can be
-//! read from the raw bytes of its file. So each value is wrapped in a frame that a scan recognises
-//! and can trust:
+//! Why: sled forgets everything behind a damaged place and says nothing, yet nearly all values can
+//! be read from the raw bytes of its file. So each value is wrapped in a frame that a scan
+//! recognises and can trust:
 //!
 //! ```text
 //! offset  size  content (little endian)

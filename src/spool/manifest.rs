@@ -1,7 +1,7 @@
 //! The manifest: everything about the spool that its records cannot tell.
 //!
-//! Writing it is the one commit point of the spool (slots.rs): a step that is not in the manifest did
-//! not happen, except that records beyond it are taken in from their frames (recover.rs).
+//! Writing it is the one commit point of the spool (slots.rs): a step that is not in the manifest
+//! did not happen, except that records beyond it are taken in from their frames (recover.rs).
 
 use std::collections::BTreeMap;
 
@@ -65,7 +65,8 @@ pub(super) struct Manifest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct PendingPurge {
     pub selector: Selector,
-    /// It applies to records below this sequence number: what is recorded later is not its business.
+    /// It applies to records below this sequence number: what is recorded later is not its
+    /// business.
     pub before_seq: u64,
 }
 

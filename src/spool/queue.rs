@@ -1,7 +1,8 @@
 //! The open spool: recording, and what the other stages keep in it.
 //!
-//! Held only while acting, never while waiting. A record is on stable storage when [`Spool::record`]
-//! returns; everything else becomes durable with the manifest in [`Spool::close`].
+//! Held only while acting, never while waiting. A record is on stable storage when
+//! [`Spool::record`] returns; everything else becomes durable with the manifest in
+//! [`Spool::close`].
 
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Deref, DerefMut};
@@ -23,8 +24,8 @@ use crate::record::{Draft, Reason, Record};
 pub(super) const SEGMENT_RECORDS: u64 = 4096;
 const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
 
-/// A folder with a narrow limit on bytes has at least as many segments, since the one that is written
-/// to cannot be evicted.
+/// A folder with a narrow limit on bytes has at least as many segments, since the one that is
+/// written to cannot be evicted.
 const SEGMENTS_WITHIN_LIMIT: u64 = 16;
 
 /// An open spool. Dropped without [`Spool::close`] the effect is that of a killed process: nothing
@@ -35,15 +36,15 @@ pub struct Spool {
     pub(super) committed: Manifest,
     pub(super) dedup: DedupIndex,
     pub(super) active: Option<ActiveSegment>,
-    /// The last draft of each instance whose digest is not in the manifest yet: a digest takes longer
-    /// than everything else that is noted of a record, and only the last one counts.
+    /// The last draft of each instance whose digest is not in the manifest yet: a digest takes
+    /// longer than everything else that is noted of a record, and only the last one counts.
     pub(super) undigested: BTreeMap<String, Draft>,
     /// Folders of segments that the manifest no longer names.
     pub(super) obsolete: Vec<u64>,
     /// The next checkpoint writes both slots of the manifest.
     pub(super) into_both_slots: bool,
-    /// A write to the active segment failed: what the disk has of it is not known, so nothing more is
-    /// committed by this process.
+    /// A write to the active segment failed: what the disk has of it is not known, so nothing more
+    /// is committed by this process.
     pub(super) failed: bool,
     /// Bytes of the reserve that were released to open the spool.
     pub(super) released: u64,
@@ -88,8 +89,8 @@ impl Spool {
         records.pop().ok_or(SpoolError::Clock)
     }
 
-    /// Writes many records with one sync for some hundred of them; all are on stable storage when this
-    /// returns.
+    /// Writes many records with one sync for some hundred of them; all are on stable storage when
+    /// this returns.
     pub fn record_all(
         &mut self,
         instance: &str,
@@ -183,7 +184,8 @@ impl Spool {
         Ok(self.manifest.segments.len() - 1)
     }
 
-    /// Ends the active segment. What it took is committed, so that a crash has one segment to recover.
+    /// Ends the active segment. What it took is committed, so that a crash has one segment to
+    /// recover.
     fn seal_active(&mut self) -> Result<(), SpoolError> {
         if let Some(last) = self.manifest.segments.last_mut() {
             last.sealed = true;
@@ -212,7 +214,8 @@ impl Spool {
         instance.service_version.clone_from(&draft.service_version);
         instance.last_record_ms = Some(record.timestamp_ms);
         instance.last_seq = Some(seq);
-        // Only where the manifest was lost there is no pin; then the id of the records is the one to keep.
+        // Only where the manifest was lost there is no pin; then the id of the records is the one
+        // to keep.
         instance.pin.get_or_insert_with(|| Pin { id: draft.id.clone(), readable: None, fixed: true });
         self.undigested.insert(record.instance.clone(), draft.clone());
     }
@@ -266,14 +269,15 @@ impl Spool {
         self.manifest.problems.clear();
     }
 
-    /// Whether a record was delivered or erased here: if so, an import leaves it out. Known of the newest
-    /// 65,536 such records, and no longer than records may wait (the retention); of fewer where the limit
-    /// on bytes is narrow.
+    /// Whether a record was delivered or erased here: if so, an import leaves it out. Known of the
+    /// newest 65,536 such records, and no longer than records may wait (the retention); of fewer
+    /// where the limit on bytes is narrow.
     pub fn is_in_dedup(&mut self, uuid: &Uuid) -> Result<bool, SpoolError> {
         self.dedup.contains(uuid)
     }
 
-    /// Notes that records with these uuids are about to be delivered or erased. Durable when this returns.
+    /// Notes that records with these uuids are about to be delivered or erased. Durable when this
+    /// returns.
     pub(super) fn add_to_dedup(&mut self, uuids: &[&str]) -> Result<(), SpoolError> {
         if uuids.is_empty() {
             return Ok(());
@@ -296,8 +300,8 @@ impl Spool {
         Ok(())
     }
 
-    /// Records in the queue from sequence number `from` on, oldest first, until `each` breaks. Damage on
-    /// the way is repaired.
+    /// Records in the queue from sequence number `from` on, oldest first, until `each` breaks.
+    /// Damage on the way is repaired.
     pub fn each<B>(
         &mut self,
         from: u64,
@@ -317,8 +321,8 @@ impl Spool {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// The next records in the queue. Where some cannot be found their segment is damaged, and is replaced
-    /// by one with those that can.
+    /// The next records in the queue. Where some cannot be found their segment is damaged, and is
+    /// replaced by one with those that can.
     pub(super) fn whole_portion(&mut self, from: u64, max: u64) -> Result<Option<Portion>, SpoolError> {
         // What was recorded since the spool was opened belongs to the queue.
         self.reader.show_up_to_now();

@@ -97,7 +97,8 @@ impl Status {
         let (tried, delivered) = (shown(memory.last_attempt_ms), shown(memory.last_success_ms));
         match self.on_the_wire {
             0 => writeln!(out, "last       {outcome} at {tried}, last delivery {delivered}")?,
-            // While a request is under way the time is its own, and not that of the outcome before it.
+            // While a request is under way the time is its own, and not that of the outcome before
+            // it.
             records => writeln!(
                 out,
                 "last       {outcome}; last try at {tried}, last delivery {delivered}\n\

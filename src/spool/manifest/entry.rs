@@ -46,8 +46,8 @@ impl Entry {
         self.present.contains(seq) && !self.done.contains(seq)
     }
 
-    /// Bytes of its files; while it is open no fewer than they will be (measured: 2.3 to 3 for each byte
-    /// of frames, in pieces).
+    /// Bytes of its files; while it is open no fewer than they will be (measured: 2.3 to 3 for each
+    /// byte of frames, in pieces).
     pub(in crate::spool) fn bytes(&self) -> u64 {
         let while_open = || self.frame_bytes.saturating_mul(3).saturating_add(LOG_PIECE as u64);
         self.checksum.map_or_else(while_open, |checksum| checksum.bytes)

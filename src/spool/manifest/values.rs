@@ -90,8 +90,8 @@ pub struct FlushMemory {
 pub struct LinkState {
     /// The most events that got through at once, where that is fewer than a full batch.
     pub batch_events: Option<u64>,
-    /// Why the last run kept records, with the next step; nothing of what a server said, which could
-    /// quote a record.
+    /// Why the last run kept records, with the next step; nothing of what a server said, which
+    /// could quote a record.
     pub why: Option<String>,
 }
 

@@ -1,6 +1,7 @@
 //! The records of a segment, read from its files without sled, without a lock and without a write.
 //!
-//! An error of the system is an error, never taken for damage: what cannot be read now may be whole.
+//! An error of the system is an error, never taken for damage: what cannot be read now may be
+//! whole.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;

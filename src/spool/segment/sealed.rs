@@ -1,8 +1,9 @@
 //! Writing a segment anew: a plain file of frames, synced before anybody hears of it.
 //!
-//! Why without sled: a sealed segment is never changed, so a file that is written once is all that it
-//! takes. The file is less than half as large as a database, a crash leaves either no file, a part of
-//! one that no manifest names, or the whole, and a full disk ends in an error of the system.
+//! Why without sled: a sealed segment is never changed, so a file that is written once is all that
+//! it takes. The file is less than half as large as a database, a crash leaves either no file, a
+//! part of one that no manifest names, or the whole, and a full disk ends in an error of the
+//! system.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
@@ -20,8 +21,8 @@ use crate::record::Record;
 /// The one file of such a segment.
 const FILE: &str = "frames";
 
-/// Writes these records as segment `number` and returns its entry for the manifest. The segment is on
-/// stable storage when this returns.
+/// Writes these records as segment `number` and returns its entry for the manifest. The segment is
+/// on stable storage when this returns.
 pub(in crate::spool) fn write<'a>(
     spool: &Path,
     number: u64,
