@@ -150,8 +150,8 @@ fn history(settings: &Settings, targets: Option<&[Target]>) -> Result<Ended> {
     for (name, instance) in spool.instances().clone() {
         let is = |target: &Target| match (&target.name, instance.config_files.as_slice()) {
             (Some(given), _) if *given == name => true,
-            // A manifest that was lost no longer tells the files, but the name that stands for one
-            // does.
+            // After a loss of the manifest the files are not known, but the instance's default name
+            // tells them.
             (None, []) => name.ends_with(&default_name("", &target.first_file())),
             (_, files) => target
                 .subject

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use super::error::SettingsError;
 use super::file::{self, Settings};
 use super::flush::FlushMode;
-use super::inputs::Inputs;
+use super::inputs::SettingsInputs;
 use super::instances::InstanceSettings;
 use super::paths::TRY_OUT_SPOOL;
 use super::trust;
@@ -46,7 +46,7 @@ pub struct Resolved {
     pub file: Option<PathBuf>,
     /// Files were named and no settings file was found: the spool is to be named on screen.
     pub try_out: bool,
-    pub inputs: Inputs,
+    pub inputs: SettingsInputs,
 }
 
 impl Resolved {
@@ -78,7 +78,7 @@ pub fn resolve(overrides: Overrides, system_settings: &Path) -> Result<Resolved,
     }
     add(&mut settings.instances, watch);
     require_unicode(&settings)?;
-    let inputs = Inputs::new(&settings, read);
+    let inputs = SettingsInputs::new(&settings, read);
     Ok(Resolved { settings, file, try_out, inputs })
 }
 

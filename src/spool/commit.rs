@@ -13,7 +13,7 @@ impl Spool {
     /// Closes the spool. When this returns, everything that was done is durable.
     pub fn close(mut self) -> Result<(), SpoolError> {
         self.checkpoint()?;
-        // What was done is durable by now, and to be told so is worth more than the reserve.
+        // The step is durable by now; a missing reserve must not make it look failed.
         let allowed = reserve::allowed(&self.manifest, self.bytes_beside_segments(), self.limits.max_bytes);
         if let Err(error) = reserve::keep(&self.folder, allowed, self.released) {
             tracing::warn!("the spool is without its reserve for a full disk: {error}");

@@ -33,13 +33,13 @@ use uuid::Uuid;
 use super::error::SpoolError;
 use file::{Chunk, Content, Key};
 
-/// As many digests are kept at most: half a megabyte. Older deliveries are not recognised.
+/// The most digests that are kept: half a megabyte. Older deliveries are not recognised.
 const MAX_DIGESTS: u64 = 65_536;
 
 /// A folder with a narrow limit on bytes keeps fewer: they may take this fraction of it.
 const FRACTION: u64 = 32;
 
-/// A file that is too old is left alone for as long, so that it is not replaced with each step.
+/// A file may be too old by this time, so that it is not replaced with each step.
 const GRACE_MS: i64 = 24 * 3600 * 1000;
 
 /// What may stay in the file.
@@ -60,7 +60,7 @@ impl Keep {
 /// The index of a spool. Nothing is read before it is needed.
 pub(super) struct DedupIndex {
     spool: PathBuf,
-    /// The digests, once somebody asked for one.
+    /// The digests, once they were asked for.
     known: Option<(Hmac<Sha256>, HashSet<u64>)>,
 }
 

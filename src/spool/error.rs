@@ -91,7 +91,11 @@ pub enum SpoolError {
         cause: std::io::Error,
     },
     /// A file of the spool is damaged.
-    #[error("{}: this folder of the spool is damaged ({what}); run `salver status` to see what was saved", path.display())]
+    #[error(
+        "{}: the spool is damaged ({what}); `salver record` or `salver flush` saves the records that are whole, and `salver status` \
+         then says what is lost",
+        path.display()
+    )]
     Damaged {
         /// The folder.
         path: PathBuf,

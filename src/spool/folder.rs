@@ -151,9 +151,7 @@ impl SpoolFolder {
                 true => Ok(SpoolReader::new(&self.path, manifest, self.limits, self.wait, now_ms)),
                 false => Err(SpoolError::Damaged {
                     path: self.path.clone(),
-                    what: "its files `manifest.0` and `manifest.1` are missing or damaged; the next `salver record` or \
-                           `salver flush` makes them anew from the records"
-                        .into(),
+                    what: "its files `manifest.0` and `manifest.1` are missing or damaged".into(),
                 }),
             };
         };
@@ -266,12 +264,12 @@ impl SpoolFolder {
     }
 }
 
-/// The manifest was lost, and everything that only it knows.
+/// Both slots of the manifest were lost, and with them everything that only they hold.
 const LOST_MANIFEST: &str = "the files `manifest.0` and `manifest.1` of the spool were missing or damaged and were made anew from \
                              the records: pauses (`salver pause`), the ledger and the reasons of dead letters are lost, and some \
                              records may be sent once more";
 
-/// One of two copies was used.
+/// One of the two slots was lost, and the other was used.
 const DAMAGED_SLOT: &str = "one of the two copies of the spool's bookkeeping was cut short or damaged, and the other was used: \
                             after a power failure nothing is lost by that; otherwise the last batch may be sent once more";
 

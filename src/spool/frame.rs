@@ -51,7 +51,7 @@ const CHECKSUM: usize = 4;
 /// No body is longer: a record has some hundred bytes, the longest layout some ten thousand.
 const MAX_BODY: usize = 1024 * 1024;
 
-/// A frame whose checksum is right. Its body is decoded by whoever needs it.
+/// A frame whose checksum is right. Its body is decoded when it is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Frame<'a> {
     kind: u8,
@@ -128,7 +128,7 @@ fn put(
     Ok(())
 }
 
-/// What a decoder makes of the bytes at a magic.
+/// The result of looking for a frame at a magic.
 #[derive(Debug, PartialEq, Eq)]
 enum Found<'a> {
     Frame(Frame<'a>),

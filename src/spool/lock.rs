@@ -5,18 +5,18 @@
 //!
 //! Why a line: neither system says who gets a lock next. Of eight processes that only looked again
 //! and again some waited two hundred times as long as others worked, and gave up. So in front of a
-//! lock stand places, each a lock of its own. Whoever comes takes the last place that there is, and
-//! moves up one place at a time: it lets go of a place once it holds the next. Only one process at
-//! a time can want a place, so nobody is overtaken, least of all by a holder that comes back.
-//! Behind the last place, where a ninth waits, it is chance again.
+//! lock stand places, each a lock of its own. A process takes the last place first, and moves up
+//! one place at a time: it releases a place once it holds the next. Only one process at a time can
+//! want a place, so nobody is overtaken, least of all by a holder that comes back. Behind the last
+//! place, where a ninth waits, it is chance again.
 //!
 //! # Invariants
 //!
 //! 1. The lock file and the places are made once and never replaced or removed, otherwise two
 //!    processes could each hold "the" lock.
-//! 2. A process holds the lock or one place, but for the moment in which it moves up. Whoever dies
-//!    or gives up leaves nothing behind: the operating system drops what it held, and those behind
-//!    it move up.
+//! 2. A process holds the lock or one place, but for the moment in which it moves up. A process
+//!    that dies or gives up leaves nothing behind: the operating system drops what it held, and
+//!    those behind it move up.
 //! 3. Nothing stands in a file that matters. The holder's number is for a message; it has a file of
 //!    its own since on Windows a locked file cannot be read.
 
@@ -30,7 +30,7 @@ use super::error::{Doing, SpoolError};
 /// The folder in which the places are.
 const LINE: &str = "line";
 
-/// So many can wait in order.
+/// How many processes can wait in order.
 const PLACES: u32 = 8;
 
 /// How often the one at the head of the line looks again; the others, who have longer to wait, look
@@ -66,7 +66,7 @@ impl Lock {
         Ok(Lock { _file: file, next: line.join(format!("{name}.1")) })
     }
 
-    /// Whether somebody waits for it.
+    /// Whether another process waits for it.
     pub(super) fn is_wanted(&self) -> bool {
         open(&self.next).is_ok_and(|place| matches!(place.try_lock(), Err(TryLockError::WouldBlock)))
     }
@@ -125,7 +125,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// Waits until somebody stands at a place.
+    /// Waits until another process stands at a place.
     fn until_taken(folder: &Path, place: u32) {
         let place = folder.join(format!("{LINE}/lock.{place}"));
         while open(&place).unwrap().try_lock().is_ok() {

@@ -22,10 +22,10 @@ mod values;
 pub(super) use entry::{Entry, Quarantined};
 pub use values::{DeadLetter, FlushMemory, IdHistory, Instance, LinkState, Pin, Problem};
 
-/// As many dead letters keep the server's words; of older ones only that they are dead is known.
+/// How many dead letters keep the server's words. Older ones are only known to be dead.
 const DEAD_LETTERS_WITH_WORDS: usize = 1000;
 
-/// As many problems are kept; the newest say what matters.
+/// How many problems are kept; the oldest are dropped first.
 const PROBLEMS: usize = 100;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -65,8 +65,7 @@ pub(super) struct Manifest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct PendingPurge {
     pub selector: Selector,
-    /// It applies to records below this sequence number: what is recorded later is not its
-    /// business.
+    /// It applies to records below this sequence number, and not to those recorded later.
     pub before_seq: u64,
 }
 

@@ -1,4 +1,5 @@
-//! The spool: a queue on disk that cannot lose, lie or linger.
+//! The spool: a queue on disk that loses no acknowledged record, reports every loss, and keeps
+//! nothing that was erased.
 //!
 //! Why a row of small databases: sled 0.34.7 was measured before this was designed. Its file never
 //! shrinks, its `flush` does not reach stable storage, removing a key leaves the value's bytes in

@@ -335,7 +335,7 @@ impl Spool {
         }
     }
 
-    /// Enters a step in the ledger, unless it concerns no record.
+    /// Appends a step to the ledger, unless it concerns no record.
     pub(super) fn append_to_ledger(&mut self, reason: LedgerReason, span: Span) {
         let Span { records, oldest_ms, newest_ms } = span;
         if records > 0 {

@@ -11,7 +11,7 @@
 //! 3. A record is shown at most once, and none that was recorded after the reader was opened.
 //!    Sequence numbers only ascend, and a segment that changed under the reader is looked up in the
 //!    new manifest.
-//! 4. Records that should be there and cannot be shown are counted and said
+//! 4. Records that the manifest names and that cannot be shown are counted and reported
 //!    ([`SpoolReader::doubts`]).
 //! 5. An error of the system is returned, never taken for damage.
 

@@ -152,7 +152,8 @@ impl Spool {
                 let rescued = entry.map_or(0, |entry| entry.live().within(saved).len());
                 format!(
                     "the folder {name} of the spool was damaged: {rescued} of its records were saved and {lost} are lost. \
-                     Its files are kept for inspection until the spool needs the room, or a purge removes them"
+                     Its files are kept for inspection until the spool needs the room, `spool.retention` has passed, or a purge \
+                     removes them"
                 )
             } else {
                 format!("the folder {name} of the spool is missing: {lost} records are lost")

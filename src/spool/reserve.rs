@@ -1,4 +1,4 @@
-//! The reserve: room that nobody else on a full disk can take.
+//! The reserve: disk space that the spool keeps for itself, for the day when the disk is full.
 //!
 //! Why: what frees room needs some first. A commit may need a block more, and a purge writes a
 //! segment anew before the old one may go. So a file of that size lies in the folder. A step that
@@ -35,7 +35,7 @@ const FILE: &str = "reserve";
 /// What commits, the dedup index and a new folder may add to the files, in bytes.
 pub(super) const ROOM: u64 = 2 * LOG_PIECE as u64;
 
-/// It grows and shrinks by as many bytes, so that few records change it.
+/// The step in bytes by which it grows and shrinks, so that few records change it.
 const STEP: u64 = LOG_PIECE as u64;
 
 /// How large the reserve of a spool has to be.
@@ -85,7 +85,7 @@ pub(super) fn keep(spool: &Path, wanted: u64, released: u64) -> Result<(), Spool
         return Ok(());
     }
     match fill(&path, size, most) {
-        // What was given up and is taken by somebody else by now cannot be had back.
+        // Space that another program has taken since cannot be taken back.
         Err(error) if error::is_full(&error) => Ok(()),
         filled => filled.doing("fill", &path),
     }?;

@@ -78,14 +78,14 @@ pub enum RetentionStep {
         /// In milliseconds since 1970.
         before_ms: i64,
     },
-    /// As many leave, none of which is the newest of its instance.
+    /// The oldest `records` leave, none of which is the newest of its instance.
     Trim {
         /// The segment.
         number: u64,
         /// The number of records.
         records: u64,
     },
-    /// As many leave, although they are the newest of their instances.
+    /// The oldest `records` leave, although they are the newest of their instances.
     TrimNewest {
         /// The segment.
         number: u64,
@@ -113,20 +113,25 @@ impl fmt::Display for RetentionStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RetentionStep::Drop { number, reason } => {
-                write!(f, "all records of seg-{number:08} leave ({})", reason.as_str())
+                write!(f, "all records of the folder seg-{number:08} leave ({})", reason.as_str())
             }
             RetentionStep::Expire { number, .. } => {
-                write!(f, "the records of seg-{number:08} that are too old leave (expired)")
+                write!(f, "the records of the folder seg-{number:08} that are too old leave (expired)")
             }
             RetentionStep::Trim { number, records } | RetentionStep::TrimNewest { number, records } => {
-                write!(f, "the {records} oldest records of seg-{number:08} leave (evicted)")
+                write!(f, "the {records} oldest records of the folder seg-{number:08} leave (evicted)")
             }
-            RetentionStep::Compact { number } => write!(f, "seg-{number:08} is written anew in less room"),
+            RetentionStep::Compact { number } => {
+                write!(f, "the folder seg-{number:08} is written anew in less room")
+            }
             RetentionStep::Shrink { number } => {
-                write!(f, "all records of seg-{number:08} but the newest of each instance leave (evicted)")
+                write!(
+                    f,
+                    "all records of the folder seg-{number:08} but the newest of each instance leave (evicted)"
+                )
             }
             RetentionStep::DropQuarantined { number } => {
-                write!(f, "the damaged files in seg-{number:08} are removed")
+                write!(f, "the damaged files in the folder seg-{number:08} are removed")
             }
         }
     }
@@ -275,7 +280,8 @@ mod tests {
         SpoolLimits { max_bytes, max_records, retention: Duration::from_secs(10 * 24 * 3600) }
     }
 
-    /// Segments of 4 MiB with so many records, of which so many are the newest of their instances.
+    /// Segments of 4 MiB, each given as its number of records and how many of these are the newest
+    /// of their instance.
     fn parts(sizes: &[(u64, u64)]) -> Vec<Segment> {
         let part = |(at, (live, newest_of_instance))| Segment {
             number: at as u64 + 1,

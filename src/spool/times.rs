@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::bounds::MAX_TIME_MS;
 use super::ranges::Ranges;
 
-/// As many runs are kept for each id. One takes about ten bytes of each commit.
+/// How many runs are kept for each id. One takes about ten bytes of each commit.
 const MAX_RUNS: usize = 16;
 
 /// A clock that was set back by less than this is waited for, in milliseconds: times go on from the

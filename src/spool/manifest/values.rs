@@ -39,7 +39,7 @@ pub struct Pin {
     pub id: String,
     /// Which inputs were readable when it was made; unknown where it was taken from a record.
     pub readable: Option<Readable>,
-    /// A record with it has left the building, or an admin adopted it: it stays, whatever becomes
+    /// A record with it was delivered, or an admin adopted it: it stays, even if more inputs become
     /// readable.
     pub fixed: bool,
 }

@@ -28,7 +28,7 @@ pub(in crate::spool) struct Records {
 pub(in crate::spool) struct Wanted<F> {
     /// Whether a sequence number is wanted.
     pub is: F,
-    /// As many are enough: the scan ends once they are found with their layouts.
+    /// How many are enough: the scan ends once these are found with their layouts.
     pub enough: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Writing a segment anew: a plain file of frames, synced before anybody hears of it.
+//! Writing a segment anew: a plain file of frames, synced before the manifest names it.
 //!
 //! Why without sled: a sealed segment is never changed, so a file that is written once is all that
 //! it takes. The file is less than half as large as a database, a crash leaves either no file, a
