@@ -65,6 +65,7 @@ mod limit;
 mod lock;
 mod manifest;
 mod marker;
+mod notes;
 mod queue;
 mod ranges;
 mod reader;

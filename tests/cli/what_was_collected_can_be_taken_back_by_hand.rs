@@ -171,7 +171,7 @@ fn id_prints_the_id_that_records_carry_and_keeps_every_one_ever_used() {
 fn what_cannot_be_read_can_still_be_purged() {
     let site = site();
     recorded(&site);
-    let manifests = ["manifest.0", "manifest.1"].map(|name| site.spool.join(name));
+    let manifests = ["manifest.0", "manifest.1"].map(|name| site.spool().join(name));
     manifests.iter().for_each(|path| std::fs::write(path, "damaged").unwrap());
     let output = expect(site.salver().args(["purge", "--all", "--dry-run"]), 6);
     assert!(err(&output).contains("`salver record` or `salver flush` saves"), "{}", err(&output));
