@@ -22,7 +22,7 @@ pub enum RetentionStep {
         /// In milliseconds since 1970.
         before_ms: i64,
     },
-    /// As many leave; the newest of each instance only if they are not spared.
+    /// The oldest `records` leave; with `spare_newest` the newest of each instance stays.
     Trim {
         /// The segment.
         number: u64,
