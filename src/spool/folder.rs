@@ -151,7 +151,8 @@ impl SpoolFolder {
                 true => Ok(SpoolReader::new(&self.path, manifest, self.limits, self.wait, now_ms)),
                 false => Err(SpoolError::Damaged {
                     path: self.path.clone(),
-                    what: "its files `manifest.0` and `manifest.1` are missing or damaged".into(),
+                    what: "both copies of its bookkeeping, the files `manifest.0` and `manifest.1`, are missing or damaged"
+                        .into(),
                 }),
             };
         };
@@ -265,8 +266,8 @@ impl SpoolFolder {
 }
 
 /// Both slots of the manifest were lost, and with them everything that only they hold.
-const LOST_MANIFEST: &str = "the files `manifest.0` and `manifest.1` of the spool were missing or damaged and were made anew from \
-                             the records: pauses (`salver pause`), the ledger and the reasons of dead letters are lost, and some \
+const LOST_MANIFEST: &str = "both copies of the spool's bookkeeping (the files `manifest.0` and `manifest.1`) were missing or \
+                             damaged, and were made anew from the records: pauses (`salver pause`), the ledger and the reasons of dead letters are lost, and some \
                              records may be sent once more";
 
 /// One of the two slots was lost, and the other was used.
