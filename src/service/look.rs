@@ -19,7 +19,6 @@ use crate::clock;
 use crate::collect::{Ask, Collector, LookOptions, LookOutcome, Snapshot, Target};
 use crate::record::catalogue::Catalogue;
 use crate::record::identity::SystemIdSource;
-use crate::settings::Settings;
 use crate::spool::{SpoolError, SpoolFolder, SpoolStamp};
 
 pub const TASK: Task = Task { command: "look", does: "looks" };
@@ -192,17 +191,4 @@ fn look(
         tracing::debug!(instance = files.name, "cannot be noted for `status`: {error}");
     }
     Ok(outcome)
-}
-
-impl LookConfig {
-    /// As the settings say.
-    pub fn of(settings: &Settings, folder: SpoolFolder, catalogue: Catalogue) -> LookConfig {
-        LookConfig {
-            folder,
-            catalogue,
-            system_id: settings.identity.system_id,
-            settle: settings.watch.settle,
-            interval: settings.record.interval,
-        }
-    }
 }
