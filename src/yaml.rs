@@ -55,7 +55,6 @@ pub struct YamlError {
     pub kind: YamlErrorKind,
 }
 
-/// The kind of an objection.
 #[derive(Clone, PartialEq, Eq)]
 pub enum YamlErrorKind {
     /// No content, or comments only.
@@ -83,7 +82,6 @@ pub enum YamlErrorKind {
     Invalid,
 }
 
-/// Parses one document.
 pub fn parse<T: DeserializeOwned>(text: &str, bounds: &Bounds) -> Result<T, YamlError> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {

@@ -35,7 +35,6 @@ pub struct Arguments {
     acknowledge: bool,
 }
 
-/// All that is shown.
 struct Status {
     folder: SpoolFolder,
     counts: Counts,

@@ -31,7 +31,6 @@ pub const DO_NOT_TRACK: &str = "DO_NOT_TRACK is set in the environment";
 pub struct Collector {
     pub catalogue: Catalogue,
     pub ids: Ids,
-    /// The host's facts.
     system: System,
     settle: Duration,
     /// `DO_NOT_TRACK` asks to collect nothing.

@@ -8,7 +8,6 @@ use crate::watch::quiet_retry::QuietRetry;
 use crate::watch::stability::StableRead;
 use crate::watch::watched::Watched;
 
-/// An instance.
 pub(super) struct WatchedInstance {
     pub target: Target,
     stability: StableRead,

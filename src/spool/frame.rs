@@ -60,7 +60,6 @@ pub(super) struct Frame<'a> {
     pub bytes: &'a [u8],
 }
 
-/// What a frame holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Content<'a> {
     /// A record under its sequence number; [`RecordFrame::decode`] reads the rest.

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_came_first_is_next_and_a_holder_that_comes_back_is_last() {
+    fn the_first_to_come_is_next_and_a_holder_that_comes_back_is_last() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         let order = Mutex::new(Vec::new());

@@ -51,7 +51,6 @@ pub struct SpoolReader {
 /// A record in the queue.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Queued {
-    /// Its sequence number.
     pub seq: u64,
     pub record: Record,
     /// How often it was sent.
@@ -65,7 +64,6 @@ pub struct Queued {
 pub struct Counts {
     /// Records waiting.
     pub queued: u64,
-    /// Dead letters.
     pub dead: u64,
     /// Bytes of the folder's files, without its reserve for a full disk.
     pub bytes: u64,

@@ -28,7 +28,6 @@ pub(super) struct Erased {
     ids: BTreeSet<String>,
 }
 
-/// What a search found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Search {
     /// The number of files that were searched.

@@ -15,7 +15,6 @@ pub(super) mod active;
 pub(super) mod records;
 pub(super) mod sealed;
 
-/// The folder of a segment.
 pub(super) fn folder(spool: &Path, number: u64) -> PathBuf {
     spool.join(format!("{PREFIX}{number:08}"))
 }

@@ -56,7 +56,6 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens the database in `path`.
     pub(super) fn open(path: &Path) -> Result<Store, SpoolError> {
         let started = Instant::now();
         let db = loop {

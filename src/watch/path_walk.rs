@@ -19,7 +19,6 @@ use std::path::{Component, Path, PathBuf};
 /// As many links as Linux follows; other kernels follow fewer.
 const MOST_LINKS: usize = 40;
 
-/// The entry at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathEntry {
     /// None, or none that this process may see.

@@ -46,7 +46,6 @@ pub struct Registry {
     points: BTreeMap<Watched, BTreeSet<WatchPoint>>,
 }
 
-/// A folder that is watched.
 #[derive(Debug)]
 struct Folder {
     path: PathBuf,

@@ -6,7 +6,6 @@ use crate::spool::files::Checksum;
 use crate::spool::ranges::Ranges;
 use crate::spool::store::LOG_PIECE;
 
-/// One segment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(in crate::spool) struct Entry {
     pub number: u64,
@@ -53,7 +52,6 @@ impl Entry {
         self.checksum.map_or_else(while_open, |checksum| checksum.bytes)
     }
 
-    /// Adds a record.
     pub(in crate::spool) fn add(&mut self, seq: u64, timestamp_ms: i64) {
         let first = self.present.is_empty();
         self.oldest_ms = if first { timestamp_ms } else { self.oldest_ms.min(timestamp_ms) };

@@ -4,42 +4,24 @@ use std::fmt;
 
 use crate::spool::ledger::LedgerReason;
 
-/// One step of a plan. The records that leave are the oldest of the segment.
+/// One step of a plan. `number` is the segment's; the records that leave are its oldest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetentionStep {
     /// All records of the segment leave.
-    Drop {
-        /// The segment.
-        number: u64,
-        /// Why.
-        reason: LedgerReason,
-    },
+    Drop { number: u64, reason: LedgerReason },
     /// The records from before this time leave. Their number shows only then, so the plan ends
     /// here, and another follows.
     Expire {
-        /// The segment.
         number: u64,
         /// In milliseconds since 1970.
         before_ms: i64,
     },
     /// The oldest `records` leave; with `spare_newest` the newest of each instance stays.
-    Trim {
-        /// The segment.
-        number: u64,
-        /// The number of records.
-        records: u64,
-        spare_newest: bool,
-    },
+    Trim { number: u64, records: u64, spare_newest: bool },
     /// No record leaves; the segment is written anew in less room.
-    Compact {
-        /// The segment.
-        number: u64,
-    },
+    Compact { number: u64 },
     /// The files of a damaged segment leave.
-    DropQuarantined {
-        /// The segment.
-        number: u64,
-    },
+    DropQuarantined { number: u64 },
 }
 
 impl fmt::Display for RetentionStep {
