@@ -62,7 +62,6 @@ pub struct Queued {
 /// Counts and times of the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Records waiting.
     pub queued: u64,
     pub dead: u64,
     /// Bytes of the folder's files, without its reserve for a full disk.
@@ -75,11 +74,9 @@ pub struct Counts {
 
 /// Some records of a segment.
 pub(super) struct Portion {
-    /// The segment's entry.
     pub entry: Entry,
     /// The sequence numbers that were looked for.
     pub wanted: Ranges,
-    /// Those that were found.
     pub records: Records,
 }
 
@@ -273,7 +270,6 @@ impl SpoolReader {
         Ok(())
     }
 
-    /// Counts and times of the queue.
     pub fn counts(&mut self) -> Result<Counts, SpoolError> {
         let segments = &self.manifest.segments;
         let sum = |of: fn(&Entry) -> u64| segments.iter().map(of).sum();
@@ -291,8 +287,7 @@ impl SpoolReader {
         Ok(counts)
     }
 
-    /// The time of the oldest record waiting. A segment's entry has the time of the oldest that it
-    /// ever held.
+    /// The oldest record waiting. A segment's entry has the time of the oldest that it ever held.
     fn oldest_ms(&mut self) -> Result<Option<i64>, SpoolError> {
         let first = self.manifest.segments.iter().find_map(|entry| {
             let waiting = entry.live().without(&entry.dead);
