@@ -37,7 +37,6 @@ pub struct Finding {
     pub check: &'static str,
     pub level: Level,
     pub text: String,
-    /// The next step.
     pub next: Option<String>,
 }
 

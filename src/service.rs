@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::collect::{Ids, LookOutcome, Target, UnreadableFiles};
-use crate::settings::Inputs;
+use crate::settings::SettingsInputs;
 use crate::watch::WatchOptions;
 use crate::watch::events::Events;
 use crate::watch::settle::Settling;
@@ -85,7 +85,7 @@ pub trait Reporter {
 }
 
 /// A service that runs, or is about to.
-pub struct Service {
+pub struct ServiceLoop {
     program: Program,
     config: LookConfig,
     watch: WatchOptions,
@@ -102,17 +102,17 @@ pub struct Service {
     next_poll: Duration,
 }
 
-impl Service {
+impl ServiceLoop {
     /// A service of the settings that were read from `inputs` when their bytes had the digest
     /// `in_force`. It wakes itself through `sender`.
     pub fn new(
         program: Program,
         config: LookConfig,
         watch: WatchOptions,
-        (inputs, in_force): (Inputs, [u8; 32]),
+        (inputs, in_force): (SettingsInputs, [u8; 32]),
         targets: Vec<Target>,
         sender: Sender<Wake>,
-    ) -> Service {
+    ) -> ServiceLoop {
         let began = Instant::now();
         let settling = Arc::new(Mutex::new(Settling::new(watch.settle)));
         let (touched, woken) = (Arc::clone(&settling), sender.clone());
@@ -125,7 +125,7 @@ impl Service {
                 _ = woken.send(Wake::Due);
             }
         });
-        Service {
+        ServiceLoop {
             program,
             config,
             watch,

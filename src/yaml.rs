@@ -1,13 +1,13 @@
 //! The one door through which YAML comes in: config files, settings and catalogues.
 //!
 //! Why one: config files hold passwords and the settings hold a project key, and a parser's message
-//! quotes the line that it objects to. Here each objection becomes a [`Problem`] and a
+//! quotes the line that it objects to. Here each objection becomes a [`YamlErrorKind`] and a
 //! [`Position`], and only the code behind this door sees the parser's own words.
 //!
 //! Invariants:
 //! 1. Nodes, events and what aliases expand to are bounded before anything is built, see
 //!    [`Bounds`].
-//! 2. An error holds no value of the file. [`Problem::UnknownKey`] holds the key, since the
+//! 2. An error holds no value of the file. [`YamlErrorKind::UnknownKey`] holds the key, since the
 //!    settings suggest the nearest known one; neither `Display` nor `Debug` shows it.
 //! 3. The types are those of the YAML 1.2 core schema: `yes` and `off` are texts, as are numbers
 //!    with underscores. A key that stands twice in one map is an error, and so is a second
@@ -52,12 +52,11 @@ pub struct Located<T> {
 #[derive(Clone, PartialEq, Eq)]
 pub struct YamlError {
     pub at: Option<Position>,
-    pub problem: Problem,
+    pub kind: YamlErrorKind,
 }
 
-/// The kinds of objections.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Problem {
+pub enum YamlErrorKind {
     /// No content, or comments only.
     Empty,
     /// A key that its map does not have. It may be a secret, so the key is not to be shown as it
@@ -83,7 +82,6 @@ pub enum Problem {
     Invalid,
 }
 
-/// Parses one document.
 pub fn parse<T: DeserializeOwned>(text: &str, bounds: &Bounds) -> Result<T, YamlError> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
@@ -104,25 +102,25 @@ pub fn parse<T: DeserializeOwned>(text: &str, bounds: &Bounds) -> Result<T, Yaml
 /// The keys of the map that `T` is read from, in their order, as `T` itself states them.
 pub fn keys_of<T: DeserializeOwned>() -> Vec<&'static str> {
     let bounds = Bounds { nodes: 10, leading_zeros_are_text: true };
-    match parse::<T>("'': 0", &bounds).map_err(|error| error.problem) {
-        Err(Problem::UnknownKey { known, .. }) => known,
+    match parse::<T>("'': 0", &bounds).map_err(|error| error.kind) {
+        Err(YamlErrorKind::UnknownKey { known, .. }) => known,
         _ => Vec::new(),
     }
 }
 
-impl Problem {
+impl YamlErrorKind {
     /// Cause and next step, in words that fit every kind of file.
     pub fn words(&self) -> &'static str {
         match self {
-            Problem::Empty => "the file is empty",
-            Problem::UnknownKey { .. } => "this key is not known here",
-            Problem::UnknownWord { .. } => "this word is not known here",
-            Problem::MissingKey(_) => "a key is missing here",
-            Problem::DuplicateKey => "the same key stands twice in one map; remove one of them",
-            Problem::SecondDocument => "a second document starts (---); the file must hold one only",
-            Problem::UnknownAnchor => "an alias names an anchor that does not exist",
-            Problem::BeyondBounds => "aliases, nesting or size beyond what such a file needs",
-            Problem::WrongKind | Problem::Invalid => {
+            YamlErrorKind::Empty => "the file is empty",
+            YamlErrorKind::UnknownKey { .. } => "this key is not known here",
+            YamlErrorKind::UnknownWord { .. } => "this word is not known here",
+            YamlErrorKind::MissingKey(_) => "a key is missing here",
+            YamlErrorKind::DuplicateKey => "the same key stands twice in one map; remove one of them",
+            YamlErrorKind::SecondDocument => "a second document starts (---); the file must hold one only",
+            YamlErrorKind::UnknownAnchor => "an alias names an anchor that does not exist",
+            YamlErrorKind::BeyondBounds => "aliases, nesting or size beyond what such a file needs",
+            YamlErrorKind::WrongKind | YamlErrorKind::Invalid => {
                 "not valid YAML (or half written); check indentation and quotes around here"
             }
         }
@@ -156,41 +154,43 @@ impl From<&Error> for YamlError {
         let at = error.location().and_then(Position::known);
         if let Error::AliasError { error, .. } = error {
             let behind = YamlError::from(&**error);
-            return YamlError { at: at.or(behind.at), problem: behind.problem };
+            return YamlError { at: at.or(behind.at), kind: behind.kind };
         }
-        YamlError { at, problem: Problem::from(error) }
+        YamlError { at, kind: YamlErrorKind::from(error) }
     }
 }
 
-impl From<&Error> for Problem {
+impl From<&Error> for YamlErrorKind {
     fn from(error: &Error) -> Self {
         match error {
-            Error::Eof { .. } => Problem::Empty,
+            Error::Eof { .. } => YamlErrorKind::Empty,
             Error::SerdeUnknownField { field, expected, .. } => {
-                Problem::UnknownKey { key: field.clone(), known: expected.clone() }
+                YamlErrorKind::UnknownKey { key: field.clone(), known: expected.clone() }
             }
-            Error::SerdeUnknownVariant { expected, .. } => Problem::UnknownWord { known: expected.clone() },
-            Error::SerdeMissingField { field, .. } => Problem::MissingKey(field),
-            Error::DuplicateMappingKey { .. } => Problem::DuplicateKey,
-            Error::MultipleDocuments { .. } => Problem::SecondDocument,
-            Error::UnknownAnchor { .. } => Problem::UnknownAnchor,
+            Error::SerdeUnknownVariant { expected, .. } => {
+                YamlErrorKind::UnknownWord { known: expected.clone() }
+            }
+            Error::SerdeMissingField { field, .. } => YamlErrorKind::MissingKey(field),
+            Error::DuplicateMappingKey { .. } => YamlErrorKind::DuplicateKey,
+            Error::MultipleDocuments { .. } => YamlErrorKind::SecondDocument,
+            Error::UnknownAnchor { .. } => YamlErrorKind::UnknownAnchor,
             Error::Budget { .. }
             | Error::AliasReplayLimitExceeded { .. }
             | Error::AliasExpansionLimitExceeded { .. }
-            | Error::AliasReplayStackDepthExceeded { .. } => Problem::BeyondBounds,
-            Error::Unexpected { .. } | Error::SerdeInvalidType { .. } => Problem::WrongKind,
-            _ => Problem::Invalid,
+            | Error::AliasReplayStackDepthExceeded { .. } => YamlErrorKind::BeyondBounds,
+            Error::Unexpected { .. } | Error::SerdeInvalidType { .. } => YamlErrorKind::WrongKind,
+            _ => YamlErrorKind::Invalid,
         }
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for YamlErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.words())
     }
 }
 
-impl fmt::Debug for Problem {
+impl fmt::Debug for YamlErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.words())
     }
@@ -200,9 +200,9 @@ impl fmt::Display for YamlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.at {
             Some(Position { line, column }) => {
-                write!(f, "line {line}, column {column}: {}", self.problem)
+                write!(f, "line {line}, column {column}: {}", self.kind)
             }
-            None => self.problem.fmt(f),
+            None => self.kind.fmt(f),
         }
     }
 }
@@ -243,19 +243,19 @@ mod tests {
     #[test]
     fn each_kind_of_slip_is_told_apart_with_its_place_and_never_quoted() {
         let cases = [
-            ("# hunter2\n", Problem::Empty, None),
-            ("a: one\nb: hunter2\n", Problem::Invalid, Some((2, 4))),
-            ("a: hunter2\n", Problem::UnknownWord { known: vec!["one"] }, Some((1, 4))),
-            ("b: 1\n", Problem::MissingKey("a"), Some((1, 1))),
-            ("a: one\na: hunter2\n", Problem::DuplicateKey, Some((2, 1))),
-            ("a: one\n---\nhunter2: 1\n", Problem::SecondDocument, Some((3, 1))),
-            ("a: one\nb: *hunter2\n", Problem::UnknownAnchor, Some((2, 4))),
-            ("a: one\nb: [hunter2]\n", Problem::WrongKind, Some((2, 4))),
-            ("a: 'hunter2\n", Problem::Invalid, Some((2, 1))),
+            ("# hunter2\n", YamlErrorKind::Empty, None),
+            ("a: one\nb: hunter2\n", YamlErrorKind::Invalid, Some((2, 4))),
+            ("a: hunter2\n", YamlErrorKind::UnknownWord { known: vec!["one"] }, Some((1, 4))),
+            ("b: 1\n", YamlErrorKind::MissingKey("a"), Some((1, 1))),
+            ("a: one\na: hunter2\n", YamlErrorKind::DuplicateKey, Some((2, 1))),
+            ("a: one\n---\nhunter2: 1\n", YamlErrorKind::SecondDocument, Some((3, 1))),
+            ("a: one\nb: *hunter2\n", YamlErrorKind::UnknownAnchor, Some((2, 4))),
+            ("a: one\nb: [hunter2]\n", YamlErrorKind::WrongKind, Some((2, 4))),
+            ("a: 'hunter2\n", YamlErrorKind::Invalid, Some((2, 1))),
         ];
-        for (text, problem, at) in cases {
+        for (text, kind, at) in cases {
             let error = error(text);
-            assert_eq!(error.problem, problem, "{text}");
+            assert_eq!(error.kind, kind, "{text}");
             let found = error.at.map(|at| (at.line, at.column));
             assert!(at.is_none() || found == at, "{text}: {found:?}");
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
@@ -266,7 +266,7 @@ mod tests {
     fn an_unknown_key_is_kept_for_a_suggestion_and_not_shown() {
         let error = error("a: one\nhunter2: 1\n");
         let known = vec!["a", "b"];
-        assert_eq!(error.problem, Problem::UnknownKey { key: "hunter2".to_owned(), known });
+        assert_eq!(error.kind, YamlErrorKind::UnknownKey { key: "hunter2".to_owned(), known });
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         assert_eq!(keys_of::<Pair>(), ["a", "b"]);
     }
@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn what_is_behind_an_alias_has_the_place_of_the_alias() {
         let behind = error("a: &a one\nb: *a\n");
-        assert_eq!((behind.at.map(|at| at.line), behind.problem), (Some(2), Problem::Invalid));
+        assert_eq!((behind.at.map(|at| at.line), behind.kind), (Some(2), YamlErrorKind::Invalid));
         let lists = parse::<BTreeMap<String, Located<Vec<String>>>>("a: &a [x]\nb: *a\n", &BOUNDS);
         assert_eq!(lists.unwrap()["b"].at, Some(Position { line: 2, column: 4 }));
     }
@@ -285,9 +285,9 @@ mod tests {
         for i in 1..12 {
             bomb += &format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 10].join(","));
         }
-        let any = |text: &str| parse::<serde_json::Value>(text, &BOUNDS).unwrap_err().problem;
-        assert_eq!(any(&bomb), Problem::BeyondBounds);
-        assert_eq!(any(&format!("[{}]", "x,".repeat(2000))), Problem::BeyondBounds);
+        let any = |text: &str| parse::<serde_json::Value>(text, &BOUNDS).unwrap_err().kind;
+        assert_eq!(any(&bomb), YamlErrorKind::BeyondBounds);
+        assert_eq!(any(&format!("[{}]", "x,".repeat(2000))), YamlErrorKind::BeyondBounds);
     }
 
     #[test]

@@ -58,12 +58,12 @@ mod spool {
     mod eight_at_once_lose_and_double_nothing;
     mod erased_means_gone_from_the_disk;
     mod no_operation_that_fails_costs_a_record;
+    mod processes_get_the_spool_in_the_order_of_arrival;
     mod the_limits_take_the_oldest_and_say_so;
     mod the_spool_behaves_like_a_plain_list;
     mod the_spool_is_for_its_owner_alone;
     mod what_is_on_a_full_disk_can_be_seen_delivered_and_erased;
     mod what_left_does_not_come_in_again;
-    mod whoever_comes_first_to_the_spool_goes_first;
 }
 
 mod forward {

@@ -1,4 +1,5 @@
-//! Whatever the bytes of a manifest's slot are, decoding them ends, without a panic and within bounds.
+//! Whatever the bytes of a manifest's slot are, decoding them ends, without a panic and within
+//! bounds.
 
 #![no_main]
 

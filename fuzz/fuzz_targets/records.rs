@@ -1,4 +1,5 @@
-//! Whatever the bytes of a segment's file are, reading its records ends, without a panic and within bounds.
+//! Whatever the bytes of a segment's file are, reading its records ends, without a panic and within
+//! bounds.
 
 #![no_main]
 

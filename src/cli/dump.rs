@@ -1,7 +1,7 @@
 //! `salver dump`: the queue, oldest first.
 //!
-//! Records are read segment by segment while they are written, so a million need no more memory than a
-//! few thousand. The forms in which they are shown are in forms.rs.
+//! Records are read segment by segment while they are written, so a million need no more memory
+//! than a few thousand. The forms in which they are shown are in forms.rs.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -32,11 +32,11 @@ pub struct Arguments {
 
     /// table for reading, json (one array), ndjson (one object a line) or csv
     #[arg(long, default_value = "table")]
-    format: Format,
+    format: DumpFormat,
 
     /// Waiting records, dead letters, or both
     #[arg(long, default_value = "queued")]
-    state: Wanted,
+    state: StateFilter,
 
     /// Only records of this instance
     #[arg(long, value_name = "NAME")]
@@ -54,17 +54,17 @@ pub struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = times::argument)]
     until: Option<Time>,
 
-    /// At most so many
+    /// Print at most N records
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
 
     /// The record as it is stored, or the event as it would be sent
-    #[arg(long = "as", value_name = "SHAPE", default_value = "record")]
-    shape: Shape,
+    #[arg(long = "as", value_name = "FORM", default_value = "record")]
+    form: RecordForm,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum DumpFormat {
     Table,
     Json,
     Ndjson,
@@ -72,25 +72,26 @@ enum Format {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Wanted {
+enum StateFilter {
     Queued,
     Dead,
     All,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Shape {
+enum RecordForm {
     Record,
     Event,
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
     let settings = context.settings()?;
-    // Before the first byte of output: a spool that cannot be read never empties a file that was there.
+    // Before the first byte of output: a spool that cannot be read never empties a file that was
+    // there.
     let mut spool = wiring::spool_folder(&settings).read(clock::now_ms())?;
-    let render = |queued: &Queued| match arguments.shape {
-        Shape::Record => message::line(&forms::with_spool(queued)),
-        Shape::Event => message::line(&wire::event(&queued.record, settings.posthog.geoip)),
+    let render = |queued: &Queued| match arguments.form {
+        RecordForm::Record => message::line(&forms::with_spool(queued)),
+        RecordForm::Event => message::line(&wire::event(&queued.record, settings.posthog.geoip)),
     };
     match &arguments.file {
         Some(path) => {
@@ -131,9 +132,9 @@ impl Arguments {
     fn wants(&self, queued: &Queued) -> bool {
         let record = &queued.record;
         let state = match self.state {
-            Wanted::All => true,
-            Wanted::Queued => queued.dead.is_none(),
-            Wanted::Dead => queued.dead.is_some(),
+            StateFilter::All => true,
+            StateFilter::Queued => queued.dead.is_none(),
+            StateFilter::Dead => queued.dead.is_some(),
         };
         state
             && self.instance.as_ref().is_none_or(|name| *name == record.instance)

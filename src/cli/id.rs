@@ -1,7 +1,8 @@
 //! `salver id`: the anonymous ids, which a deletion request must quote.
 //!
-//! The ids go to stdout, in the words in which the tools print theirs. What an admin may want to know of one (from what it
-//! was worked out, what it would be now, what the tool itself would print) goes to stderr.
+//! The ids go to stdout, in the words in which the tools print theirs. What an admin may want to
+//! know of one (from what it was worked out, what it would be now, what the tool itself would
+//! print) goes to stderr.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -103,7 +104,8 @@ fn notes(ids: Ids, report: &Reportable, pin: &Pin) -> Vec<String> {
         let from = inputs(&now.readable);
         notes.push(format!("worked out anew, from {from}, it would be {}; the pinned one is kept", now.id));
     }
-    // The tools know of no machine id; where they cannot read the firmware's UUID they hash nothing in its place.
+    // The tools know of no machine id; where they cannot read the firmware's UUID they hash nothing
+    // in its place.
     let tools = Ids { source: SystemIdSource::None }.computed(report).id;
     if now.readable.system == SystemIdOrigin::Machine && tools != pin.id {
         notes.push(format!(
@@ -139,7 +141,8 @@ fn adopt(collector: &Collector, folder: &SpoolFolder, target: &Target, id: &str)
     Ok(collector.ids.adopt(folder, &name, id)?)
 }
 
-/// Prints every id that records carried, and those that are pinned and were not used yet; of these targets, or of all.
+/// Prints every id that records carried, and those that are pinned and were not used yet; of these
+/// targets, or of all.
 fn history(settings: &Settings, targets: Option<&[Target]>) -> Result<Ended> {
     let spool = wiring::spool_folder(settings).read(clock::now_ms())?;
     let mut ids = spool.ids().clone();
@@ -147,7 +150,8 @@ fn history(settings: &Settings, targets: Option<&[Target]>) -> Result<Ended> {
     for (name, instance) in spool.instances().clone() {
         let is = |target: &Target| match (&target.name, instance.config_files.as_slice()) {
             (Some(given), _) if *given == name => true,
-            // A manifest that was lost no longer tells the files, but the name that stands for one does.
+            // After a loss of the manifest the files are not known, but the instance's default name
+            // tells them.
             (None, []) => name.ends_with(&default_name("", &target.first_file())),
             (_, files) => target
                 .subject

@@ -23,7 +23,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging for this process.
 pub fn start(verbose: u8, quiet: bool, color: Color, format: LogFormat) {
     let level = match (quiet, verbose) {
         (true, _) => "error",

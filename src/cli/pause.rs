@@ -1,4 +1,5 @@
-//! `salver pause` and `salver resume`: stop and restart collecting by hand, whatever the config file says.
+//! `salver pause` and `salver resume`: stop and restart collecting by hand, whatever the config
+//! file says.
 
 use anyhow::Result;
 

@@ -40,8 +40,8 @@ pub struct Arguments {
     node_version: Option<String>,
 
     /// The record as it is stored, the event as it is sent, or the exact body of a request
-    #[arg(long = "as", value_name = "SHAPE", default_value = "record")]
-    form: Form,
+    #[arg(long = "as", value_name = "FORM", default_value = "record")]
+    form: PreviewForm,
 
     /// For each key that would be sent, the config path that decided it, or its source
     #[arg(long)]
@@ -53,7 +53,7 @@ pub struct Arguments {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Form {
+pub enum PreviewForm {
     Record,
     Event,
     Request,
@@ -91,9 +91,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
         return Ok(Ended::Done);
     }
     match arguments.form {
-        Form::Record => output::print_json(&message::message(&record))?,
-        Form::Event => output::print_json(&wire::event(&record, settings.posthog.geoip))?,
-        Form::Request => {
+        PreviewForm::Record => output::print_json(&message::message(&record))?,
+        PreviewForm::Event => output::print_json(&wire::event(&record, settings.posthog.geoip))?,
+        PreviewForm::Request => {
             let key = context::shown_key(&settings, arguments.reveal);
             // The bytes that would be sent.
             let mut out = output::stdout();

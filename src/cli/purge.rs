@@ -1,4 +1,4 @@
-//! `salver purge`: erase records, and print a receipt for whoever asked for it.
+//! `salver purge`: erases records, and prints a receipt.
 
 use std::io::{IsTerminal, Write, stdin};
 use std::time::Duration;
@@ -65,14 +65,17 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Ended> {
         before_ms: arguments.before.map(|time| time.0),
         dead: arguments.dead,
     };
-    let planned = folder.read(clock::now_ms())?.would_purge(&selector)?;
-    if arguments.dry_run {
-        print(&planned, None)?;
-        return Ok(Ended::Done);
-    }
-    if !arguments.yes && !confirmed(&planned)? {
-        output::say("Nothing was erased.");
-        return Ok(Ended::Failed);
+    // With --yes nothing is read first: a spool that cannot be read can still be erased.
+    if arguments.dry_run || !arguments.yes {
+        let planned = folder.read(clock::now_ms())?.would_purge(&selector)?;
+        if arguments.dry_run {
+            print(&planned, None)?;
+            return Ok(Ended::Done);
+        }
+        if !confirmed(&planned)? {
+            output::say("Nothing was erased.");
+            return Ok(Ended::Failed);
+        }
     }
     let (receipt, search) = erase(&folder, &selector, &arguments)?;
     print(&receipt, Some(&search))?;
@@ -89,8 +92,8 @@ fn confirmed(planned: &Receipt) -> Result<bool> {
 }
 
 fn erase(folder: &SpoolFolder, selector: &Selector, arguments: &Arguments) -> Result<(Receipt, Search)> {
-    // With the flusher's turn nothing is on the wire meanwhile. Where a request takes longer than the wait allows, the receipt
-    // says what was under way.
+    // With the flusher's turn nothing is on the wire meanwhile. Where a request takes longer than
+    // the wait allows, the receipt says what was under way.
     let _turn = folder.flush_turn(Duration::ZERO).ok();
     let mut spool = folder.open_to_release(clock::now_ms())?;
     let mut purged = spool.purge(selector)?;
@@ -102,7 +105,8 @@ fn erase(folder: &SpoolFolder, selector: &Selector, arguments: &Arguments) -> Re
     Ok(spool.close_and_search(purged)?)
 }
 
-/// The instances that stop collecting: those selected by name or service, all for `--all`, and those whose records were erased.
+/// The instances that stop collecting: those selected by name or service, all for `--all`, and
+/// those whose records were erased.
 fn concerned(spool: &Spool, arguments: &Arguments, receipt: &Receipt) -> Vec<String> {
     let selected = spool.instances().iter().filter(|(name, instance)| {
         let by_id = |id: &String| instance.pin.as_ref().is_some_and(|pin| pin.id == id.to_lowercase());
@@ -115,7 +119,7 @@ fn concerned(spool: &Spool, arguments: &Arguments, receipt: &Receipt) -> Vec<Str
     selected.map(|(name, _)| name.clone()).collect()
 }
 
-/// What no program can promise.
+/// Copies that no purge can reach.
 const OUT_OF_REACH: &str = "Out of reach of a purge: copies in snapshots and backups, blocks that a disk keeps for wear levelling, ids in old logs.";
 
 /// Prints what was erased and what a search of the folder found, or what would be erased.
@@ -155,7 +159,11 @@ fn print(receipt: &Receipt, search: Option<&Search>) -> Result<()> {
         )?;
     }
     if let Some(search) = search {
-        writeln!(out, "{} files of the spool were searched for them afterwards", search.files)?;
+        let found = match search.left.as_slice() {
+            [] => "and hold nothing of them".to_owned(),
+            left => format!("and {} of them still hold or may hold something", left.len()),
+        };
+        writeln!(out, "{} files of the spool were searched afterwards, {found}", search.files)?;
         for (path, why) in &search.left {
             writeln!(out, "NOT ERASED: {}: {why}; remove it by hand, or purge again", path.display())?;
         }

@@ -17,7 +17,7 @@ use crate::record::Reason;
 use crate::service::forwarder::{ForwardConfig, Forwarder};
 use crate::service::look::{Fault, FaultKind};
 use crate::service::worker::Program;
-use crate::service::{ExitReason, Reporter, Service, Wake};
+use crate::service::{ExitReason, Reporter, ServiceLoop, Wake};
 use crate::settings::{FlushMode, Resolved};
 use crate::wiring;
 
@@ -73,13 +73,13 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Ended> {
     Ok(Ended::Done)
 }
 
-/// All that follows from the settings as they were at one moment, checked as a whole.
+/// All that follows from the settings at one moment, checked as a whole.
 struct Job {
     resolved: Resolved,
     /// Digest of the bytes that the settings were read from.
     in_force: [u8; 32],
     program: Program,
-    service: Service,
+    service: ServiceLoop,
     /// Taken out when the forwarder is started.
     forward_config: Option<ForwardConfig>,
     forwarder: Option<Forwarder>,
@@ -103,7 +103,7 @@ impl Job {
         let program = Program::this(context.logging.clone()).context("cannot find the program that runs")?;
         let watch = wiring::watch_options(settings);
         let inputs = (resolved.inputs.clone(), in_force);
-        let service = Service::new(program.clone(), config, watch, inputs, targets, sender.clone());
+        let service = ServiceLoop::new(program.clone(), config, watch, inputs, targets, sender.clone());
         Ok(Job { resolved, in_force, program, service, forward_config, forwarder: None })
     }
 

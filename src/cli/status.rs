@@ -1,4 +1,4 @@
-//! `salver status`: what waits, who collects and why, how forwarding goes, and what an admin should know of.
+//! `salver status`: the queue, which instances collect and why, the last flush, and problems.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ use crate::wiring;
 
 mod show;
 
-/// So many of the last entries of the ledger are shown.
+/// How many of the ledger's last entries are shown.
 const LEFT_SHOWN: usize = 10;
 
 /// How to show it, and what to do about problems.
@@ -35,17 +35,17 @@ pub struct Arguments {
     acknowledge: bool,
 }
 
-/// All that is shown.
 struct Status {
     folder: SpoolFolder,
     counts: Counts,
     instances: Vec<(String, Instance)>,
     memory: FlushMemory,
-    line: LinkState,
+    link: LinkState,
     /// How many records are on the wire, or were when their flush died.
     on_the_wire: usize,
     problems: Vec<Problem>,
-    /// How many records were stamped too far in the future to be sent now, and when the first of them may be.
+    /// How many records were stamped too far in the future to be sent now, and when the first of
+    /// them may be.
     ahead: (u64, Option<i64>),
     /// What the limits will take with the next record.
     plan: Vec<RetentionStep>,
@@ -71,7 +71,7 @@ fn read(settings: &Settings, acknowledge: bool) -> Result<Status> {
         counts: Counts::default(),
         instances: Vec::new(),
         memory: FlushMemory::default(),
-        line: LinkState::default(),
+        link: LinkState::default(),
         on_the_wire: 0,
         problems: Vec::new(),
         ahead: (0, None),
@@ -104,7 +104,7 @@ impl Status {
         self.counts = spool.counts()?;
         self.instances = spool.instances().clone().into_iter().collect();
         self.memory = spool.flush_memory().clone();
-        self.line = spool.link_state().clone();
+        self.link = spool.link_state().clone();
         self.on_the_wire = spool.on_the_wire().len();
         self.problems = spool.problems().to_vec();
         self.ahead = spool.ahead()?;
@@ -130,7 +130,8 @@ impl Status {
         self.problems.push(Problem { at_ms: clock::now_ms(), text });
     }
 
-    /// Adds what the settings say: instances that were never looked at, and that others are no longer in them.
+    /// Adds the instances of the settings that were never looked at, and marks those that are no
+    /// longer in the settings.
     fn add_from(&mut self, settings: &Settings) {
         let names: Vec<&str> = settings.instances.iter().filter_map(|it| it.name.as_deref()).collect();
         for (name, instance) in &mut self.instances {

@@ -8,7 +8,7 @@ use super::ids::{self, Ids};
 use super::outcome::{Ask, Introduction, LookOutcome, Recorded, UnreadableFiles};
 use super::seen::{Seen, digest_of};
 use super::snapshot::Snapshot;
-use super::summary::{Status, after_look, erase, keys_of, unreadable};
+use super::summary::{CollectingStatus, after_look, erase, keys_of, unreadable};
 use super::target::Target;
 use crate::clock;
 use crate::record::catalogue::Catalogue;
@@ -31,7 +31,6 @@ pub const DO_NOT_TRACK: &str = "DO_NOT_TRACK is set in the environment";
 pub struct Collector {
     pub catalogue: Catalogue,
     pub ids: Ids,
-    /// The host's facts.
     system: System,
     settle: Duration,
     /// `DO_NOT_TRACK` asks to collect nothing.
@@ -107,7 +106,7 @@ impl Collector {
         let seen = Seen::new(target, observation, inputs.digest);
         match &seen.observation.state {
             State::Withdrawn(why) => {
-                let is_noted = is_noted(options, target, &seen, &Status::not_collecting(why));
+                let is_noted = is_noted(options, target, &seen, &CollectingStatus::not_collecting(why));
                 match self.confirmation(target, &seen, unconfirmed_since).filter(|_| !is_noted) {
                     Some(wait) => Ok(LookOutcome::AwaitingConfirmation(wait)),
                     None => self.not_collecting(options, target, &seen, why, true),
@@ -235,7 +234,7 @@ impl Collector {
             (_, Ask::Difference) => None,
         };
         let last_record_ms = instance.last_record_ms;
-        let instance = after_look(instance, target, observation, Status::collecting(observation));
+        let instance = after_look(instance, target, observation, CollectingStatus::collecting(observation));
         spool.put_instance(name, instance);
         let record = reason.map(|reason| spool.record(name, draft, reason)).transpose()?;
         spool.close()?;
@@ -267,7 +266,8 @@ impl Collector {
         let instance = options.snapshot?.instances.get(name)?;
         let pin = instance.pin.clone().filter(|pin| pin.fixed || !self.ids.improve_on(pin.readable))?;
         let draft = self.draft(observation, report, pin.id.clone());
-        let after = after_look(instance.clone(), target, observation, Status::collecting(observation));
+        let after =
+            after_look(instance.clone(), target, observation, CollectingStatus::collecting(observation));
         if instance.paused || *instance != after || instance.last_digest != Some(draft.digest()) {
             return None;
         }
@@ -294,7 +294,7 @@ impl Collector {
         let Seen { observation, name, digest } = seen;
         let folder = options.folder;
         let found = digest_of(observation, None);
-        let status = Status::not_collecting(why);
+        let status = CollectingStatus::not_collecting(why);
         target.last_record_ms = None;
         if target.known == Some(found) || is_noted(options, target, seen, &status) {
             target.unconfirmed_since = None;
@@ -325,7 +325,7 @@ impl Collector {
 }
 
 /// Whether the snapshot shows that the status was noted already.
-fn is_noted(options: &LookOptions<'_>, target: &Target, seen: &Seen, status: &Status) -> bool {
+fn is_noted(options: &LookOptions<'_>, target: &Target, seen: &Seen, status: &CollectingStatus) -> bool {
     let instance = options.snapshot.and_then(|snapshot| snapshot.instances.get(&seen.name));
     let after = |it: &Instance| after_look(it.clone(), target, &seen.observation, status.clone());
     instance.is_some_and(|instance| *instance == after(instance))

@@ -20,10 +20,8 @@ pub enum Ask {
     Force,
 }
 
-/// The outcome of a look.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum LookOutcome {
-    /// A record was written.
     Recorded(Box<Recorded>),
     /// The report equals the last record.
     Unchanged {
@@ -50,7 +48,6 @@ pub enum LookOutcome {
     Unreadable(UnreadableFiles),
 }
 
-/// A record that was written.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Recorded {
     /// The key of the instance.
@@ -80,7 +77,6 @@ pub struct UnreadableFiles {
 /// The id and the release of an instance, as the tools print them at their start.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Introduction {
-    /// The anonymous id.
     pub id: String,
     pub service: String,
     pub version: String,

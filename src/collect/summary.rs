@@ -9,24 +9,24 @@ use crate::spool::{Instance, Selector, Spool, SpoolError};
 
 /// Whether an instance collects, and why.
 #[derive(Clone, Debug)]
-pub(super) struct Status {
+pub(super) struct CollectingStatus {
     pub collecting: bool,
     pub why: String,
 }
 
-impl Status {
-    pub(super) fn collecting(observation: &Observation) -> Status {
+impl CollectingStatus {
+    pub(super) fn collecting(observation: &Observation) -> CollectingStatus {
         let why = match observation.version.origin {
             VersionOrigin::Assumed => {
                 "consent is given; the service's version was not found, the newest known is assumed"
             }
             _ => "consent is given",
         };
-        Status { collecting: true, why: why.to_owned() }
+        CollectingStatus { collecting: true, why: why.to_owned() }
     }
 
-    pub(super) fn not_collecting(why: &str) -> Status {
-        Status { collecting: false, why: why.to_owned() }
+    pub(super) fn not_collecting(why: &str) -> CollectingStatus {
+        CollectingStatus { collecting: false, why: why.to_owned() }
     }
 }
 
@@ -35,7 +35,7 @@ pub(super) fn after_look(
     mut instance: Instance,
     target: &Target,
     observation: &Observation,
-    status: Status,
+    status: CollectingStatus,
 ) -> Instance {
     instance.service = observation.service.clone();
     instance.service_version = observation.version.version.to_string();

@@ -73,11 +73,9 @@ pub enum FlushStep {
     },
     /// Wait for this long, then ask again.
     Wait(Duration),
-    /// The run is over.
     Done(FlushEnd),
 }
 
-/// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlushEnd {
     pub outcome: FlushOutcome,

@@ -106,7 +106,6 @@ pub struct Explanation {
     /// In salver's own words. Only these may be stored, since a purge does not search other texts
     /// for what it erases.
     pub text: String,
-    /// The server's words.
     pub words: Option<String>,
 }
 

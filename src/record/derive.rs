@@ -21,7 +21,7 @@ pub struct Derived {
     pub layout: Arc<Layout>,
     /// One value for each slot of the layout.
     pub values: Vec<Value>,
-    /// One provenance for each place of the layout.
+    /// One provenance for each slot of the layout.
     pub provenance: Vec<Provenance>,
 }
 

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::read_limited::{self, Unreadable};
-use crate::yaml::{self, Bounds, Problem, YamlError};
+use crate::yaml::{self, Bounds, YamlError, YamlErrorKind};
 
 /// The largest config file that is read. The real templates have at most 70 KB.
 pub const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -138,10 +138,10 @@ pub fn parse(text: &str) -> Result<Node, Cause> {
     match yaml::parse::<Node>(text, &BOUNDS) {
         Ok(Node::Null) => Err(Cause::Empty),
         Ok(node) => Ok(node),
-        Err(YamlError { problem: Problem::Empty, .. }) => Err(Cause::Empty),
-        Err(YamlError { at, problem }) => {
+        Err(YamlError { kind: YamlErrorKind::Empty, .. }) => Err(Cause::Empty),
+        Err(YamlError { at, kind }) => {
             let (line, column) = at.map_or((1, 1), |at| (at.line, at.column));
-            Err(Cause::Syntax { line, column, what: problem.words() })
+            Err(Cause::Syntax { line, column, what: kind.words() })
         }
     }
 }

@@ -16,7 +16,6 @@ mod features;
 
 pub use features::EnabledFeatures;
 
-/// The message of a record.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Message<'a> {
     /// The time of the record.

@@ -135,7 +135,6 @@ pub struct Record {
     pub uuid: String,
     /// In milliseconds since 1970; no two records of one id share a time.
     pub timestamp_ms: i64,
-    /// The name of its instance.
     pub instance: String,
     pub reason: Reason,
     /// The version of salver that wrote the record.

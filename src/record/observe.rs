@@ -15,7 +15,6 @@ use super::inputs::Inputs;
 use super::subject::Subject;
 use super::version::{self, ServiceVersion};
 
-/// The result of an observation.
 #[derive(Clone, Debug)]
 pub struct Observation {
     pub service: String,

@@ -7,26 +7,26 @@ use std::borrow::Cow;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::time::Duration;
 
-use super::look::{self, Fault, FaultKind, Look, Message, Request};
+use super::look::{self, Fault, FaultKind, Look, LookMessage, LookRequest};
 use super::worker::{GRACE_PERIOD, Worker, WorkerEvent};
-use super::{ExitReason, Reporter, Service, Wake};
+use super::{ExitReason, Reporter, ServiceLoop, Wake};
 use crate::clock;
 use crate::collect::{LookOutcome, Target, UnreadableFiles};
 use crate::watch::watched::Watched;
 
 /// A worker that makes looks.
 pub(super) struct RunningWorker {
-    worker: Worker<Message>,
+    worker: Worker<LookMessage>,
     /// The instances whose result is pending, in the order in which the worker looks.
     pending: Vec<usize>,
 }
 
-impl Service {
+impl ServiceLoop {
     /// Ends a running worker, after a grace period. Results that it sent until then count.
     pub fn stop(mut self, reporter: &mut dyn Reporter) {
         if let Some(RunningWorker { worker, .. }) = self.worker.take() {
             for message in worker.end(GRACE_PERIOD) {
-                if let Message::Look { index, target, outcome } = message {
+                if let LookMessage::Look { index, target, outcome } = message {
                     self.apply(index, *target, outcome, reporter);
                 }
             }
@@ -36,7 +36,7 @@ impl Service {
     /// Starts a worker that makes these looks.
     pub(super) fn dispatch(&mut self, looks: Vec<Look>, reporter: &mut dyn Reporter) {
         let pending: Vec<usize> = looks.iter().map(|look| look.index).collect();
-        let request = Request { config: Cow::Borrowed(&self.config), looks: Cow::Owned(looks) };
+        let request = LookRequest { config: Cow::Borrowed(&self.config), looks: Cow::Owned(looks) };
         let sender = self.sender.clone();
         // The receiver is gone only when the service ends.
         let notify = move || _ = sender.send(Wake::Due);
@@ -58,7 +58,7 @@ impl Service {
         while let Some(running) = &mut self.worker {
             match running.worker.next_event() {
                 WorkerEvent::Quiet => break,
-                WorkerEvent::Message(Message::Look { index, target, outcome }) => {
+                WorkerEvent::Message(LookMessage::Look { index, target, outcome }) => {
                     if let Err(fault) = &outcome {
                         may_go_on(self.spool_tried, fault)?;
                     }
@@ -66,9 +66,11 @@ impl Service {
                     running.pending.retain(|pending| *pending != index);
                     self.apply(index, *target, outcome, reporter);
                 }
-                WorkerEvent::Message(Message::Stamps { before, after }) => self.spool.looked(before, after),
-                WorkerEvent::Message(Message::Spool(Ok(()))) => {}
-                WorkerEvent::Message(Message::Spool(Err(fault))) => {
+                WorkerEvent::Message(LookMessage::Stamps { before, after }) => {
+                    self.spool.looked(before, after)
+                }
+                WorkerEvent::Message(LookMessage::Spool(Ok(()))) => {}
+                WorkerEvent::Message(LookMessage::Spool(Err(fault))) => {
                     for index in std::mem::take(&mut running.pending) {
                         self.look_failed(index, &fault, reporter);
                     }

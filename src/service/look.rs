@@ -19,12 +19,11 @@ use crate::clock;
 use crate::collect::{Ask, Collector, LookOptions, LookOutcome, Snapshot, Target};
 use crate::record::catalogue::Catalogue;
 use crate::record::identity::SystemIdSource;
-use crate::settings::Settings;
 use crate::spool::{SpoolError, SpoolFolder, SpoolStamp};
 
 pub const TASK: Task = Task { command: "look", does: "looks" };
 
-/// Time limit for opening a spool, beyond the wait for its lock: a damaged one is salvaged first.
+/// Time limit for opening a spool, beyond the wait for its lock: a damaged one is recovered first.
 const OPEN_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// What looking needs of the settings.
@@ -42,7 +41,7 @@ pub struct LookConfig {
 /// The work of one worker: looks at some instances or, if there are none, a check that the spool
 /// can be used.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Request<'a> {
+pub struct LookRequest<'a> {
     pub config: Cow<'a, LookConfig>,
     pub looks: Cow<'a, [Look]>,
 }
@@ -59,7 +58,7 @@ pub struct Look {
 
 /// A message of a worker.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Message {
+pub enum LookMessage {
     /// Whether the spool can be used. If not, no look is made.
     Spool(Result<(), Fault>),
     /// A look was made.
@@ -129,39 +128,39 @@ impl LookConfig {
 /// Has a worker check that the spool can be used, and waits for it. A worker that cannot be
 /// started, or sends nothing, is no verdict.
 pub fn try_spool(program: &Program, config: &LookConfig) -> Result<(), Fault> {
-    let request = Request { config: Cow::Borrowed(config), looks: Cow::Borrowed(&[]) };
+    let request = LookRequest { config: Cow::Borrowed(config), looks: Cow::Borrowed(&[]) };
     let Ok(worker) = Worker::start(program, TASK, &request, || ()) else { return Ok(()) };
     let messages = worker.end(config.folder.wait + OPEN_TIMEOUT).into_iter();
     let mut verdicts = messages.filter_map(|message| match message {
-        Message::Spool(verdict) => Some(verdict),
-        Message::Look { .. } | Message::Stamps { .. } => None,
+        LookMessage::Spool(verdict) => Some(verdict),
+        LookMessage::Look { .. } | LookMessage::Stamps { .. } => None,
     });
     verdicts.next_back().unwrap_or(Ok(()))
 }
 
 /// The worker's side: does what the service requested. An error means that the service is gone.
 pub fn work() -> io::Result<()> {
-    let Request { config, looks } = worker::request::<Request<'static>>()?;
+    let LookRequest { config, looks } = worker::request::<LookRequest<'static>>()?;
     let (config, looks) = (config.into_owned(), looks.into_owned());
     let folder = &config.folder;
     if looks.is_empty() {
         let usable = folder.open(clock::now_ms()).and_then(|spool| spool.close());
-        return worker::send(&Message::Spool(usable.map_err(|error| Fault::from(&error))));
+        return worker::send(&LookMessage::Spool(usable.map_err(|error| Fault::from(&error))));
     }
     let before = folder.stamp();
     let collector = Collector::new(config.catalogue.clone(), config.system_id, config.settle);
     let snapshot = match snapshot(folder, &looks) {
         Ok(snapshot) => snapshot,
-        Err(error) => return worker::send(&Message::Spool(Err(Fault::from(&error)))),
+        Err(error) => return worker::send(&LookMessage::Spool(Err(Fault::from(&error)))),
     };
     let options = LookOptions { folder, ask: config.ask(), snapshot: snapshot.as_ref() };
     for Look { index, mut target, note_unreadable } in looks {
         let outcome = look(&collector, &options, &mut target, note_unreadable);
         let outcome = outcome.map_err(|error| Fault::from(&error));
-        worker::send(&Message::Look { index, target: Box::new(target), outcome })?;
+        worker::send(&LookMessage::Look { index, target: Box::new(target), outcome })?;
     }
     if let (Ok(before), Ok(after)) = (before, folder.stamp()) {
-        worker::send(&Message::Stamps { before, after })?;
+        worker::send(&LookMessage::Stamps { before, after })?;
     }
     Ok(())
 }
@@ -192,17 +191,4 @@ fn look(
         tracing::debug!(instance = files.name, "cannot be noted for `status`: {error}");
     }
     Ok(outcome)
-}
-
-impl LookConfig {
-    /// As the settings say.
-    pub fn of(settings: &Settings, folder: SpoolFolder, catalogue: Catalogue) -> LookConfig {
-        LookConfig {
-            folder,
-            catalogue,
-            system_id: settings.identity.system_id,
-            settle: settings.watch.settle,
-            interval: settings.record.interval,
-        }
-    }
 }

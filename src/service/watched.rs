@@ -8,7 +8,6 @@ use crate::watch::quiet_retry::QuietRetry;
 use crate::watch::stability::StableRead;
 use crate::watch::watched::Watched;
 
-/// An instance.
 pub(super) struct WatchedInstance {
     pub target: Target,
     stability: StableRead,
@@ -22,7 +21,7 @@ pub(super) struct WatchedInstance {
 
 /// The settings file and the files that it names.
 pub(super) struct WatchedSettings {
-    inputs: settings::Inputs,
+    inputs: settings::SettingsInputs,
     /// Digest of the bytes that the settings in force were read from.
     pub in_force: [u8; 32],
     stability: StableRead,
@@ -62,7 +61,7 @@ impl WatchedInstance {
 }
 
 impl WatchedSettings {
-    pub(super) fn new(inputs: settings::Inputs, in_force: [u8; 32]) -> WatchedSettings {
+    pub(super) fn new(inputs: settings::SettingsInputs, in_force: [u8; 32]) -> WatchedSettings {
         let (stability, retry) = (StableRead::default(), QuietRetry::default());
         WatchedSettings { inputs, in_force, stability, retry }
     }

@@ -64,7 +64,6 @@ pub struct Worker<T> {
 #[derive(Debug)]
 pub enum WorkerEvent<T> {
     Message(T),
-    /// Nothing.
     Quiet,
     /// It has ended, and all its messages were received. The text says how, for the case that a
     /// message is missing.

@@ -18,7 +18,7 @@ use super::spool::{RawSpool, SpoolSettings};
 use super::suggest;
 use super::watch::{RawWatch, WatchSettings};
 use crate::read_limited::{self, Unreadable};
-use crate::yaml::{self, Bounds, Located, Problem, YamlError, keys_of};
+use crate::yaml::{self, Bounds, Located, YamlError, YamlErrorKind, keys_of};
 
 /// The largest settings file that is read; the commented sample has about 6 KB.
 pub(super) const MAX_BYTES: u64 = 1024 * 1024;
@@ -105,7 +105,7 @@ impl Settings {
     pub fn parse(text: &str, file: &Path) -> Result<Self, SettingsError> {
         let raw = match yaml::parse::<Option<RawSettings>>(text, &BOUNDS) {
             Ok(raw) => raw.unwrap_or_default(),
-            Err(YamlError { problem: Problem::Empty, .. }) => RawSettings::default(),
+            Err(YamlError { kind: YamlErrorKind::Empty, .. }) => RawSettings::default(),
             Err(error) => return Err(refusal(&error, file)),
         };
         raw.validate(&Fields::new(file))
@@ -115,20 +115,20 @@ impl Settings {
 /// The error in words that quote nothing of the file but a word-like key.
 fn refusal(error: &YamlError, file: &Path) -> SettingsError {
     let at = Location { file: file.to_owned(), at: error.at };
-    let what = match &error.problem {
-        Problem::UnknownKey { key, known } => {
+    let what = match &error.kind {
+        YamlErrorKind::UnknownKey { key, known } => {
             let what = format!("{} is no setting here", suggest::show(key));
             return SettingsError::UnknownKey { at, what, help: suggest::help(key, known, &sections()) };
         }
-        Problem::WrongKind => {
+        YamlErrorKind::WrongKind => {
             "a section holds lines of \"key: value\", indented below its name, and instances is a \
              list, each entry starting with a hyphen; write it so here, see the sample"
         }
-        Problem::Invalid => {
+        YamlErrorKind::Invalid => {
             "not valid YAML; check indentation and quotes around here (spaces, no tabs; Windows paths \
              in single quotes)"
         }
-        problem => problem.words(),
+        kind => kind.words(),
     };
     SettingsError::Syntax { at, what }
 }

@@ -12,7 +12,7 @@ use crate::read_limited::{self, Unreadable};
 
 /// The settings file, and the certificates and catalogues that it names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Inputs {
+pub struct SettingsInputs {
     settings_file: Option<PathBuf>,
     /// The digest of the text that the settings were read from.
     text_read: [u8; 32],
@@ -20,10 +20,10 @@ pub struct Inputs {
     catalogues: Vec<PathBuf>,
 }
 
-impl Inputs {
+impl SettingsInputs {
     /// The inputs of `settings`, which were read from `file` when it held `text`.
-    pub(super) fn new(settings: &Settings, file: Option<(&Path, &str)>) -> Inputs {
-        Inputs {
+    pub(super) fn new(settings: &Settings, file: Option<(&Path, &str)>) -> SettingsInputs {
+        SettingsInputs {
             settings_file: file.map(|(file, _)| file.to_owned()),
             text_read: file.map(|(_, text)| digest_of(Ok(text))).unwrap_or_default(),
             ca_file: settings.posthog.ca_file.clone(),
@@ -98,7 +98,7 @@ mod tests {
         let mut settings = Settings { catalogues: vec![at("catalogues")], ..Settings::default() };
         settings.posthog.ca_file = Some(at("ca.pem"));
         let file = at("salver.yaml");
-        let inputs = Inputs::new(&settings, Some((&file, "a")));
+        let inputs = SettingsInputs::new(&settings, Some((&file, "a")));
         assert_eq!(inputs.digest(), inputs.digest_in_force());
         let mut digests = vec![inputs.digest()];
         for (file, text) in

@@ -50,7 +50,7 @@ pub use error::{Location, SettingsError};
 pub use file::Settings;
 pub use flush::{FlushMode, FlushSettings, UnknownWord};
 pub use identity::IdentitySettings;
-pub use inputs::Inputs;
+pub use inputs::SettingsInputs;
 pub use instances::InstanceSettings;
 pub use paths::{TRY_OUT_SPOOL, default_name, system_settings, system_spool};
 pub use posthog::{PostHogSettings, is_loopback};

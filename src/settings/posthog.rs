@@ -26,7 +26,6 @@ const KEY_LENGTH: usize = 64;
 pub struct PostHogSettings {
     /// Scheme, name and port, such as `https://eu.posthog.com`, without a slash at the end.
     pub host: Option<String>,
-    /// The project key.
     pub api_key: Option<Secret>,
     /// The proxy's URL with its credentials; `None` leaves it to the environment.
     pub proxy: Option<Secret>,

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use super::error::SettingsError;
 use super::file::{self, Settings};
 use super::flush::FlushMode;
-use super::inputs::Inputs;
+use super::inputs::SettingsInputs;
 use super::instances::InstanceSettings;
 use super::paths::TRY_OUT_SPOOL;
 use super::trust;
@@ -46,7 +46,7 @@ pub struct Resolved {
     pub file: Option<PathBuf>,
     /// Files were named and no settings file was found: the spool is to be named on screen.
     pub try_out: bool,
-    pub inputs: Inputs,
+    pub inputs: SettingsInputs,
 }
 
 impl Resolved {
@@ -58,9 +58,9 @@ impl Resolved {
 
 /// Decides which settings apply. `system_settings` is [`super::system_settings`] outside of tests.
 pub fn resolve(overrides: Overrides, system_settings: &Path) -> Result<Resolved, SettingsError> {
-    let spool = given(overrides.spool).map(absolute).transpose()?;
+    let spool = unless_empty(overrides.spool).map(absolute).transpose()?;
     let watch = overrides.watch.into_iter().map(absolute).collect::<Result<Vec<_>, _>>()?;
-    let file = settings_file(given(overrides.config), system_settings)?;
+    let file = settings_file(unless_empty(overrides.config), system_settings)?;
     let try_out = file.is_none() && !watch.is_empty();
     if file.is_none() && spool.is_none() && !try_out {
         return Err(SettingsError::NoSettings { looked_at: system_settings.to_owned() });
@@ -78,7 +78,7 @@ pub fn resolve(overrides: Overrides, system_settings: &Path) -> Result<Resolved,
     }
     add(&mut settings.instances, watch);
     require_unicode(&settings)?;
-    let inputs = Inputs::new(&settings, read);
+    let inputs = SettingsInputs::new(&settings, read);
     Ok(Resolved { settings, file, try_out, inputs })
 }
 
@@ -125,7 +125,7 @@ fn add(instances: &mut Vec<InstanceSettings>, watch: Vec<PathBuf>) {
     }
 }
 
-fn given(path: Option<PathBuf>) -> Option<PathBuf> {
+fn unless_empty(path: Option<PathBuf>) -> Option<PathBuf> {
     path.filter(|path| !path.as_os_str().is_empty())
 }
 

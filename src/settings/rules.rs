@@ -105,8 +105,8 @@ pub(super) fn duration(value: &RawValue, range: &RangeInclusive<Duration>) -> Re
 
 /// One of a few words, each with its meaning.
 pub(super) fn word<T: Copy>(value: &RawValue, words: &[(&str, T)]) -> Result<T, Refusal> {
-    let given = text(value).unwrap_or_default();
-    let found = words.iter().find(|(word, _)| *word == given);
+    let word = text(value).unwrap_or_default();
+    let found = words.iter().find(|(known, _)| *known == word);
     found.map(|(_, meaning)| *meaning).ok_or_else(|| {
         let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         let known = words.join(", ");

@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //!
-//! 1. A batch is noted durably before it leaves, and until its outcome is known, so that the same uuids
-//!    go out again together and a purge can say what may have arrived.
+//! 1. A batch is noted durably before it leaves, and until its outcome is known, so that the same
+//!    uuids go out again together and a purge can say what may have arrived.
 //! 2. Acknowledging tolerates records that were purged meanwhile.
 //! 3. A delivered batch and its ledger entry are one commit.
 
@@ -19,8 +19,9 @@ use super::times::is_ahead;
 use crate::record::BatchOutcome;
 
 impl Spool {
-    /// The next records to send, oldest first: at most `max`, none of the instances in `held`. A batch
-    /// that may have arrived comes first and alone, so that the same uuids go out again together.
+    /// The next records to send, oldest first: at most `max`, none of the instances in `held`. A
+    /// batch that may have arrived comes first and alone, so that the same uuids go out again
+    /// together.
     pub fn next_batch(&mut self, max: usize, held: &BTreeSet<String>) -> Result<Vec<Queued>, SpoolError> {
         self.keep_limits()?;
         if max == 0 {

@@ -1,9 +1,9 @@
 //! Whether the clock is trusted when it says that records are too old.
 //!
-//! Why: a server whose clock jumps ahead (an empty battery, a wrong time zone of the firmware, a typing
-//! error) would otherwise lose its whole backlog at once. So after a jump nothing expires until the
-//! clock has gone on from there for a day, which is time enough to notice: `status` says so. A clock
-//! that was set back makes records younger, so nothing expires either.
+//! Why: a server whose clock jumps ahead (an empty battery, a wrong time zone of the firmware, a
+//! typing error) would otherwise lose its whole backlog at once. So after a jump nothing expires
+//! until the clock has gone on from there for a day, which is time enough to notice: `status` says
+//! so. A clock that was set back makes records younger, so nothing expires either.
 
 use serde::{Deserialize, Serialize};
 

@@ -40,7 +40,8 @@ pub(super) fn encode_into<T: Serialize>(
     encoded
 }
 
-/// Reads a value that `encode_into` wrote with the same version; bytes behind the value are an error.
+/// Reads a value that `encode_into` wrote with the same version; bytes behind the value are an
+/// error.
 pub(super) fn decode<T: DeserializeOwned>(version: u8, bytes: &[u8]) -> Result<T, Unreadable> {
     let (found, body) = bytes.split_first().ok_or(Unreadable { found: 0 })?;
     let unreadable = Unreadable { found: *found };

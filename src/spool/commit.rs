@@ -1,8 +1,8 @@
 //! Committing and closing: what was done becomes durable, and what is obsolete leaves the folder.
 //!
-//! The order: the active segment is closed, the manifest is written, folders that it no longer names
-//! are removed, and at last the reserve gets its size. Before a folder goes, both slots of the manifest
-//! name it no more: so a damaged slot never leads to a segment that is not there.
+//! The order: the active segment is closed, the manifest is written, folders that it no longer
+//! names are removed, and at last the reserve gets its size. Before a folder goes, both slots of
+//! the manifest name it no more: so a damaged slot never leads to a segment that is not there.
 
 use super::error::SpoolError;
 use super::manifest::slots;
@@ -13,7 +13,7 @@ impl Spool {
     /// Closes the spool. When this returns, everything that was done is durable.
     pub fn close(mut self) -> Result<(), SpoolError> {
         self.checkpoint()?;
-        // What was done is durable by now, and to be told so is worth more than the reserve.
+        // The step is durable by now; a missing reserve must not make it look failed.
         let allowed = reserve::allowed(&self.manifest, self.bytes_beside_segments(), self.limits.max_bytes);
         if let Err(error) = reserve::keep(&self.folder, allowed, self.released) {
             tracing::warn!("the spool is without its reserve for a full disk: {error}");

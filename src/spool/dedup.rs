@@ -1,21 +1,24 @@
-//! The dedup index: what was delivered or erased, as keyed digests, so that it is not taken in again.
+//! The dedup index: what was delivered or erased, as keyed digests, so that it is not taken in
+//! again.
 //!
 //! Why: an export file may be imported twice, or after its records were delivered or erased here by
 //! another way. The spool must recognise them without keeping what was to be forgotten. So of each
-//! record that was delivered or erased eight bytes stay: the start of an HMAC-SHA256 of its uuid, with
-//! a random key that only this spool has. They tell nothing to anybody who does not have the uuid.
+//! record that was delivered or erased eight bytes stay: the start of an HMAC-SHA256 of its uuid,
+//! with a random key that only this spool has. They tell nothing to anybody who does not have the
+//! uuid.
 //!
-//! What expired or was evicted is not noted: it never reached anybody and nobody asked for it to go, so
-//! an import may bring it back. Nor is a dead letter, as long as it waits for somebody to decide.
+//! What expired or was evicted is not noted: it never reached anybody and nobody asked for it to
+//! go, so an import may bring it back. Nor is a dead letter, as long as it waits for somebody to
+//! decide.
 //!
 //! # Invariants
 //!
 //! 1. A digest is on stable storage before the manifest says that its record has left. A crash in
 //!    between leaves a digest of a record that still waits; it is noted once more when that leaves.
-//! 2. The file stays within a bound: when it grows beyond it, or its oldest entries are older than the
-//!    retention, it is replaced by one with the newest.
-//! 3. Damage is said when the file is next needed: the manifest keeps the running number of the next
-//!    digest, so a file that is missing or was cut short does not pass for a whole one.
+//! 2. The file stays within a bound: when it grows beyond it, or its oldest entries are older than
+//!    the retention, it is replaced by one with the newest.
+//! 3. Damage is said when the file is next needed: the manifest keeps the running number of the
+//!    next digest, so a file that is missing or was cut short does not pass for a whole one.
 //! 4. Digests that the manifest does not vouch for (their sync may have failed) are written anew.
 
 mod file;
@@ -30,13 +33,13 @@ use uuid::Uuid;
 use super::error::SpoolError;
 use file::{Chunk, Content, Key};
 
-/// As many digests are kept at most: half a megabyte. Older deliveries are not recognised.
+/// The most digests that are kept: half a megabyte. Older deliveries are not recognised.
 const MAX_DIGESTS: u64 = 65_536;
 
 /// A folder with a narrow limit on bytes keeps fewer: they may take this fraction of it.
 const FRACTION: u64 = 32;
 
-/// A file that is too old is left alone for as long, so that it is not replaced with each step.
+/// A file may be too old by this time, so that it is not replaced with each step.
 const GRACE_MS: i64 = 24 * 3600 * 1000;
 
 /// What may stay in the file.
@@ -57,7 +60,7 @@ impl Keep {
 /// The index of a spool. Nothing is read before it is needed.
 pub(super) struct DedupIndex {
     spool: PathBuf,
-    /// The digests, once somebody asked for one.
+    /// The digests, once they were asked for.
     known: Option<(Hmac<Sha256>, HashSet<u64>)>,
 }
 

@@ -1,18 +1,19 @@
 //! Erasing: after a purge the records are gone from the disk's files, not marked.
 //!
-//! Why segments are written anew: sled keeps the bytes of what was removed (measured: 995 of 1,000 uuids
-//! were still readable after removing and flushing). So a segment that holds such records is written
-//! anew without them, under a new number; the manifest switches over, in both slots, and the old folder
-//! is removed. That takes room for one segment at a time, which the reserve keeps on a full disk.
+//! Why segments are written anew: sled keeps the bytes of what was removed (measured: 995 of 1,000
+//! uuids were still readable after removing and flushing). So a segment that holds such records is
+//! written anew without them, under a new number; the manifest switches over, in both slots, and
+//! the old folder is removed. That takes room for one segment at a time, which the reserve keeps on
+//! a full disk.
 //!
 //! # Invariants
 //!
-//! 1. A purge that has begun is completed. Its selector is in the manifest before the first file changes,
-//!    with the sequence number below which it applies, and the next opening carries it on.
-//! 2. A purge that cannot be completed now stops nobody: others record, read and send, but never what it
-//!    selects.
-//! 3. Damaged segments that are kept for inspection go with any purge: what they hold cannot be told
-//!    apart.
+//! 1. A purge that has begun is completed. Its selector is in the manifest before the first file
+//!    changes, with the sequence number below which it applies, and the next opening carries it on.
+//! 2. A purge that cannot be completed now stops nobody: others record, read and send, but never
+//!    what it selects.
+//! 3. Damaged segments that are kept for inspection go with any purge: what they hold cannot be
+//!    told apart.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,8 +34,8 @@ pub struct Receipt {
     pub records: u64,
     /// The number of them that were dead letters.
     pub dead: u64,
-    /// The number of them that were sent without an answer that tells their outcome: they may have been
-    /// delivered.
+    /// The number of them that were sent without an answer that tells their outcome: they may have
+    /// been delivered.
     pub may_be_delivered: u64,
     /// Times of the oldest and the newest, in milliseconds since 1970.
     pub span_ms: Option<(i64, i64)>,
@@ -61,8 +62,8 @@ pub struct Purged {
 pub struct Delivered {
     /// Records with it that were erased.
     pub erased: u64,
-    /// When a record with it was last delivered: those are at PostHog, and only its operator can erase
-    /// them.
+    /// When a record with it was last delivered: those are at PostHog, and only its operator can
+    /// erase them.
     pub last_ms: Option<i64>,
 }
 
@@ -136,8 +137,8 @@ impl Spool {
         Ok(purged)
     }
 
-    /// Writes one segment anew without the selected records, unless it holds none. Returns false if the
-    /// segment was damaged and replaced by others, which are to be looked at again.
+    /// Writes one segment anew without the selected records, unless it holds none. Returns false if
+    /// the segment was damaged and replaced by others, which are to be looked at again.
     fn erase_from(
         &mut self,
         number: u64,
@@ -193,7 +194,8 @@ impl Spool {
         self.append_to_ledger(LedgerReason::Erased, span);
     }
 
-    /// Puts a segment with these records in the place of another, whose files are gone when this returns.
+    /// Puts a segment with these records in the place of another, whose files are gone when this
+    /// returns.
     pub(super) fn replace_segment(&mut self, number: u64, keep: &[(u64, Record)]) -> Result<(), SpoolError> {
         self.close_active()?;
         let Some(at) = self.manifest.position(number) else { return Ok(()) };
@@ -241,8 +243,8 @@ impl Spool {
         });
     }
 
-    /// Pauses an instance and forgets its ids, in the files as well: the receipt is the last that names
-    /// them.
+    /// Pauses an instance and forgets its ids, in the files as well: the receipt is the last that
+    /// names them.
     pub fn stop_collecting(&mut self, name: &str, purged: &mut Purged) {
         let mut instance = self.instance(name).unwrap_or_default();
         instance.paused = true;

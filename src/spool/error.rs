@@ -14,11 +14,9 @@ pub enum SpoolError {
         folder.display(), seconds(.waited)
     )]
     Busy {
-        /// The spool folder.
         folder: PathBuf,
         /// `process 1234`, or `another process` where that is not known.
         holder: String,
-        /// How long was waited.
         waited: Duration,
     },
     /// Another flush, or a purge that keeps flushes away, went on for longer than the wait allows.
@@ -28,11 +26,9 @@ pub enum SpoolError {
         folder.display(), seconds(.waited)
     )]
     Flushing {
-        /// The spool folder.
         folder: PathBuf,
         /// See [`SpoolError::Busy`].
         holder: String,
-        /// How long was waited.
         waited: Duration,
     },
     /// There is no spool in the folder.
@@ -43,38 +39,22 @@ pub enum SpoolError {
     },
     /// The folder holds something else.
     #[error("{}: this folder is not a spool of salver ({what}); name an empty or new folder", folder.display())]
-    Foreign {
-        /// The folder.
-        folder: PathBuf,
-        /// What is in it.
-        what: String,
-    },
+    Foreign { folder: PathBuf, what: String },
     /// The spool was written by a later version.
     #[error("{}: the spool has format {format}, this salver knows {}; update salver", folder.display(), super::FORMAT)]
-    Newer {
-        /// The folder.
-        folder: PathBuf,
-        /// The format found.
-        format: u32,
-    },
+    Newer { folder: PathBuf, format: u32 },
     /// The spool was written by a version before the first release.
     #[error(
         "{}: the spool has format {format}, which this salver no longer reads; move the folder away (`salver record` makes a new \
          one), or name another with `spool.directory`",
         folder.display()
     )]
-    Older {
-        /// The folder.
-        folder: PathBuf,
-        /// The format found.
-        format: u32,
-    },
+    Older { folder: PathBuf, format: u32 },
     /// The clock shows a time that no record can carry.
     #[error(
         "the clock of this server shows a time before 1970 or after 9999, so nothing can be recorded; set its date and time"
     )]
     Clock,
-    /// A record cannot be stored.
     #[error(transparent)]
     Unencodable(#[from] Unencodable),
     /// Others may read or change the folder, or it is somebody else's.
@@ -91,13 +71,12 @@ pub enum SpoolError {
         cause: std::io::Error,
     },
     /// A file of the spool is damaged.
-    #[error("{}: this folder of the spool is damaged ({what}); run `salver status` to see what was saved", path.display())]
-    Damaged {
-        /// The folder.
-        path: PathBuf,
-        /// What was seen.
-        what: String,
-    },
+    #[error(
+        "{}: the spool is damaged ({what}); `salver record` or `salver flush` saves the records that are whole, and `salver status` \
+         then says what is lost",
+        path.display()
+    )]
+    Damaged { path: PathBuf, what: String },
 }
 
 impl SpoolError {

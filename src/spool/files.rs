@@ -69,7 +69,8 @@ pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>, SpoolError> {
     Ok(found)
 }
 
-/// Opens a file for reading. What somebody else put in its place, such as a FIFO, is never waited for.
+/// Opens a file for reading. What somebody else put in its place, such as a FIFO, is never waited
+/// for.
 pub(super) fn open_without_waiting(path: &Path) -> std::io::Result<File> {
     let mut options = File::options();
     #[cfg(unix)]
@@ -80,8 +81,8 @@ pub(super) fn open_without_waiting(path: &Path) -> std::io::Result<File> {
     options.read(true).open(path)
 }
 
-/// Syncs a folder, so that names made or removed in it stay so. On Windows folders cannot be synced;
-/// there NTFS's journal orders such changes.
+/// Syncs a folder, so that names made or removed in it stay so. On Windows folders cannot be
+/// synced; there NTFS's journal orders such changes.
 pub(super) fn sync_folder(folder: &Path) -> Result<(), SpoolError> {
     if cfg!(unix) {
         File::open(folder).and_then(|f| f.sync_all()).doing("sync the folder", folder)?;
@@ -119,8 +120,8 @@ pub(super) fn replace(spool: &Path, name: &str, bytes: &[u8]) -> Result<(), Spoo
     sync_folder(spool)
 }
 
-/// Removes a folder and all in it, and returns when it is gone. On Windows a file that somebody holds
-/// open lingers, so this tries again for a while.
+/// Removes a folder and all in it, and returns when it is gone. On Windows a file that somebody
+/// holds open lingers, so this tries again for a while.
 pub(super) fn remove_folder(path: &Path) -> Result<(), SpoolError> {
     let started = Instant::now();
     loop {

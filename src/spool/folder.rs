@@ -2,11 +2,12 @@
 //!
 //! # Invariants
 //!
-//! 1. Nothing is made or removed in a folder that does not carry the marker of a spool, except that an
-//!    empty folder becomes one, and a damaged marker is written anew where the manifest or a record is
-//!    ours.
-//! 2. Nothing is opened at all in a folder that others may read, change or exchange (rights.rs): records
-//!    name a server by its ids, and a link that somebody put there would be written through.
+//! 1. Nothing is made or removed in a folder that does not carry the marker of a spool, except that
+//!    an empty folder becomes one, and a damaged marker is written anew where the manifest or a
+//!    record is ours.
+//! 2. Nothing is opened at all in a folder that others may read, change or exchange (rights.rs):
+//!    records name a server by its ids, and a link that somebody put there would be written
+//!    through.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -31,8 +32,8 @@ use crate::rights;
 const LOCK: &str = "lock";
 const FLUSH_LOCK: &str = "flush-lock";
 
-/// Where a spool is and within which limits it is kept. Opening it is cheap: do it for each action, and
-/// close it again.
+/// Where a spool is and within which limits it is kept. Opening it is cheap: do it for each action,
+/// and close it again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SpoolFolder {
     pub path: PathBuf,
@@ -41,9 +42,9 @@ pub struct SpoolFolder {
     pub wait: Duration,
 }
 
-/// Held while a batch is on the wire, so that two flushes never send the same one. Unlike the spool's
-/// own lock it may be held while waiting for the network: it stops nobody but another flush, and a purge
-/// for a while.
+/// Held while a batch is on the wire, so that two flushes never send the same one. Unlike the
+/// spool's own lock it may be held while waiting for the network: it stops nobody but another
+/// flush, and a purge for a while.
 #[derive(Debug)]
 pub struct FlushTurn {
     lock: Lock,
@@ -57,7 +58,8 @@ impl FlushTurn {
 }
 
 impl SpoolFolder {
-    /// Opens the spool, making it where there is none. `now_ms` is the time in milliseconds since 1970.
+    /// Opens the spool, making it where there is none. `now_ms` is the time in milliseconds since
+    /// 1970.
     pub fn open(&self, now_ms: i64) -> Result<Spool, SpoolError> {
         self.make()?;
         if self.short_of_room().is_some() && self.is_overdue(now_ms) {
@@ -76,12 +78,13 @@ impl SpoolFolder {
         self.open_locked(lock, slots::read(&self.path)?, now_ms, 0)
     }
 
-    /// Opens the spool, if there is one, to let records leave it: on a full disk the reserve is used for
-    /// that.
+    /// Opens the spool, if there is one, to let records leave it: on a full disk the reserve is
+    /// used for that.
     pub fn open_to_release(&self, now_ms: i64) -> Result<Spool, SpoolError> {
         self.check()?;
         match self.open_with_reserve(now_ms, false) {
-            // There is a limit that the free bytes of the disk do not tell, such as an account's quota.
+            // There is a limit that the free bytes of the disk do not tell, such as an account's
+            // quota.
             Err(error) if error.is_full() => self.open_with_reserve(now_ms, true),
             opened => opened,
         }
@@ -136,7 +139,8 @@ impl SpoolFolder {
         Ok(spool)
     }
 
-    /// Reads the spool, if there is one, as its newest commit left it; waits for nobody and writes nothing.
+    /// Reads the spool, if there is one, as its newest commit left it; waits for nobody and writes
+    /// nothing.
     pub fn read(&self, now_ms: i64) -> Result<SpoolReader, SpoolError> {
         self.check()?;
         let slots = slots::read(&self.path)?;
@@ -147,8 +151,7 @@ impl SpoolFolder {
                 true => Ok(SpoolReader::new(&self.path, manifest, self.limits, self.wait, now_ms)),
                 false => Err(SpoolError::Damaged {
                     path: self.path.clone(),
-                    what: "its files `manifest.0` and `manifest.1` are missing or damaged; the next `salver record` or \
-                           `salver flush` makes them anew from the records"
+                    what: "both copies of its bookkeeping, the files `manifest.0` and `manifest.1`, are missing or damaged"
                         .into(),
                 }),
             };
@@ -156,8 +159,8 @@ impl SpoolFolder {
         Ok(SpoolReader::new(&self.path, *manifest, self.limits, self.wait, now_ms))
     }
 
-    /// The stamp of the spool's newest commit, from two small reads and without the lock; `None` where
-    /// there is no spool.
+    /// The stamp of the spool's newest commit, from two small reads and without the lock; `None`
+    /// where there is no spool.
     pub fn stamp(&self) -> Result<Option<SpoolStamp>, SpoolError> {
         slots::stamp(&self.path)
     }
@@ -174,7 +177,8 @@ impl SpoolFolder {
         reserve::free(&self.path).filter(|free| *free < reserve::ROOM)
     }
 
-    /// Why the spool cannot be written to, such as a read-only file system. Nothing is written to find out.
+    /// Why the spool cannot be written to, such as a read-only file system. Nothing is written to
+    /// find out.
     pub fn cannot_be_written(&self) -> Option<std::io::Error> {
         let opened = std::fs::File::options().write(true).open(self.path.join(LOCK));
         let denied = [ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem];
@@ -245,7 +249,8 @@ impl SpoolFolder {
         if self.exists() {
             return Ok(());
         }
-        // Looked at again, since another process may be making the spool: its marker comes before everything else.
+        // Looked at again, since another process may be making the spool: its marker comes before
+        // everything else.
         if let Some(what) = what_is_in(&self.path)?.filter(|_| !self.exists()) {
             return Err(SpoolError::Foreign { folder: self.path.clone(), what });
         }
@@ -260,12 +265,12 @@ impl SpoolFolder {
     }
 }
 
-/// The manifest was lost, and everything that only it knows.
-const LOST_MANIFEST: &str = "the files `manifest.0` and `manifest.1` of the spool were missing or damaged and were made anew from \
-                             the records: pauses (`salver pause`), the ledger and the reasons of dead letters are lost, and some \
+/// Both slots of the manifest were lost, and with them everything that only they hold.
+const LOST_MANIFEST: &str = "both copies of the spool's bookkeeping (the files `manifest.0` and `manifest.1`) were missing or \
+                             damaged, and were made anew from the records: pauses (`salver pause`), the ledger and the reasons of dead letters are lost, and some \
                              records may be sent once more";
 
-/// One of two copies was used.
+/// One of the two slots was lost, and the other was used.
 const DAMAGED_SLOT: &str = "one of the two copies of the spool's bookkeeping was cut short or damaged, and the other was used: \
                             after a power failure nothing is lost by that; otherwise the last batch may be sent once more";
 
@@ -282,8 +287,8 @@ fn folders_to_make(path: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// What a folder without a marker holds, in words; `None` for an empty or absent one, or one that is
-/// being made.
+/// What a folder without a marker holds, in words; `None` for an empty or absent one, or one that
+/// is being made.
 fn what_is_in(path: &Path) -> Result<Option<String>, SpoolError> {
     let entries = match std::fs::read_dir(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

@@ -1,8 +1,8 @@
 //! Frames: records and layouts in a form that can be read without sled.
 //!
-//! Why: sled forgets everything behind a damaged place and says nothing, yet nearly all values can be
-//! read from the raw bytes of its file. So each value is wrapped in a frame that a scan recognises
-//! and can trust:
+//! Why: sled forgets everything behind a damaged place and says nothing, yet nearly all values can
+//! be read from the raw bytes of its file. So each value is wrapped in a frame that a scan
+//! recognises and can trust:
 //!
 //! ```text
 //! offset  size  content (little endian)
@@ -51,7 +51,7 @@ const CHECKSUM: usize = 4;
 /// No body is longer: a record has some hundred bytes, the longest layout some ten thousand.
 const MAX_BODY: usize = 1024 * 1024;
 
-/// A frame whose checksum is right. Its body is decoded by whoever needs it.
+/// A frame whose checksum is right. Its body is decoded when it is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Frame<'a> {
     kind: u8,
@@ -60,7 +60,6 @@ pub(super) struct Frame<'a> {
     pub bytes: &'a [u8],
 }
 
-/// What a frame holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Content<'a> {
     /// A record under its sequence number; [`RecordFrame::decode`] reads the rest.
@@ -139,7 +138,7 @@ fn put(
     Ok(())
 }
 
-/// What a decoder makes of the bytes at a magic.
+/// The result of looking for a frame at a magic.
 #[derive(Debug, PartialEq, Eq)]
 enum Found<'a> {
     Frame(Frame<'a>),

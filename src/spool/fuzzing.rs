@@ -4,8 +4,8 @@ use super::frame;
 use super::manifest::slots::{Slot, decode, decode_body};
 use super::segment::records::{Records, Wanted};
 
-/// Reads all records that are in the bytes of a file, and in a frame of each kind that has the bytes as
-/// its body and a right checksum; returns how many.
+/// Reads all records that are in the bytes of a file, and in a frame of each kind that has the
+/// bytes as its body and a right checksum; returns how many.
 pub fn records(bytes: &[u8]) -> usize {
     let mut records = Records::default();
     let all = Wanted { is: |_| true, enough: usize::MAX };

@@ -45,9 +45,7 @@ impl LedgerReason {
 pub struct LedgerEntry {
     /// When, in milliseconds since 1970; of a sum the last time.
     pub at_ms: i64,
-    /// Why.
     pub reason: LedgerReason,
-    /// How many records.
     pub records: u64,
     /// Time of the oldest of them.
     pub oldest_ms: i64,
@@ -74,7 +72,6 @@ impl LedgerEntry {
 /// How many steps have an entry of their own. They take about 20 kB of each commit.
 const KEPT: usize = 1000;
 
-/// All entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Ledger {
     /// Of the last steps, oldest first.

@@ -132,7 +132,8 @@ impl Spool {
         let max = usize::try_from(max).unwrap_or(usize::MAX);
         let leaving: Vec<u64> = entry.live().iter().filter(|seq| may_go(*seq)).take(max).collect();
         leaving.iter().for_each(|seq| self.manifest.mark_done(at, *seq));
-        // The times are those of the segment: reading each record again would cost more than the ledger gains.
+        // The times are those of the segment: reading each record again would cost more than the
+        // ledger gains.
         let records = leaving.len() as u64;
         let span = Span { records, oldest_ms: entry.oldest_ms, newest_ms: entry.newest_ms };
         self.append_to_ledger(reason, span);

@@ -1,21 +1,24 @@
 //! The locks that order the processes which use one spool, and the line in which they wait.
 //!
-//! Why: sled lets one process in at a time and turns the others away at once; here they wait their turn, for a bounded time.
+//! Why: sled lets one process in at a time and turns the others away at once; here they wait their
+//! turn, for a bounded time.
 //!
-//! Why a line: neither system says who gets a lock next. Of eight processes that only looked again and again some waited two
-//! hundred times as long as others worked, and gave up. So in front of a lock stand places, each a lock of its own. Whoever
-//! comes takes the last place that there is, and moves up one place at a time: it lets go of a place once it holds the next.
-//! Only one process at a time can want a place, so nobody is overtaken, least of all by a holder that comes back. Behind the
-//! last place, where a ninth waits, it is chance again.
+//! Why a line: neither system says who gets a lock next. Of eight processes that only looked again
+//! and again some waited two hundred times as long as others worked, and gave up. So in front of a
+//! lock stand places, each a lock of its own. A process takes the last place first, and moves up
+//! one place at a time: it releases a place once it holds the next. Only one process at a time can
+//! want a place, so nobody is overtaken, least of all by a holder that comes back. Behind the last
+//! place, where a ninth waits, it is chance again.
 //!
 //! # Invariants
 //!
-//! 1. The lock file and the places are made once and never replaced or removed, otherwise two processes could each hold "the"
-//!    lock.
-//! 2. A process holds the lock or one place, but for the moment in which it moves up. Whoever dies or gives up leaves nothing
-//!    behind: the operating system drops what it held, and those behind it move up.
-//! 3. Nothing stands in a file that matters. The holder's number is for a message; it has a file of its own since on Windows
-//!    a locked file cannot be read.
+//! 1. The lock file and the places are made once and never replaced or removed, otherwise two
+//!    processes could each hold "the" lock.
+//! 2. A process holds the lock or one place, but for the moment in which it moves up. A process
+//!    that dies or gives up leaves nothing behind: the operating system drops what it held, and
+//!    those behind it move up.
+//! 3. Nothing stands in a file that matters. The holder's number is for a message; it has a file of
+//!    its own since on Windows a locked file cannot be read.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
@@ -27,11 +30,11 @@ use super::error::{Doing, SpoolError};
 /// The folder in which the places are.
 const LINE: &str = "line";
 
-/// So many can wait in order.
+/// How many processes can wait in order.
 const PLACES: u32 = 8;
 
-/// How often the one at the head of the line looks again; the others, who have longer to wait, look less often. Cycles of
-/// others take a few milliseconds.
+/// How often the one at the head of the line looks again; the others, who have longer to wait, look
+/// less often. Cycles of others take a few milliseconds.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Held while the spool is open, or while somebody flushes; dropping it lets the next process in.
@@ -63,13 +66,14 @@ impl Lock {
         Ok(Lock { _file: file, next: line.join(format!("{name}.1")) })
     }
 
-    /// Whether somebody waits for it.
+    /// Whether another process waits for it.
     pub(super) fn is_wanted(&self) -> bool {
         open(&self.next).is_ok_and(|place| matches!(place.try_lock(), Err(TryLockError::WouldBlock)))
     }
 }
 
-/// Locks a file as soon as nobody else has it locked. `ahead` others may be waiting for the lock before this one is next.
+/// Locks a file as soon as nobody else has it locked. `ahead` others may be waiting for the lock
+/// before this one is next.
 fn take(path: &Path, ahead: u32, may_wait: impl Fn() -> Result<(), SpoolError>) -> Result<File, SpoolError> {
     let file = open(path)?;
     loop {
@@ -99,8 +103,8 @@ fn open(path: &Path) -> Result<File, SpoolError> {
     opened.doing("open the lock file", path)
 }
 
-/// Writes down who holds the lock. Of fixed width, so that no digit of another is left behind and a full disk has room for it;
-/// and if it cannot be written, a message says less.
+/// Writes down who holds the lock. Of fixed width, so that no digit of another is left behind and a
+/// full disk has room for it; and if it cannot be written, a message says less.
 fn note_holder(path: &Path) {
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
     _ = file.and_then(|mut file| writeln!(file, "{:>10}", std::process::id()));
@@ -121,7 +125,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// Waits until somebody stands at a place.
+    /// Waits until another process stands at a place.
     fn until_taken(folder: &Path, place: u32) {
         let place = folder.join(format!("{LINE}/lock.{place}"));
         while open(&place).unwrap().try_lock().is_ok() {
@@ -143,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_came_first_is_next_and_a_holder_that_comes_back_is_last() {
+    fn the_first_to_come_is_next_and_a_holder_that_comes_back_is_last() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         let order = Mutex::new(Vec::new());

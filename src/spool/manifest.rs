@@ -1,7 +1,7 @@
 //! The manifest: everything about the spool that its records cannot tell.
 //!
-//! Writing it is the one commit point of the spool (slots.rs): a step that is not in the manifest did
-//! not happen, except that records beyond it are taken in from their frames (recover.rs).
+//! Writing it is the one commit point of the spool (slots.rs): a step that is not in the manifest
+//! did not happen, except that records beyond it are taken in from their frames (recover.rs).
 
 use std::collections::BTreeMap;
 
@@ -22,10 +22,10 @@ mod values;
 pub(super) use entry::{Entry, Quarantined};
 pub use values::{DeadLetter, FlushMemory, IdHistory, Instance, LinkState, Pin, Problem};
 
-/// As many dead letters keep the server's words; of older ones only that they are dead is known.
+/// How many dead letters keep the server's words. Older ones are only known to be dead.
 const DEAD_LETTERS_WITH_WORDS: usize = 1000;
 
-/// As many problems are kept; the newest say what matters.
+/// How many problems are kept; the oldest are dropped first.
 const PROBLEMS: usize = 100;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -65,7 +65,7 @@ pub(super) struct Manifest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct PendingPurge {
     pub selector: Selector,
-    /// It applies to records below this sequence number: what is recorded later is not its business.
+    /// It applies to records below this sequence number, and not to those recorded later.
     pub before_seq: u64,
 }
 

@@ -6,8 +6,8 @@
 //! check 8f3a01cc
 //! ```
 //!
-//! The last line is a CRC-32 of the lines before. So a damaged marker does not pass for one of another
-//! format, and where the manifest or records are ours it is written anew.
+//! The last line is a CRC-32 of the lines before. So a damaged marker does not pass for one of
+//! another format, and where the manifest or records are ours it is written anew.
 
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;

@@ -27,7 +27,8 @@ impl Spool {
         instance.service_version.clone_from(&draft.service_version);
         instance.last_record_ms = Some(record.timestamp_ms);
         instance.last_seq = Some(seq);
-        // Only where the manifest was lost there is no pin; then the id of the records is the one to keep.
+        // Only where the manifest was lost there is no pin; then the id of the records is the one
+        // to keep.
         instance.pin.get_or_insert_with(|| Pin { id: draft.id.clone(), readable: None, fixed: true });
         self.undigested.insert(record.instance.clone(), draft.clone());
     }

@@ -1,7 +1,8 @@
 //! The open spool: recording, and what the other stages keep in it.
 //!
-//! Held only while acting, never while waiting. A record is on stable storage when [`Spool::record`]
-//! returns; everything else becomes durable with the manifest in [`Spool::close`].
+//! Held only while acting, never while waiting. A record is on stable storage when
+//! [`Spool::record`] returns; everything else becomes durable with the manifest in
+//! [`Spool::close`].
 
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Deref, DerefMut};
@@ -24,8 +25,8 @@ use crate::record::{Draft, Reason, Record};
 pub(super) const SEGMENT_RECORDS: u64 = 4096;
 const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
 
-/// A folder with a narrow limit on bytes has at least as many segments, since the one that is written
-/// to cannot be evicted.
+/// A folder with a narrow limit on bytes has at least as many segments, since the one that is
+/// written to cannot be evicted.
 const SEGMENTS_WITHIN_LIMIT: u64 = 16;
 
 /// An open spool. Dropped without [`Spool::close`] the effect is that of a killed process: nothing
@@ -36,15 +37,15 @@ pub struct Spool {
     pub(super) committed: Manifest,
     pub(super) dedup: DedupIndex,
     pub(super) active: Option<ActiveSegment>,
-    /// The last draft of each instance whose digest is not in the manifest yet: a digest takes longer
-    /// than everything else that is noted of a record, and only the last one counts.
+    /// The last draft of each instance whose digest is not in the manifest yet: a digest takes
+    /// longer than everything else that is noted of a record, and only the last one counts.
     pub(super) undigested: BTreeMap<String, Draft>,
     /// Folders of segments that the manifest no longer names.
     pub(super) obsolete: Vec<u64>,
     /// The next checkpoint writes both slots of the manifest.
     pub(super) into_both_slots: bool,
-    /// A write to the active segment failed: what the disk has of it is not known, so nothing more is
-    /// committed by this process.
+    /// A write to the active segment failed: what the disk has of it is not known, so nothing more
+    /// is committed by this process.
     pub(super) failed: bool,
     /// Bytes of the reserve that were released to open the spool.
     pub(super) released: u64,
@@ -89,8 +90,8 @@ impl Spool {
         records.pop().ok_or(SpoolError::Clock)
     }
 
-    /// Writes many records with one sync for some hundred of them; all are on stable storage when this
-    /// returns.
+    /// Writes many records with one sync for some hundred of them; all are on stable storage when
+    /// this returns.
     pub fn record_all(
         &mut self,
         instance: &str,
@@ -209,14 +210,15 @@ impl Spool {
         if self.active.is_some() { self.checkpoint() } else { Ok(()) }
     }
 
-    /// Whether a record was delivered or erased here: if so, an import leaves it out. Known of the newest
-    /// 65,536 such records, and no longer than records may wait (the retention); of fewer where the limit
-    /// on bytes is narrow.
+    /// Whether a record was delivered or erased here: if so, an import leaves it out. Known of the
+    /// newest 65,536 such records, and no longer than records may wait (the retention); of fewer
+    /// where the limit on bytes is narrow.
     pub fn is_in_dedup(&mut self, uuid: &Uuid) -> Result<bool, SpoolError> {
         self.dedup.contains(uuid)
     }
 
-    /// Notes that records with these uuids are about to be delivered or erased. Durable when this returns.
+    /// Notes that records with these uuids are about to be delivered or erased. Durable when this
+    /// returns.
     pub(super) fn add_to_dedup(&mut self, uuids: &[&str]) -> Result<(), SpoolError> {
         if uuids.is_empty() {
             return Ok(());
@@ -239,8 +241,8 @@ impl Spool {
         Ok(())
     }
 
-    /// Records in the queue from sequence number `from` on, oldest first, until `each` breaks. Damage on
-    /// the way is repaired.
+    /// Records in the queue from sequence number `from` on, oldest first, until `each` breaks.
+    /// Damage on the way is repaired.
     pub fn each<B>(
         &mut self,
         from: u64,
@@ -260,8 +262,8 @@ impl Spool {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// The next records in the queue. Where some cannot be found their segment is damaged, and is replaced
-    /// by one with those that can.
+    /// The next records in the queue. Where some cannot be found their segment is damaged, and is
+    /// replaced by one with those that can.
     pub(super) fn whole_portion(&mut self, from: u64, max: u64) -> Result<Option<Portion>, SpoolError> {
         // What was recorded since the spool was opened belongs to the queue.
         self.reader.show_up_to_now();
@@ -274,7 +276,7 @@ impl Spool {
         }
     }
 
-    /// Enters a step in the ledger, unless it concerns no record.
+    /// Appends a step to the ledger, unless it concerns no record.
     pub(super) fn append_to_ledger(&mut self, reason: LedgerReason, span: Span) {
         let Span { records, oldest_ms, newest_ms } = span;
         if records > 0 {

@@ -1,16 +1,18 @@
 //! Reading the spool: without the lock, without sled and without a write.
 //!
-//! Why one reader for all: what shows the spool must work on a read-only or full disk, on a copy, in a
-//! backup, and while another process holds the lock or is stopped in the middle of a step. Everything
-//! it needs is in the manifest and in the frames.
+//! Why one reader for all: what shows the spool must work on a read-only or full disk, on a copy,
+//! in a backup, and while another process holds the lock or is stopped in the middle of a step.
+//! Everything it needs is in the manifest and in the frames.
 //!
 //! # Invariants
 //!
 //! 1. Nothing is made, changed or removed.
 //! 2. Only what the manifest vouches for is shown: the sync of newer frames may have failed.
-//! 3. A record is shown at most once, and none that was recorded after the reader was opened. Sequence
-//!    numbers only ascend, and a segment that changed under the reader is looked up in the new manifest.
-//! 4. Records that should be there and cannot be shown are counted and said ([`SpoolReader::doubts`]).
+//! 3. A record is shown at most once, and none that was recorded after the reader was opened.
+//!    Sequence numbers only ascend, and a segment that changed under the reader is looked up in the
+//!    new manifest.
+//! 4. Records that the manifest names and that cannot be shown are counted and reported
+//!    ([`SpoolReader::doubts`]).
 //! 5. An error of the system is returned, never taken for damage.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,7 +51,6 @@ pub struct SpoolReader {
 /// A record in the queue.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Queued {
-    /// Its sequence number.
     pub seq: u64,
     pub record: Record,
     /// How often it was sent.
@@ -61,9 +62,7 @@ pub struct Queued {
 /// Counts and times of the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Records waiting.
     pub queued: u64,
-    /// Dead letters.
     pub dead: u64,
     /// Bytes of the folder's files, without its reserve for a full disk.
     pub bytes: u64,
@@ -75,11 +74,9 @@ pub struct Counts {
 
 /// Some records of a segment.
 pub(super) struct Portion {
-    /// The segment's entry.
     pub entry: Entry,
     /// The sequence numbers that were looked for.
     pub wanted: Ranges,
-    /// Those that were found.
     pub records: Records,
 }
 
@@ -105,8 +102,9 @@ impl SpoolReader {
         &self.doubts
     }
 
-    /// Records in the queue from sequence number `from` on, oldest first, until `each` breaks. `enough`
-    /// is the number of records after which the caller expects to break: no more are read at first.
+    /// Records in the queue from sequence number `from` on, oldest first, until `each` breaks.
+    /// `enough` is the number of records after which the caller expects to break: no more are read
+    /// at first.
     pub fn each<B>(
         &mut self,
         from: u64,
@@ -141,7 +139,8 @@ impl SpoolReader {
                 Ok(None) => return Ok(None),
                 other => other,
             };
-            // Drained, purged or rewritten while we read: the manifest is written before a folder goes.
+            // Drained, purged or rewritten while we read: the manifest is written before a folder
+            // goes.
             if look < LOOKS && self.look_again()? {
                 continue;
             }
@@ -169,7 +168,8 @@ impl SpoolReader {
         Ok(Some(Portion { entry: entry.clone(), wanted, records }))
     }
 
-    /// Reads records of a segment. On Windows a writer has the active one locked for some milliseconds.
+    /// Reads records of a segment. On Windows a writer has the active one locked for some
+    /// milliseconds.
     pub(super) fn records_of(&self, entry: &Entry, wanted: &Ranges) -> Result<Records, SpoolError> {
         let folder = segment::folder(&self.folder, entry.number);
         let enough = usize::try_from(wanted.len()).unwrap_or(usize::MAX);
@@ -222,8 +222,8 @@ impl SpoolReader {
         &self.manifest.link
     }
 
-    /// The sequence numbers of the batch that is on the wire, or was when its sender died: it goes out
-    /// first and alone.
+    /// The sequence numbers of the batch that is on the wire, or was when its sender died: it goes
+    /// out first and alone.
     pub fn on_the_wire(&self) -> BTreeSet<u64> {
         self.manifest.in_flight.iter().collect()
     }
@@ -248,8 +248,8 @@ impl SpoolReader {
         self.manifest.pending_purge.is_some()
     }
 
-    /// Looks at the names and sizes of the files: a segment that is missing, or a sealed one of another
-    /// size, becomes a doubt. Whether their bytes are whole shows when they are read.
+    /// Looks at the names and sizes of the files: a segment that is missing, or a sealed one of
+    /// another size, becomes a doubt. Whether their bytes are whole shows when they are read.
     pub fn survey(&mut self) -> Result<(), SpoolError> {
         for look in 1.. {
             let mut doubts = Vec::new();
@@ -270,7 +270,6 @@ impl SpoolReader {
         Ok(())
     }
 
-    /// Counts and times of the queue.
     pub fn counts(&mut self) -> Result<Counts, SpoolError> {
         let segments = &self.manifest.segments;
         let sum = |of: fn(&Entry) -> u64| segments.iter().map(of).sum();
@@ -288,8 +287,7 @@ impl SpoolReader {
         Ok(counts)
     }
 
-    /// The time of the oldest record waiting. A segment's entry has the time of the oldest that it ever
-    /// held.
+    /// The oldest record waiting. A segment's entry has the time of the oldest that it ever held.
     fn oldest_ms(&mut self) -> Result<Option<i64>, SpoolError> {
         let first = self.manifest.segments.iter().find_map(|entry| {
             let waiting = entry.live().without(&entry.dead);
@@ -311,8 +309,8 @@ impl SpoolReader {
         quarantined + dedup::bytes(&self.folder) + slots::bytes(&self.folder)
     }
 
-    /// The number of records that were stamped too far in the future to be sent now, and when the first
-    /// of them may be sent.
+    /// The number of records that were stamped too far in the future to be sent now, and when the
+    /// first of them may be sent.
     pub fn ahead(&mut self) -> Result<(u64, Option<i64>), SpoolError> {
         let now_ms = self.now_ms;
         let mut first = None::<i64>;

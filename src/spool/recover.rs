@@ -1,20 +1,21 @@
 //! Bringing folder and manifest into agreement, whatever was interrupted or damaged.
 //!
-//! Why at each opening: a process may die between any two steps, and none of them may need a repair by
-//! hand. What the manifest does not vouch for is **suspect**:
+//! Why at each opening: a process may die between any two steps, and none of them may need a repair
+//! by hand. What the manifest does not vouch for is **suspect**:
 //!
-//! - the active segment, if its files are not as the manifest vouches for them: its writer died, a sync
-//!   failed, or it is damaged;
-//! - a segment with a number that the manifest has not given out yet: it was begun after the last commit;
+//! - the active segment, if its files are not as the manifest vouches for them: its writer died, a
+//!   sync failed, or it is damaged;
+//! - a segment with a number that the manifest has not given out yet: it was begun after the last
+//!   commit;
 //! - a segment of the manifest that the folder lacks.
 //!
-//! Suspects are read as frames and never opened by sled. Their records that are in the queue, and those
-//! beyond the manifest, are written anew into fresh segments, synced, and adopted by a commit. Only
-//! then the suspects go: those that lost a record are quarantined, the others removed. A crash on the
-//! way leaves the suspects untouched, and the next opening begins again.
+//! Suspects are read as frames and never opened by sled. Their records that are in the queue, and
+//! those beyond the manifest, are written anew into fresh segments, synced, and adopted by a
+//! commit. Only then the suspects go: those that lost a record are quarantined, the others removed.
+//! A crash on the way leaves the suspects untouched, and the next opening begins again.
 //!
-//! These records were never acknowledged, or acknowledged and not committed yet: adopting them is right
-//! in both cases, and writing them anew makes sure that they are on stable storage.
+//! These records were never acknowledged, or acknowledged and not committed yet: adopting them is
+//! right in both cases, and writing them anew makes sure that they are on stable storage.
 
 use std::collections::BTreeSet;
 
@@ -151,7 +152,8 @@ impl Spool {
                 let rescued = entry.map_or(0, |entry| entry.live().within(saved).len());
                 format!(
                     "the folder {name} of the spool was damaged: {rescued} of its records were saved and {lost} are lost. \
-                     Its files are kept for inspection until the spool needs the room, or a purge removes them"
+                     Its files are kept for inspection until the spool needs the room, `spool.retention` has passed, or a purge \
+                     removes them"
                 )
             } else {
                 format!("the folder {name} of the spool is missing: {lost} records are lost")

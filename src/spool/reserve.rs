@@ -1,23 +1,24 @@
-//! The reserve: room that nobody else on a full disk can take.
+//! The reserve: disk space that the spool keeps for itself, for the day when the disk is full.
 //!
-//! Why: what frees room needs some first. A commit may need a block more, and a purge writes a segment anew
-//! before the old one may go. So a file of that size lies in the folder. A step that lets records leave (a
-//! flush, a purge, withdrawn consent, retention) releases it where the disk is short of room, and it is
-//! made again when the spool is closed. Recording never uses it: the first record that finds the disk
-//! full would use it up. Reading needs no room.
+//! Why: what frees room needs some first. A commit may need a block more, and a purge writes a
+//! segment anew before the old one may go. So a file of that size lies in the folder. A step that
+//! lets records leave (a flush, a purge, withdrawn consent, retention) releases it where the disk
+//! is short of room, and it is made again when the spool is closed. Recording never uses it: the
+//! first record that finds the disk full would use it up. Reading needs no room.
 //!
 //! # Invariants
 //!
-//! 1. Its blocks are allocated: it is filled with bytes that no file system can compress or leave out, and synced.
-//! 2. It is as large as the largest segment that may have to be written anew, and [`ROOM`] for the steps
-//!    around that.
-//! 3. It is part of the folder's `maxBytes`, gives way to records where that is narrow, and shrinks with the
-//!    largest segment.
-//! 4. It never fills a disk: it grows into half of what is free at most. What was released is taken back
-//!    whole.
+//! 1. Its blocks are allocated: it is filled with bytes that no file system can compress or leave
+//!    out, and synced.
+//! 2. It is as large as the largest segment that may have to be written anew, and [`ROOM`] for the
+//!    steps around that.
+//! 3. It is part of the folder's `maxBytes`, gives way to records where that is narrow, and shrinks
+//!    with the largest segment.
+//! 4. It never fills a disk: it grows into half of what is free at most. What was released is taken
+//!    back whole.
 //!
-//! What it cannot promise: where snapshots keep blocks, or every change is written to a new place (btrfs,
-//! ZFS, ReFS), removing a file need not free its room at once.
+//! What it cannot promise: where snapshots keep blocks, or every change is written to a new place
+//! (btrfs, ZFS, ReFS), removing a file need not free its room at once.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
@@ -34,7 +35,7 @@ const FILE: &str = "reserve";
 /// What commits, the dedup index and a new folder may add to the files, in bytes.
 pub(super) const ROOM: u64 = 2 * LOG_PIECE as u64;
 
-/// It grows and shrinks by as many bytes, so that few records change it.
+/// The step in bytes by which it grows and shrinks, so that few records change it.
 const STEP: u64 = LOG_PIECE as u64;
 
 /// How large the reserve of a spool has to be.
@@ -66,8 +67,8 @@ pub(super) fn release(spool: &Path) -> Result<u64, SpoolError> {
     Ok(size)
 }
 
-/// Makes the reserve this large, or as large as there is room for. `released` is what was released before,
-/// and is taken back as far as nobody else took it.
+/// Makes the reserve this large, or as large as there is room for. `released` is what was released
+/// before, and is taken back as far as nobody else took it.
 pub(super) fn keep(spool: &Path, wanted: u64, released: u64) -> Result<(), SpoolError> {
     let size = size(spool);
     if size == wanted {
@@ -84,7 +85,7 @@ pub(super) fn keep(spool: &Path, wanted: u64, released: u64) -> Result<(), Spool
         return Ok(());
     }
     match fill(&path, size, most) {
-        // What was given up and is taken by somebody else by now cannot be had back.
+        // Space that another program has taken since cannot be taken back.
         Err(error) if error::is_full(&error) => Ok(()),
         filled => filled.doing("fill", &path),
     }?;

@@ -1,10 +1,11 @@
-//! Which records leave so that the spool stays within its limits: a pure function of what is there, the
-//! limits and the clock.
+//! Which records leave so that the spool stays within its limits: a pure function of what is there,
+//! the limits and the clock.
 //!
-//! Why pure: the plan can be tested, and shown before it is carried out. Damaged files that are kept for
-//! inspection leave first. Then segments are compacted, which costs no record. Then the oldest records
-//! leave, and of each instance the newest record last, so that a server that was offline for years
-//! still tells its latest state. Whole segments where that is enough: they cost nothing to delete.
+//! Why pure: the plan can be tested, and shown before it is carried out. Damaged files that are
+//! kept for inspection leave first. Then segments are compacted, which costs no record. Then the
+//! oldest records leave, and of each instance the newest record last, so that a server that was
+//! offline for years still tells its latest state. Whole segments where that is enough: they cost
+//! nothing to delete.
 
 use std::time::Duration;
 
@@ -45,7 +46,8 @@ pub(super) struct Segment {
     /// No more bytes than this are left when the segment is compacted.
     pub least_bytes: u64,
     pub sealed: bool,
-    /// Times of its oldest and its newest record, in milliseconds since 1970. The oldest may have left.
+    /// Times of its oldest and its newest record, in milliseconds since 1970. The oldest may have
+    /// left.
     pub oldest_ms: i64,
     /// See `oldest_ms`.
     pub newest_ms: i64,
@@ -63,8 +65,9 @@ pub(super) struct Quarantine {
 /// A segment whose files are no larger than this is not rewritten to save room, in bytes.
 const SMALL: u64 = 64 * 1024;
 
-/// Computes which segments and records to drop so that the spool stays within its limits. `other_bytes`
-/// are the folder's bytes outside of segments; `expire` is false while the clock is not trusted.
+/// Computes which segments and records to drop so that the spool stays within its limits.
+/// `other_bytes` are the folder's bytes outside of segments; `expire` is false while the clock is
+/// not trusted.
 pub(super) fn plan(
     segments: &[Segment],
     quarantined: &[Quarantine],
@@ -199,7 +202,8 @@ mod tests {
         SpoolLimits { max_bytes, max_records, retention: Duration::from_secs(10 * 24 * 3600) }
     }
 
-    /// Segments of 4 MiB with so many records, of which so many are the newest of their instances.
+    /// Segments of 4 MiB, each given as its number of records and how many of these are the newest
+    /// of their instance.
     fn parts(sizes: &[(u64, u64)]) -> Vec<Segment> {
         let part = |(at, (live, newest_of_instance))| Segment {
             number: at as u64 + 1,
@@ -286,7 +290,8 @@ mod tests {
         );
     }
 
-    /// Whatever the sizes, what is left after the plan is within the limit on records, and no more has left than needed.
+    /// Whatever the sizes, what is left after the plan is within the limit on records, and no more
+    /// has left than needed.
     #[test]
     fn a_plan_leaves_as_many_records_as_may_stay() {
         for number in 0..500u64 {

@@ -1,7 +1,8 @@
 //! Searching the folder for what a purge erased.
 //!
-//! Why: that erased records are gone follows from how they are erased; an auditor wants to see it. So a
-//! purge ends by reading every file of the folder once more, as bytes, and says how many it read.
+//! Why: that erased records are gone follows from how they are erased; an auditor wants to see it.
+//! So a purge ends by reading every file of the folder once more, as bytes, and says how many it
+//! read.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
@@ -27,7 +28,6 @@ pub(super) struct Erased {
     ids: BTreeSet<String>,
 }
 
-/// What a search found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Search {
     /// The number of files that were searched.
@@ -56,7 +56,8 @@ impl Erased {
             match self.is_in(&path) {
                 Ok(false) => {}
                 Ok(true) => search.left.push((path, "it still holds something of them".into())),
-                // The lock files of a process that waits cannot be read on Windows; they hold a number.
+                // The lock files of a process that waits cannot be read on Windows; they hold a
+                // number.
                 Err(error) if error.is_lock_violation() => {}
                 Err(error) => search.left.push((path, error.to_string())),
             }

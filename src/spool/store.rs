@@ -1,10 +1,10 @@
 //! One small sled database in a folder of its own: made or opened, appended to, closed.
 //!
-//! Why a wrapper: sled 0.34.7 has habits that must not reach the rest (measured; see the module docs
-//! of the spool). Its `flush` does not sync to stable storage, it turns a second opener away at once,
-//! it releases its lock late, it panics where a disk fails, and its cache defaults to 1 GB. Here an
-//! append returns after an fdatasync, opening waits, closing waits until the lock is free, and a panic
-//! becomes an error. This is the only file that names sled.
+//! Why a wrapper: sled 0.34.7 has habits that must not reach the rest (measured; see the module
+//! docs of the spool). Its `flush` does not sync to stable storage, it turns a second opener away
+//! at once, it releases its lock late, it panics where a disk fails, and its cache defaults to 1
+//! GB. Here an append returns after an fdatasync, opening waits, closing waits until the lock is
+//! free, and a panic becomes an error. This is the only file that names sled.
 
 use std::any::Any;
 use std::fs::File;
@@ -19,12 +19,12 @@ use super::files::{self, Checksum};
 /// What sled may keep of a database in memory. A whole segment fits in it.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 
-/// The pieces in which sled writes its log and takes room back. Measured with records of 371 bytes: a
-/// database takes 1,050 bytes a record with sled's own 512 KiB, 830 with this.
+/// The pieces in which sled writes its log and takes room back. Measured with records of 371 bytes:
+/// a database takes 1,050 bytes a record with sled's own 512 KiB, 830 with this.
 pub(super) const LOG_PIECE: usize = 128 * 1024;
 
-/// sled writes a value, and a leaf of up to 17 of them, to its log only while it is smaller than this;
-/// a larger one becomes a file of its own each time it is written.
+/// sled writes a value, and a leaf of up to 17 of them, to its log only while it is smaller than
+/// this; a larger one becomes a file of its own each time it is written.
 pub(super) const LEAF_BYTES: usize = LOG_PIECE / 4;
 
 /// How long to wait for the late release of sled's own lock; measured: up to 9 ms.
@@ -40,21 +40,22 @@ const LOG: &str = "db";
 /// An open database.
 pub(super) struct Store {
     path: PathBuf,
-    /// `None` once a call failed: then sled's own cleaning up is not run, as it panics on a failing disk.
+    /// `None` once a call failed: then sled's own cleaning up is not run, as it panics on a failing
+    /// disk.
     db: Option<sled::Db>,
     /// sled's log, opened once more: what sled calls a flush is not one, so each append syncs it.
     log: File,
 }
 
 impl Store {
-    /// Makes a database in a folder that holds none yet. Its files are on stable storage when this returns.
+    /// Makes a database in a folder that holds none yet. Its files are on stable storage when this
+    /// returns.
     pub(super) fn create(path: &Path) -> Result<Store, SpoolError> {
         let store = Store::open(path)?;
         files::sync_whole(path)?;
         Ok(store)
     }
 
-    /// Opens the database in `path`.
     pub(super) fn open(path: &Path) -> Result<Store, SpoolError> {
         let started = Instant::now();
         let db = loop {
@@ -89,8 +90,8 @@ impl Store {
     }
 
     /// Appends entries with one sync for all: when this returns they are on stable storage. After a
-    /// crash an entry may be there without those behind it, but never without those before it. (A batch
-    /// of sled's would be all or nothing, and cost a log entry and a wait more.)
+    /// crash an entry may be there without those behind it, but never without those before it. (A
+    /// batch of sled's would be all or nothing, and cost a log entry and a wait more.)
     pub(super) fn append(&mut self, entries: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), SpoolError> {
         for (key, value) in entries {
             self.call(|db| db.insert(key, value))?;
@@ -105,16 +106,16 @@ impl Store {
         synced
     }
 
-    /// Lets the log grow in steps, up to the end of sled's piece, with zeros behind what sled wrote;
-    /// sled takes them for the end of its log, and writes the same when it opens one. Why: a write that
-    /// makes the file longer has the sync wait for the file's length as well.
+    /// Lets the log grow in steps, up to the end of sled's piece, with zeros behind what sled
+    /// wrote; sled takes them for the end of its log, and writes the same when it opens one. Why: a
+    /// write that makes the file longer has the sync wait for the file's length as well.
     fn grow_ahead(&self) -> io::Result<()> {
         if cfg!(windows) {
             // There sled's lock keeps everybody else from writing, this process included.
             return Ok(());
         }
-        // Asking for the metadata instead would have the file system date the next write exactly, and
-        // write that down too.
+        // Asking for the metadata instead would have the file system date the next write exactly,
+        // and write that down too.
         let begun = (&self.log).seek(SeekFrom::End(0))? as usize % GROWTH.len();
         // The file is open for appending: whatever sled writes meanwhile, this cannot overwrite it.
         if begun > 0 { (&self.log).write_all(&GROWTH[begun..]) } else { Ok(()) }

@@ -1,30 +1,30 @@
 //! The times of records: no two records of one id share one, whatever happens to the clock.
 //!
-//! Why: PostHog tells events apart by their time too, and charts count by it. A clock may be set back,
-//! forth and back again, so the time of the last record is not enough: all times that were used are
-//! kept, as runs of milliseconds. Records are rare, so a run is mostly one record. Beyond
-//! [`MAX_RUNS`] the oldest two runs are joined, with the free times between them: those are not used
-//! either, and the newest runs, where a clock that is set right again comes by, stay exact.
+//! Why: PostHog tells events apart by their time too, and charts count by it. A clock may be set
+//! back, forth and back again, so the time of the last record is not enough: all times that were
+//! used are kept, as runs of milliseconds. Records are rare, so a run is mostly one record. Beyond
+//! [`MAX_RUNS`] the oldest two runs are joined, with the free times between them: those are not
+//! used either, and the newest runs, where a clock that is set right again comes by, stay exact.
 
 use serde::{Deserialize, Serialize};
 
 use super::ranges::Ranges;
 use crate::clock;
 
-/// As many runs are kept for each id. One takes about ten bytes of each commit.
+/// How many runs are kept for each id. One takes about ten bytes of each commit.
 const MAX_RUNS: usize = 16;
 
 /// A clock that was set back by less than this is waited for, in milliseconds: times go on from the
 /// last record. Set back further, it is believed.
 const SMALL_STEP_MS: i64 = 3_600_000;
 
-/// PostHog moves an event that is more than 23 hours ahead of its clock to its own present, which would
-/// be another time than the one recorded. So records stamped further ahead, by a clock that was wrong,
-/// are held until their time comes, and never restamped. In milliseconds.
+/// PostHog moves an event that is more than 23 hours ahead of its clock to its own present, which
+/// would be another time than the one recorded. So records stamped further ahead, by a clock that
+/// was wrong, are held until their time comes, and never restamped. In milliseconds.
 pub(super) const MAX_AHEAD_MS: i64 = 23 * 3600 * 1000;
 
-/// Whether a record was stamped too far in the future to be sent now; both times in milliseconds since
-/// 1970.
+/// Whether a record was stamped too far in the future to be sent now; both times in milliseconds
+/// since 1970.
 pub fn is_ahead(timestamp_ms: i64, now_ms: i64) -> bool {
     timestamp_ms > now_ms.saturating_add(MAX_AHEAD_MS)
 }

@@ -19,7 +19,6 @@ use std::path::{Component, Path, PathBuf};
 /// As many links as Linux follows; other kernels follow fewer.
 const MOST_LINKS: usize = 40;
 
-/// The entry at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathEntry {
     /// None, or none that this process may see.
@@ -129,7 +128,7 @@ mod tests {
 
     #[test]
     fn each_folder_matters_for_one_name() {
-        let way = walk_with("/opt/sos/./config/../config/p.yaml", &[], NOTHING);
+        let walk = walk_with("/opt/sos/./config/../config/p.yaml", &[], NOTHING);
         let expected = [
             ("/", "opt"),
             ("/opt", "sos"),
@@ -137,13 +136,13 @@ mod tests {
             ("/opt/sos", "config"),
             ("/opt/sos/config", "p.yaml"),
         ];
-        assert_eq!(way, steps(&expected));
+        assert_eq!(walk, steps(&expected));
     }
 
     #[test]
     fn the_walk_ends_at_the_first_name_that_is_missing() {
-        let way = walk_with("/opt/sos/config/p.yaml", &[], "/opt/sos");
-        assert_eq!(way, steps(&[("/", "opt"), ("/opt", "sos")]));
+        let walk = walk_with("/opt/sos/config/p.yaml", &[], "/opt/sos");
+        assert_eq!(walk, steps(&[("/", "opt"), ("/opt", "sos")]));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub struct QuietRetry {
 
 /// How to handle one failure.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct Retry {
     /// The failure lasts: `status` should show it.
     pub lasts: bool,
     /// The failure has to be reported now.
@@ -31,7 +31,7 @@ pub struct Failure {
 impl QuietRetry {
     /// Counts a failure. The first wait is `settle`, no wait is longer than `longest`. A reason
     /// that was reported before is not reported again.
-    pub fn failed(&mut self, why: &str, settle: Duration, longest: Duration) -> Failure {
+    pub fn failed(&mut self, why: &str, settle: Duration, longest: Duration) -> Retry {
         let doubled = settle.saturating_mul(1 << self.failures.min(20));
         self.failures = self.failures.saturating_add(1);
         let lasts = self.failures >= QUIET_TRIES;
@@ -39,7 +39,7 @@ impl QuietRetry {
         if report {
             self.reported = Some(why.to_owned());
         }
-        Failure { lasts, report, wait: doubled.min(longest) }
+        Retry { lasts, report, wait: doubled.min(longest) }
     }
 
     /// Whether one more failure would be one that lasts.
@@ -65,7 +65,7 @@ mod tests {
     fn a_short_failure_is_never_reported_and_a_lasting_one_is_reported_once() {
         let mut retry = QuietRetry::default();
         let mut fail = |why| retry.failed(why, SETTLE, POLL);
-        let first: Vec<Failure> = (0..12).map(|_| fail("locked")).collect();
+        let first: Vec<Retry> = (0..12).map(|_| fail("locked")).collect();
         assert_eq!(
             first.iter().map(|it| it.report).collect::<Vec<_>>(),
             std::array::from_fn::<_, 12, _>(|n| n == 3)

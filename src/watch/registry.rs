@@ -31,7 +31,7 @@ pub struct WatchPoint {
 
 /// The changes of watches that a path needs, in this order.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct WatchChanges {
     /// Folders whose watch has to be dropped, if they have one.
     pub drop: Vec<PathBuf>,
     pub watch: Vec<PathBuf>,
@@ -46,7 +46,6 @@ pub struct Registry {
     points: BTreeMap<Watched, BTreeSet<WatchPoint>>,
 }
 
-/// A folder that is watched.
 #[derive(Debug)]
 struct Folder {
     path: PathBuf,
@@ -62,19 +61,19 @@ impl Folder {
 
 impl Registry {
     /// Replaces the points of `watched`.
-    pub fn follow(&mut self, watched: Watched, points: BTreeSet<WatchPoint>) -> Plan {
-        let mut plan = Plan::default();
+    pub fn follow(&mut self, watched: Watched, points: BTreeSet<WatchPoint>) -> WatchChanges {
+        let mut changes = WatchChanges::default();
         let before = self.points.insert(watched, points.clone()).unwrap_or_default();
         for point in &points {
-            self.enter(watched, point, &mut plan);
+            self.enter(watched, point, &mut changes);
         }
         for point in before.difference(&points) {
-            self.leave(watched, point, &points, &mut plan);
+            self.leave(watched, point, &points, &mut changes);
         }
-        plan
+        changes
     }
 
-    fn enter(&mut self, watched: Watched, point: &WatchPoint, plan: &mut Plan) {
+    fn enter(&mut self, watched: Watched, point: &WatchPoint, changes: &mut WatchChanges) {
         let new = || Folder { path: point.path.clone(), names: BTreeMap::new(), stale: true };
         let folder = self.folders.entry(point.id.clone()).or_insert_with(new);
         folder.names.entry(point.name.as_deref().map(comparable)).or_default().insert(watched);
@@ -85,15 +84,21 @@ impl Registry {
         let old = std::mem::replace(&mut folder.path, point.path.clone());
         if old != point.path && self.ids.get(&key(&old)) == Some(&point.id) {
             self.ids.remove(&key(&old));
-            plan.drop.push(old);
+            changes.drop.push(old);
         }
         self.ids.insert(key(&point.path), point.id.clone());
         // A watch that is still set would be doubled or, worse, belong to an earlier folder.
-        plan.drop.push(point.path.clone());
-        plan.watch.push(point.path.clone());
+        changes.drop.push(point.path.clone());
+        changes.watch.push(point.path.clone());
     }
 
-    fn leave(&mut self, watched: Watched, point: &WatchPoint, kept: &BTreeSet<WatchPoint>, plan: &mut Plan) {
+    fn leave(
+        &mut self,
+        watched: Watched,
+        point: &WatchPoint,
+        kept: &BTreeSet<WatchPoint>,
+        changes: &mut WatchChanges,
+    ) {
         if kept.iter().any(|kept| kept.id == point.id && kept.name == point.name) {
             return; // The same folder by another path.
         }
@@ -112,7 +117,7 @@ impl Registry {
         // Another folder may stand there by now, with a watch of its own.
         if self.ids.get(&path) == Some(&point.id) {
             self.ids.remove(&path);
-            plan.drop.push(folder.path.clone());
+            changes.drop.push(folder.path.clone());
         }
         self.folders.remove(&point.id);
     }
@@ -178,9 +183,9 @@ mod tests {
         points.iter().map(point).collect()
     }
 
-    fn plan(drop: &[&str], watch: &[&str]) -> Plan {
+    fn changes(drop: &[&str], watch: &[&str]) -> WatchChanges {
         let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect();
-        Plan { drop: paths(drop), watch: paths(watch) }
+        WatchChanges { drop: paths(drop), watch: paths(watch) }
     }
 
     fn touched(registry: &mut Registry, path: &str, moved: bool) -> Vec<usize> {
@@ -209,11 +214,11 @@ mod tests {
     fn a_folder_is_watched_once_and_as_long_as_a_path_leads_through_it() {
         let mut registry = Registry::default();
         let here = points(&[(1, "/c", "a")]);
-        assert_eq!(registry.follow(Watched::Instance(1), here.clone()), plan(&["/c"], &["/c"]));
-        assert_eq!(registry.follow(Watched::Instance(1), here.clone()), plan(&[], &[]), "nothing new");
-        assert_eq!(registry.follow(Watched::Instance(2), here), plan(&[], &[]));
-        assert_eq!(registry.follow(Watched::Instance(1), points(&[])), plan(&[], &[]));
-        assert_eq!(registry.follow(Watched::Instance(2), points(&[])), plan(&["/c"], &[]));
+        assert_eq!(registry.follow(Watched::Instance(1), here.clone()), changes(&["/c"], &["/c"]));
+        assert_eq!(registry.follow(Watched::Instance(1), here.clone()), changes(&[], &[]), "nothing new");
+        assert_eq!(registry.follow(Watched::Instance(2), here), changes(&[], &[]));
+        assert_eq!(registry.follow(Watched::Instance(1), points(&[])), changes(&[], &[]));
+        assert_eq!(registry.follow(Watched::Instance(2), points(&[])), changes(&["/c"], &[]));
         assert!(touched(&mut registry, "/c/a", true).is_empty());
     }
 
@@ -223,7 +228,7 @@ mod tests {
         let all = points(&[(1, "/", "sos"), (2, "/sos", "config"), (3, "/sos/config", "p.yaml")]);
         registry.follow(Watched::Instance(7), all.clone());
         assert_eq!(touched(&mut registry, "/sos", true), [7]);
-        let anew = plan(&["/sos", "/sos/config"], &["/sos", "/sos/config"]);
+        let anew = changes(&["/sos", "/sos/config"], &["/sos", "/sos/config"]);
         assert_eq!(registry.follow(Watched::Instance(7), all), anew, "put back, but its watches are gone");
         // Replaced by another one.
         assert_eq!(touched(&mut registry, "/sos", true), [7]);
@@ -242,7 +247,7 @@ mod tests {
         registry.follow(Watched::Instance(1), points(&[(1, "/a", "x")]));
         assert_eq!(
             registry.follow(Watched::Instance(2), points(&[(1, "/b", "x")])),
-            plan(&[], &[]),
+            changes(&[], &[]),
             "a bind mount"
         );
         assert_eq!(touched(&mut registry, "/a/x", false), [1, 2]);
@@ -250,7 +255,7 @@ mod tests {
         assert_eq!(touched(&mut registry, "/a", true), [1, 2]);
         assert_eq!(
             registry.follow(Watched::Instance(2), points(&[(1, "/b", "x")])),
-            plan(&["/a", "/b"], &["/b"])
+            changes(&["/a", "/b"], &["/b"])
         );
         assert_eq!(touched(&mut registry, "/b/x", false), [1, 2]);
     }

@@ -159,11 +159,57 @@ fn the_errors_of_the_spool() {
     let ours = fs::read_to_string(&marker).unwrap();
     fs::write(&marker, marker_of(999)).unwrap();
     record("a format of a later version", &site.spool());
+    fs::write(&marker, marker_of(1)).unwrap();
+    record("a format from before the first release", &site.spool());
     fs::write(&marker, ours).unwrap();
     let held = spool_folder(&site.spool()).open(NOW).unwrap();
     errors.run("a spool that is held", site.salver().args(["record", "--force"]));
     held.close().unwrap();
     errors.assert_is("errors_of_the_spool");
+}
+
+#[test]
+fn the_words_about_damage_and_its_repair() {
+    let site = site();
+    expect(site.salver().arg("record"), 0);
+    let mut words = Transcript::of(&site.path(""));
+    let mut run = |what: &str, arguments: &[&str]| {
+        words.run(what, site.salver().args(arguments));
+    };
+    fs::write(site.spool().join("manifest.0"), "damaged").unwrap();
+    run("record, with one of two copies damaged", &["record"]);
+    run("status, after that", &["status", "--acknowledge"]);
+    for name in ["manifest.0", "manifest.1"] {
+        fs::write(site.spool().join(name), "damaged").unwrap();
+    }
+    run("status, with both damaged", &["status"]);
+    run("doctor, with both damaged", &["doctor"]);
+    run("record, with both damaged", &["record"]);
+    run("status, after that", &["status", "--acknowledge"]);
+    for folder in fs::read_dir(site.spool()).unwrap().map(|entry| entry.unwrap().path()) {
+        if folder.file_name().unwrap().to_string_lossy().starts_with("seg-") {
+            fs::remove_dir_all(folder).unwrap();
+        }
+    }
+    run("dump, with its folders missing", &["dump"]);
+    run("record, with its folders missing", &["record"]);
+    run("status, after that", &["status", "--check"]);
+    words.assert_is("words_about_damage");
+}
+
+#[test]
+fn the_receipt_of_a_purge() {
+    let site = site();
+    expect(site.salver().arg("record"), 0);
+    let mut receipts = Transcript::of(&site.path(""));
+    let mut run = |what: &str, arguments: &[&str]| {
+        receipts.run(what, site.salver().arg("purge").args(arguments));
+    };
+    run("what would be erased", &["--service", "butler", "--dry-run"]);
+    run("what was erased", &["--service", "butler", "--yes"]);
+    run("everything, and no more collecting", &["--all", "--stop-collecting", "--yes"]);
+    run("nothing is left", &["--all", "--yes"]);
+    receipts.assert_is("receipts");
 }
 
 /// Modes are checked on Unix only.
@@ -222,10 +268,11 @@ fn the_errors_of_a_flush() {
     let site = site();
     expect(site.salver().arg("record"), 0);
     let mut errors = Transcript::of(&site.path(""));
-    // A last try with hardly any patience left ends in the lookup of the name.
+    // A last try with hardly any patience left ends in the lookup of the name, or in silence.
     let flush = |site: &Site| {
-        let mut outputs = (0..5).map(|_| site.salver().arg("flush").output().unwrap());
-        outputs.find(|output| !err(output).contains("could not be looked up")).unwrap()
+        let out_of_patience = ["could not be looked up", "fell silent"];
+        let mut outputs = (0..10).map(|_| site.salver().arg("flush").output().unwrap());
+        outputs.find(|output| !out_of_patience.iter().any(|words| err(output).contains(words))).unwrap()
     };
     errors.note("nothing listens there", &flush(&site));
     for (what, answer) in [

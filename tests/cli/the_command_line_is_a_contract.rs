@@ -113,7 +113,7 @@ fn a_closed_stderr_stops_no_command() {
     assert_eq!(posthog.events().len(), 1);
 }
 
-// record, preview -----------------------------------------------------------------------------------------------------
+// record, preview ---------------------------------------------------------------------------------
 
 #[test]
 fn a_record_says_why_it_was_written() {

@@ -166,3 +166,17 @@ fn id_prints_the_id_that_records_carry_and_keeps_every_one_ever_used() {
     }
     expect(site.salver().args(["id", "--adopt", &adopted]), 2);
 }
+
+#[test]
+fn what_cannot_be_read_can_still_be_purged() {
+    let site = site();
+    recorded(&site);
+    let manifests = ["manifest.0", "manifest.1"].map(|name| site.spool().join(name));
+    manifests.iter().for_each(|path| std::fs::write(path, "damaged").unwrap());
+    let output = expect(site.salver().args(["purge", "--all", "--dry-run"]), 6);
+    assert!(err(&output).contains("`salver record` or `salver flush` saves"), "{}", err(&output));
+    let receipt = out(&expect(site.salver().args(["purge", "--all", "--yes"]), 0));
+    assert!(receipt.starts_with("5 records erased"), "{receipt}");
+    assert!(receipt.contains("searched afterwards, and hold nothing of them"), "{receipt}");
+    assert_eq!(site.dump(), Vec::<Json>::new());
+}

@@ -105,7 +105,7 @@ fn one_id_of_two_instances_is_listed_with_both() {
 }
 
 #[test]
-fn an_adopted_id_is_in_every_later_record_whoever_writes_it() {
+fn an_adopted_id_is_in_every_later_record() {
     let posthog = PostHog::start();
     let site = site_of(&posthog);
     recorded(&site);

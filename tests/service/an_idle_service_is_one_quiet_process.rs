@@ -76,7 +76,7 @@ fn it_never_opens_the_spool_and_is_alone_again_when_all_is_told() {
 }
 
 #[test]
-fn whoever_kills_the_child_loses_and_doubles_nothing() {
+fn killing_the_child_loses_and_doubles_nothing() {
     let site = one();
     let mut service = run(&site);
     service.wait_for_records(1);

@@ -61,7 +61,7 @@ fn what_heals_by_itself_is_not_worth_a_word() {
 }
 
 #[test]
-fn a_line_is_an_object_for_whoever_asks_for_json() {
+fn each_log_line_is_an_object_when_json_is_asked_for() {
     let site = site("20ms", "1h");
     let mut service = Service::start(site.salver().args(["-v", "--log-format", "json", "run"]));
     service.wait_for("the record", |it| said(&it.stderr(), "\"recorded\"") == 1);

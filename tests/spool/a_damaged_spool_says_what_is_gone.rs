@@ -184,7 +184,7 @@ fn a_lost_manifest_is_made_good_from_the_records_and_the_dedup_index() {
         fs::remove_file(folder.path.join(name)).unwrap();
     }
     let error = folder.read(NOW).err().unwrap().to_string();
-    assert!(error.contains("makes them anew"), "{error}");
+    assert!(error.contains("saves the records that are whole"), "{error}");
     let (left, problems) = waiting(&folder);
     assert_eq!(left, queued, "the dedup index knows what was delivered");
     assert!(problems[0].contains("pauses"), "{problems:?}");

@@ -232,8 +232,8 @@ fn without_the_syncs_of_files_or_of_folders_records_are_found_lost() {
     }
 }
 
-/// Linux tells of a sync that failed once, and takes what was to be synced for clean: it stays in memory, where every
-/// later process sees it, and no later sync writes it.
+/// Linux tells of a sync that failed once, and takes what was to be synced for clean: it stays in
+/// memory, where every later process sees it, and no later sync writes it.
 #[test]
 fn what_a_failed_sync_left_in_memory_is_written_anew_before_it_counts() {
     let root = tempfile::tempdir().unwrap();

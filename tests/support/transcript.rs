@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use super::{err, out};
 
 /// In this order; a filter sees what those before it left.
-const FILTERS: [(&str, &str); 12] = [
+const FILTERS: [(&str, &str); 13] = [
     (r"salver\.exe", "salver"),
     (r"127\.0\.0\.1:\d{2,5}", "127.0.0.1:[port]"),
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "[uuid]"),
@@ -16,6 +16,7 @@ const FILTERS: [(&str, &str); 12] = [
     (r"process \d+", "process [number]"),
     (r"\d+ requests", "[number] requests"),
     (r"\d+ bytes", "[bytes] bytes"),
+    (r"\d+ files of", "[number] files of"),
     (r"\d+(\.\d+)? [KMGT]iB are free", "[size] are free"),
     (r"in \d+(\.\d+)? (ms|s)\b", "in [duration]"),
     // What a table pads depends on the length of paths.

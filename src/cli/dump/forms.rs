@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Arguments, Format, Shape};
+use super::{Arguments, DumpFormat, RecordForm};
 use crate::clock;
 use crate::record::message::{self, Data, Message};
 use crate::spool::{Queued, SpoolReader};
@@ -18,8 +18,8 @@ pub(super) fn write_all(
     out: &mut dyn Write,
 ) -> Result<()> {
     match arguments.format {
-        Format::Ndjson => arguments.each(spool, &mut |queued| Ok(writeln!(out, "{}", render(queued))?)),
-        Format::Json => {
+        DumpFormat::Ndjson => arguments.each(spool, &mut |queued| Ok(writeln!(out, "{}", render(queued))?)),
+        DumpFormat::Json => {
             let mut first = true;
             out.write_all(b"[")?;
             arguments.each(spool, &mut |queued| {
@@ -28,19 +28,19 @@ pub(super) fn write_all(
             })?;
             Ok(out.write_all(if first { b"]\n" } else { b"\n]\n" })?)
         }
-        Format::Csv => {
+        DumpFormat::Csv => {
             let mut csv = csv::Writer::from_writer(out);
             csv.write_record(COLUMNS.iter().chain(&["data"]))?;
             arguments.each(spool, &mut |queued| {
-                let data = match arguments.shape {
-                    Shape::Record => message::line(&message::data(&queued.record.draft)),
-                    Shape::Event => render(queued),
+                let data = match arguments.form {
+                    RecordForm::Record => message::line(&message::data(&queued.record.draft)),
+                    RecordForm::Event => render(queued),
                 };
                 Ok(csv.write_record(columns(queued).into_iter().chain([data]))?)
             })?;
             Ok(csv.flush()?)
         }
-        Format::Table => {
+        DumpFormat::Table => {
             // Fixed widths, since a table that fits its content would have to hold all of it.
             let line = |cells: [&str; 7]| {
                 let [seq, time, instance, service, version, reason, state] = cells;

@@ -45,7 +45,7 @@ impl Status {
                 "lastSuccess": memory.last_success_ms.map(rfc3339),
                 "lastOutcome": memory.last_outcome,
                 "nextAttempt": self.next_attempt_ms(settings).map(rfc3339),
-                "why": self.line.why,
+                "why": self.link.why,
                 "onTheWire": self.on_the_wire,
             },
             "problems": self.problems.iter().map(|it| json!({ "at": rfc3339(it.at_ms), "text": it.text })).collect::<Vec<_>>(),
@@ -97,17 +97,18 @@ impl Status {
         let (tried, delivered) = (shown(memory.last_attempt_ms), shown(memory.last_success_ms));
         match self.on_the_wire {
             0 => writeln!(out, "last       {outcome} at {tried}, last delivery {delivered}")?,
-            // While a request is under way the time is its own, and not that of the outcome before it.
+            // While a request is under way the time is its own, and not that of the outcome before
+            // it.
             records => writeln!(
                 out,
                 "last       {outcome}; last try at {tried}, last delivery {delivered}\n\
                  sent       {records} records without an answer, or none yet: they may have arrived, and go out first"
             )?,
         }
-        if let Some(why) = &self.line.why {
+        if let Some(why) = &self.link.why {
             writeln!(out, "why        {why}")?;
         }
-        if let Some(events) = self.line.batch_events {
+        if let Some(events) = self.link.batch_events {
             writeln!(out, "line       too weak for full batches; the next one has {events} records at most")?;
         }
         if counts.queued > 0 {

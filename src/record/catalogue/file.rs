@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::validate::{self, Line};
 use super::{CatalogueError, ConfigPath, ConsentKeys, Field, Rule, Service};
 use crate::record::Value;
-use crate::yaml::{self, Bounds, Located, Problem, YamlError};
+use crate::yaml::{self, Bounds, Located, YamlError, YamlErrorKind};
 
 /// Room for the largest catalogue that is read, if it holds 10 bytes a node.
 const BOUNDS: Bounds = Bounds { nodes: 100_000, leading_zeros_are_text: true };
@@ -159,15 +159,15 @@ fn fields(section: Section) -> impl Iterator<Item = (Line, Field)> {
 /// The error, in words that quote nothing of the file.
 fn refusal(error: &YamlError, file: &Path) -> CatalogueError {
     let (line, column) = error.at.map_or((1, 1), |at| (at.line, at.column));
-    let cause = match &error.problem {
-        Problem::UnknownKey { known, .. } => {
+    let cause = match &error.kind {
+        YamlErrorKind::UnknownKey { known, .. } => {
             format!("this key is not known here; known are {}", known.join(", "))
         }
-        Problem::UnknownWord { known } => {
+        YamlErrorKind::UnknownWord { known } => {
             format!("this rule is not known; known are {}", known.join(", "))
         }
-        Problem::MissingKey(key) => format!("`{key}` is missing"),
-        Problem::DuplicateKey => Problem::DuplicateKey.words().to_owned(),
+        YamlErrorKind::MissingKey(key) => format!("`{key}` is missing"),
+        YamlErrorKind::DuplicateKey => YamlErrorKind::DuplicateKey.words().to_owned(),
         _ => "not a catalogue, or a value of the wrong shape (a version has three numbers: 1.2.0); \
               see docs/catalogues.md"
             .to_owned(),

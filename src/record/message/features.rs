@@ -12,12 +12,12 @@ use super::{Draft, ReportedValue, Value, reported_value};
 /// The features of a draft, as one tree.
 #[derive(Clone, Debug)]
 pub struct EnabledFeatures<'a> {
-    /// All objects, the outermost first. A [`Node::Object`] is an index into this list.
-    objects: Vec<Vec<(&'a str, Node<'a>)>>,
+    /// All objects, the outermost first. A [`FeatureNode::Object`] is an index into this list.
+    objects: Vec<Vec<(&'a str, FeatureNode<'a>)>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Node<'a> {
+enum FeatureNode<'a> {
     Value(ReportedValue<'a>),
     Object(usize),
 }
@@ -45,10 +45,10 @@ impl<'a> EnabledFeatures<'a> {
                     node
                 }
             };
-            let Node::Object(next) = node else { return };
+            let FeatureNode::Object(next) = node else { return };
             (at, rest) = (next, below);
         }
-        let node = if *value.0 == Value::Object { self.object() } else { Node::Value(value) };
+        let node = if *value.0 == Value::Object { self.object() } else { FeatureNode::Value(value) };
         match self.find(at, rest) {
             Some(place) => self.objects[at][place].1 = node,
             None => self.objects[at].push((rest, node)),
@@ -61,9 +61,9 @@ impl<'a> EnabledFeatures<'a> {
     }
 
     /// A new empty object, not yet part of another.
-    fn object(&mut self) -> Node<'a> {
+    fn object(&mut self) -> FeatureNode<'a> {
         self.objects.push(Vec::new());
-        Node::Object(self.objects.len() - 1)
+        FeatureNode::Object(self.objects.len() - 1)
     }
 }
 
@@ -83,8 +83,8 @@ impl Serialize for Object<'_, '_> {
         let mut map = serializer.serialize_map(None)?;
         for (key, node) in &self.all.objects[self.at] {
             match node {
-                Node::Value(value) => map.serialize_entry(key, value)?,
-                Node::Object(at) => map.serialize_entry(key, &Object { all: self.all, at: *at })?,
+                FeatureNode::Value(value) => map.serialize_entry(key, value)?,
+                FeatureNode::Object(at) => map.serialize_entry(key, &Object { all: self.all, at: *at })?,
             }
         }
         map.end()

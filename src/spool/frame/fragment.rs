@@ -1,8 +1,8 @@
 //! Fragments: a long frame in pieces that sled keeps in its log.
 //!
-//! Why: sled writes a value, and a leaf of up to 17 of them, to its log only while it is smaller than a
-//! quarter of a piece of the log. A larger one becomes a file of its own in `blobs/`, which neither
-//! sled nor a sync of the log makes durable. So no entry is longer than [`MAX_ENTRY`].
+//! Why: sled writes a value, and a leaf of up to 17 of them, to its log only while it is smaller
+//! than a quarter of a piece of the log. A larger one becomes a file of its own in `blobs/`, which
+//! neither sled nor a sync of the log makes durable. So no entry is longer than [`MAX_ENTRY`].
 //!
 //! ```text
 //! offset  size  content of a fragment's body (little endian)
@@ -70,8 +70,8 @@ pub(super) fn decode(body: &[u8]) -> Option<Fragment<'_>> {
     (in_range && payload.len() <= PAYLOAD).then_some(fragment)
 }
 
-/// Puts fragments together, in whatever order they come. What stays incomplete costs no more than the
-/// bytes that were read.
+/// Puts fragments together, in whatever order they come. What stays incomplete costs no more than
+/// the bytes that were read.
 #[derive(Default)]
 pub(in crate::spool) struct Assembly {
     started: BTreeMap<(u64, u16), BTreeMap<u16, Vec<u8>>>,

@@ -26,8 +26,8 @@ impl<R: Read> Scan<R> {
         Scan { source, finder: Finder::new(&MAGIC), bytes: Vec::new(), at: 0, at_end: false }
     }
 
-    /// The next sound frame, but no record whose sequence number `wants` refuses: passing over those
-    /// without computing their checksums makes most of the speed of a scan.
+    /// The next sound frame, but no record whose sequence number `wants` refuses: passing over
+    /// those without computing their checksums makes most of the speed of a scan.
     pub(in crate::spool) fn next_frame(
         &mut self,
         wants: impl Fn(u64) -> bool,

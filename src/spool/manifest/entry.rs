@@ -6,7 +6,6 @@ use crate::spool::files::Checksum;
 use crate::spool::ranges::Ranges;
 use crate::spool::store::LOG_PIECE;
 
-/// One segment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(in crate::spool) struct Entry {
     pub number: u64,
@@ -46,14 +45,13 @@ impl Entry {
         self.present.contains(seq) && !self.done.contains(seq)
     }
 
-    /// Bytes of its files; while it is open no fewer than they will be (measured: 2.3 to 3 for each byte
-    /// of frames, in pieces).
+    /// Bytes of its files; while it is open no fewer than they will be (measured: 2.3 to 3 for each
+    /// byte of frames, in pieces).
     pub(in crate::spool) fn bytes(&self) -> u64 {
         let while_open = || self.frame_bytes.saturating_mul(3).saturating_add(LOG_PIECE as u64);
         self.checksum.map_or_else(while_open, |checksum| checksum.bytes)
     }
 
-    /// Adds a record.
     pub(in crate::spool) fn add(&mut self, seq: u64, timestamp_ms: i64) {
         let first = self.present.is_empty();
         self.oldest_ms = if first { timestamp_ms } else { self.oldest_ms.min(timestamp_ms) };

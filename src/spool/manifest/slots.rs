@@ -16,13 +16,15 @@
 //!
 //! # Invariants
 //!
-//! 1. A generation goes into the slot of its parity, so the one before stays whole while it is written.
-//! 2. A slot is overwritten in place and synced: one write and one sync a commit, and on a full disk
-//!    mostly no new block.
+//! 1. A generation goes into the slot of its parity, so the one before stays whole while it is
+//!    written.
+//! 2. A slot is overwritten in place and synced: one write and one sync a commit, and on a full
+//!    disk mostly no new block.
 //! 3. A commit whose sync failed is written anew before anything is built on it: the next commit
 //!    contains all that it contained.
 //!
-//! A slot that cannot be decoded was cut short by a power failure, which harms nobody, or is damaged.
+//! A slot that cannot be decoded was cut short by a power failure, which harms nobody, or is
+//! damaged.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};

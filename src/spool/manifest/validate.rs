@@ -1,5 +1,5 @@
 //! Whether a manifest that was read makes sense. Its checksum tells damage; this tells numbers that
-//! would make a loop or a sum run away, whoever wrote them.
+//! would make a loop or a sum run away.
 
 use std::collections::BTreeSet;
 

@@ -39,7 +39,7 @@ pub struct Pin {
     pub id: String,
     /// Which inputs were readable when it was made; unknown where it was taken from a record.
     pub readable: Option<Readable>,
-    /// A record with it has left the building, or an admin adopted it: it stays, whatever becomes
+    /// A record with it was delivered, or an admin adopted it: it stays, even if more inputs become
     /// readable.
     pub fixed: bool,
 }
@@ -90,8 +90,8 @@ pub struct FlushMemory {
 pub struct LinkState {
     /// The most events that got through at once, where that is fewer than a full batch.
     pub batch_events: Option<u64>,
-    /// Why the last run kept records, with the next step; nothing of what a server said, which could
-    /// quote a record.
+    /// Why the last run kept records, with the next step; nothing of what a server said, which
+    /// could quote a record.
     pub why: Option<String>,
 }
 

@@ -1,16 +1,18 @@
 //! The active segment: a sled database that takes the next records.
 //!
-//! Invariant: records are only ever added. Which of them are done or dead is written in the manifest.
+//! Invariant: records are only ever added. Which of them are done or dead is written in the
+//! manifest.
 //!
-//! Keys, all big endian: `r` + sequence number a block of records, `l` + layout key + number a layout or
-//! one of its fragments, `f` + sequence number + number a fragment of a record that is too long for a
-//! block. The values are frames; a block is the frames of records that were written together, under
-//! the number of the last of them.
+//! Keys, all big endian: `r` + sequence number a block of records, `l` + layout key + number a
+//! layout or one of its fragments, `f` + sequence number + number a fragment of a record that is
+//! too long for a block. The values are frames; a block is the frames of records that were written
+//! together, under the number of the last of them.
 //!
 //! `c` + layout key + number is the second copy of a layout.
 //!
-//! Why blocks: sled's work is by entry, so records that share a sync share an entry as well. A block
-//! is small, because sled writes each leaf anew again and again, and a leaf has up to 17 entries.
+//! Why blocks: sled's work is by entry, so records that share a sync share an entry as well. A
+//! block is small, because sled writes each leaf anew again and again, and a leaf has up to 17
+//! entries.
 
 use std::path::Path;
 use std::sync::Arc;

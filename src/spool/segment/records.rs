@@ -1,6 +1,7 @@
 //! The records of a segment, read from its files without sled, without a lock and without a write.
 //!
-//! An error of the system is an error, never taken for damage: what cannot be read now may be whole.
+//! An error of the system is an error, never taken for damage: what cannot be read now may be
+//! whole.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -28,7 +29,7 @@ pub(in crate::spool) struct Records {
 pub(in crate::spool) struct Wanted<F> {
     /// Whether a sequence number is wanted.
     pub is: F,
-    /// As many are enough: the scan ends once they are found with their layouts.
+    /// How many are enough: the scan ends once these are found with their layouts.
     pub enough: usize,
 }
 

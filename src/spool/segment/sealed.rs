@@ -1,8 +1,9 @@
-//! Writing a segment anew: a plain file of frames, synced before anybody hears of it.
+//! Writing a segment anew: a plain file of frames, synced before the manifest names it.
 //!
-//! Why without sled: a sealed segment is never changed, so a file that is written once is all that it
-//! takes. The file is less than half as large as a database, a crash leaves either no file, a part of
-//! one that no manifest names, or the whole, and a full disk ends in an error of the system.
+//! Why without sled: a sealed segment is never changed, so a file that is written once is all that
+//! it takes. The file is less than half as large as a database, a crash leaves either no file, a
+//! part of one that no manifest names, or the whole, and a full disk ends in an error of the
+//! system.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;

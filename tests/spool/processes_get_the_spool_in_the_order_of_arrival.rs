@@ -90,7 +90,7 @@ fn those_who_wait_are_let_in_one_after_the_other() {
 }
 
 #[test]
-fn whoever_dies_in_line_leaves_its_place_to_those_behind() {
+fn a_process_that_dies_in_line_leaves_its_place_to_those_behind() {
     let held = Held::new();
     let mut waiting: Vec<Service> = (1..=5).map(|number| held.queue(number, number)).collect();
     for dead in [3, 0] {
@@ -100,7 +100,7 @@ fn whoever_dies_in_line_leaves_its_place_to_those_behind() {
 }
 
 #[test]
-fn whoever_waited_too_long_is_told_who_holds_the_spool() {
+fn a_process_that_waited_too_long_is_told_who_holds_the_spool() {
     let place = tempfile::tempdir().unwrap();
     let folder = spool_folder(&place.path().join("spool"));
     let _held = folder.open(NOW).unwrap();
