@@ -96,7 +96,8 @@ impl SpoolReader {
 }
 
 impl Spool {
-    /// Erases what `selector` selects. When this returns, none of it is in the folder's files.
+    /// Erases what `selector` selects. When this returns, none of it is in the folder's files, except
+    /// where the system would not remove one: `close_and_search` tells which.
     pub fn purge(&mut self, selector: &Selector) -> Result<Purged, SpoolError> {
         let before_seq = self.manifest.next_seq;
         let purge = PendingPurge { selector: selector.clone(), before_seq };

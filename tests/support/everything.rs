@@ -150,11 +150,15 @@ fn purge(folder: &SpoolFolder, stop: bool) -> Result<(), SpoolError> {
     let mut spool = folder.open_to_release(NOW)?;
     say(&format!("purging {OTHER}"));
     let mut purged = spool.purge(&Selector::of_instance(OTHER))?;
-    say(&format!("purged {OTHER}"));
     if stop {
         spool.stop_collecting(OTHER, &mut purged);
     }
-    spool.close()?;
+    let (_, search) = spool.close_and_search(purged)?;
+    if !search.left.is_empty() {
+        // An admin is told which files still hold something.
+        return Ok(());
+    }
+    say(&format!("purged {OTHER}"));
     if stop {
         say(&format!("forgot {}", id_of_other()));
     }
