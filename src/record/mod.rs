@@ -106,7 +106,7 @@ impl Draft {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reason {
-    /// The first record of its instance.
+    /// The first record of its instance, or the first since its last one was lost.
     Started,
     /// The values differ from the last record.
     Changed,

@@ -174,6 +174,16 @@ impl Manifest {
         self.dead.retain(|seq, _| live.contains(*seq));
     }
 
+    /// Forgets what an instance last recorded if that record is lost, so that the next look records
+    /// it again.
+    pub(super) fn forget_last_recorded(&mut self, lost: &Ranges) {
+        for instance in self.instances.values_mut() {
+            if instance.last_seq.is_some_and(|seq| lost.contains(seq)) {
+                instance.last_digest = None;
+            }
+        }
+    }
+
     /// Adds a problem for `status`, unless the same one is there already.
     pub(super) fn add_problem(&mut self, at_ms: i64, text: String) {
         if self.problems.iter().all(|problem| problem.text != text) {

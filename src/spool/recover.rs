@@ -140,7 +140,9 @@ impl Spool {
         for number in suspects {
             let folder = segment::folder(&self.folder, *number);
             let entry = known.iter().find(|entry| entry.number == *number);
-            let lost = entry.map_or(0, |entry| entry.live().without(saved).len());
+            let lost = entry.map_or_else(Ranges::default, |entry| entry.live().without(saved));
+            self.manifest.forget_last_recorded(&lost);
+            let lost = lost.len();
             if lost == 0 {
                 self.obsolete.push(*number);
                 continue;

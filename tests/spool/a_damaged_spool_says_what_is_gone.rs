@@ -271,6 +271,27 @@ fn a_dead_letter_that_is_lost_with_its_segment_is_counted_no_more() {
 }
 
 #[test]
+fn an_instance_whose_newest_record_is_lost_is_recorded_again() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = spool_folder(&place.path().join("spool"));
+    filled(&folder);
+    let mut spool = folder.open(NOW).unwrap();
+    spool.record("b", draft(1), Reason::Changed).unwrap();
+    let batch = spool.next_batch(1000, &BTreeSet::new()).unwrap();
+    spool.begin(&batch).unwrap();
+    spool.acknowledge(&batch, &BatchOutcome::Delivered).unwrap();
+    spool.record("a", draft(2), Reason::Changed).unwrap();
+    spool.close().unwrap();
+    for segment in ["seg-00000001", "seg-00000002"] {
+        _ = fs::remove_dir_all(folder.path.join(segment));
+    }
+    let mut spool = folder.open(NOW).unwrap();
+    let mut knows = |name| spool.instance(name).unwrap().last_digest.is_some();
+    assert!(!knows("a"), "what it last recorded is lost");
+    assert!(knows("b"), "what it last recorded was delivered");
+}
+
+#[test]
 fn a_segment_that_died_while_it_was_made_leaves_nothing_behind() {
     let place = tempfile::tempdir().unwrap();
     let folder = spool_folder(&place.path().join("spool"));
