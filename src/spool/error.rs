@@ -106,11 +106,13 @@ impl SpoolError {
         matches!(self, SpoolError::Io { cause, .. } if is_full(cause))
     }
 
-    /// Whether another process has the file locked, which on Windows keeps others from reading it.
-    pub(super) fn is_lock_violation(&self) -> bool {
+    /// Whether somebody has the file locked, or opened without sharing it. On Windows both keep others
+    /// from reading it.
+    pub(super) fn is_in_use(&self) -> bool {
+        const ERROR_SHARING_VIOLATION: i32 = 32;
         const ERROR_LOCK_VIOLATION: i32 = 33;
-        cfg!(windows)
-            && matches!(self, SpoolError::Io { cause, .. } if cause.raw_os_error() == Some(ERROR_LOCK_VIOLATION))
+        let SpoolError::Io { cause, .. } = self else { return false };
+        cfg!(windows) && matches!(cause.raw_os_error(), Some(ERROR_SHARING_VIOLATION | ERROR_LOCK_VIOLATION))
     }
 }
 

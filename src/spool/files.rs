@@ -76,6 +76,23 @@ pub(super) fn open_without_waiting(path: &Path) -> std::io::Result<File> {
     options.read(true).open(path)
 }
 
+/// Reads again while somebody keeps others from reading a file, at most for `wait`. Only on Windows is
+/// that possible: sled's lock does so while a segment is written, and for a moment after its writer died.
+pub(super) fn read_patiently<T>(
+    wait: Duration,
+    mut read: impl FnMut() -> Result<T, SpoolError>,
+) -> Result<T, SpoolError> {
+    let started = Instant::now();
+    loop {
+        match read() {
+            Err(error) if error.is_in_use() && started.elapsed() < wait => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            read => return read,
+        }
+    }
+}
+
 /// Syncs a folder, so that names made or removed in it stay so. On Windows folders cannot be synced;
 /// there NTFS's journal orders such changes.
 pub(super) fn sync_folder(folder: &Path) -> Result<(), SpoolError> {
@@ -130,3 +147,6 @@ pub(super) fn remove_folder(path: &Path) -> Result<(), SpoolError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

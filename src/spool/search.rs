@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -49,15 +50,13 @@ impl Erased {
         self.ids.retain(|id| keep(id));
     }
 
-    /// Searches all files of a folder.
-    pub(super) fn search(&self, spool: &Path) -> Result<Search, SpoolError> {
+    /// Searches all files of a folder, and waits for one that is locked as long as `wait` (Windows).
+    pub(super) fn search(&self, spool: &Path, wait: Duration) -> Result<Search, SpoolError> {
         let mut search = Search::default();
         for path in files::files(spool)? {
-            match self.is_in(&path) {
+            match files::read_patiently(wait, || self.is_in(&path)) {
                 Ok(false) => {}
                 Ok(true) => search.left.push((path, "it still holds something of them".into())),
-                // The lock files of a process that waits cannot be read on Windows; they hold a number.
-                Err(error) if error.is_lock_violation() => {}
                 Err(error) => search.left.push((path, error.to_string())),
             }
             search.files += 1;
@@ -70,6 +69,10 @@ impl Erased {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
             opened => opened.doing("read", path)?,
         };
+        // The lock files are empty. On Windows one that is held cannot be read.
+        if file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+            return Ok(false);
+        }
         let mut bytes = Vec::new();
         loop {
             let begun = bytes.len();
@@ -130,10 +133,30 @@ mod tests {
                 bytes.extend(text.as_bytes());
                 bytes.extend(vec![0; PORTION]);
                 std::fs::write(&file, &bytes).unwrap();
-                let search = erased.search(folder.path()).unwrap();
+                let search = erased.search(folder.path(), Duration::ZERO).unwrap();
                 assert_eq!((search.files, search.left.len()), (1, 1), "{before} bytes before {text}");
             }
         }
+    }
+
+    #[test]
+    fn a_locked_file_is_named_unless_it_is_empty() {
+        let (erased, _) = erased();
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [("empty", ""), ("full", "text")] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let locked = ["empty", "full"].map(|name| {
+            let file = File::options().read(true).write(true).open(folder.path().join(name)).unwrap();
+            file.lock().unwrap();
+            file
+        });
+        let search = erased.search(folder.path(), Duration::ZERO).unwrap();
+        let named: Vec<_> = search.left.iter().map(|(path, _)| path.file_name().unwrap()).collect();
+        // Locks of Unix keep nobody from reading.
+        assert_eq!(named, if cfg!(windows) { vec!["full"] } else { vec![] });
+        drop(locked);
+        assert!(erased.search(folder.path(), Duration::ZERO).unwrap().left.is_empty());
     }
 
     #[test]
@@ -142,6 +165,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let other = format!("{} {} {}", UUID_TEXT.replace('b', "c"), &id[1..], id.replace('a', "0"));
         std::fs::write(folder.path().join("file"), other).unwrap();
-        assert_eq!(erased.search(folder.path()).unwrap(), Search { files: 1, left: vec![] });
+        assert_eq!(erased.search(folder.path(), Duration::ZERO).unwrap(), Search { files: 1, left: vec![] });
     }
 }

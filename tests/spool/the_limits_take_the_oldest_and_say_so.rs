@@ -12,7 +12,7 @@ use crate::support::site::{SOS, Site};
 use crate::support::{err, expect, out};
 use salver::record::BatchOutcome;
 use salver::record::Reason;
-use salver::spool::{LedgerReason, SpoolFolder};
+use salver::spool::{LedgerReason, Selector, SpoolFolder};
 
 const HOUR: i64 = 3600 * 1000;
 const DAY: i64 = 24 * HOUR;
@@ -245,4 +245,23 @@ fn a_flush_holds_what_is_stamped_in_the_future_and_says_until_when() {
     let status = site.status();
     assert_eq!(status["spool"]["ahead"], 2);
     assert!(out(&expect(site.salver().arg("status"), 0)).contains("2 of them were stamped in the future"));
+}
+
+/// On Windows a segment cannot be read while the database writes to it, not even by its own process.
+#[test]
+fn the_segment_that_is_written_to_can_be_read_expired_from_and_erased() {
+    let place = tempfile::tempdir().unwrap();
+    let mut folder = bounded(&place, 100, 1 << 30);
+    folder.limits.retention = Duration::from_secs(24 * 3600);
+    folder.wait = Duration::from_millis(500);
+    record(&folder, NOW, "a", 0..3);
+    let mut spool = folder.open(NOW + DAY + 1).unwrap();
+    spool.record("b", draft(3), Reason::Changed).unwrap();
+    let waiting = waiting_in(&mut spool).unwrap();
+    assert_eq!(waiting.iter().map(|queued| queued.seq).collect::<Vec<_>>(), [4], "the others have expired");
+    spool.record("b", draft(4), Reason::Changed).unwrap();
+    let purged = spool.purge(&Selector { all: true, ..Selector::default() }).unwrap();
+    assert_eq!(purged.receipt.records, 2);
+    let (_, search) = spool.close_and_search(purged).unwrap();
+    assert_eq!(search.left, []);
 }
