@@ -132,22 +132,34 @@ pub(super) fn replace(spool: &Path, name: &str, bytes: &[u8]) -> Result<(), Spoo
     let fresh = spool.join(format!("{name}.new"));
     let file = File::create(&fresh);
     file.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all())).doing("write", &fresh)?;
-    std::fs::rename(&fresh, &path).doing("replace", &path)?;
+    rename(&fresh, &path)?;
     sync_folder(spool)
 }
 
-/// Removes a folder and all in it, and returns when it is gone. On Windows a file that somebody holds
-/// open lingers, so this tries again for a while.
+/// Puts a file in the place of another.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), SpoolError> {
+    try_for_a_while(|| std::fs::rename(from, to)).doing("replace", to)
+}
+
+/// Removes a folder and all in it, and returns when it is gone.
 pub(super) fn remove_folder(path: &Path) -> Result<(), SpoolError> {
+    let remove = || match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    };
+    try_for_a_while(remove).doing("remove", path)
+}
+
+/// On Windows a file that somebody has open lingers, and not every version of it and of its file
+/// systems can replace one. Nobody reads one for long.
+fn try_for_a_while(mut step: impl FnMut() -> std::io::Result<()>) -> std::io::Result<()> {
     let started = Instant::now();
     loop {
-        match std::fs::remove_dir_all(path) {
-            Ok(()) => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        match step() {
             Err(_) if cfg!(windows) && started.elapsed() < Duration::from_secs(2) => {
                 std::thread::sleep(Duration::from_millis(20));
             }
-            Err(error) => return Err(error).doing("remove", path),
+            done => return done,
         }
     }
 }

@@ -232,9 +232,9 @@ impl SpoolFolder {
             return Ok(true);
         }
         for number in numbers(&self.path)? {
-            let wanted = Wanted { is: |_| true, enough: 1 };
+            let wanted = || Wanted { is: |_| true, enough: 1 };
             let folder = segment::folder(&self.path, number);
-            if files::read_patiently(self.wait, || Records::read_some(&folder, wanted))?.len() > 0 {
+            if files::read_patiently(self.wait, || Records::read_some(&folder, wanted()))?.len() > 0 {
                 return Ok(true);
             }
         }

@@ -173,8 +173,8 @@ impl SpoolReader {
     pub(super) fn records_of(&self, entry: &Entry, wanted: &Ranges) -> Result<Records, SpoolError> {
         let folder = segment::folder(&self.folder, entry.number);
         let enough = usize::try_from(wanted.len()).unwrap_or(usize::MAX);
-        let wanted = Wanted { is: |seq| wanted.contains(seq), enough };
-        self.read_patiently(|| Records::read_some(&folder, wanted))
+        let wanted = || Wanted { is: |seq| wanted.contains(seq), enough };
+        self.read_patiently(|| Records::read_some(&folder, wanted()))
     }
 
     /// Reads, and waits as long as a command waits for the spool where a file is locked (Windows).

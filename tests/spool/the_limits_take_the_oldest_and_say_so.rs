@@ -255,7 +255,7 @@ fn the_segment_that_is_written_to_can_be_read_expired_from_and_erased() {
     folder.limits.retention = Duration::from_secs(24 * 3600);
     folder.wait = Duration::from_millis(500);
     record(&folder, NOW, "a", 0..3);
-    let mut spool = folder.open(NOW + DAY + 1).unwrap();
+    let mut spool = folder.open(NOW + DAY + 10).unwrap();
     spool.record("b", draft(3), Reason::Changed).unwrap();
     let waiting = waiting_in(&mut spool).unwrap();
     assert_eq!(waiting.iter().map(|queued| queued.seq).collect::<Vec<_>>(), [4], "the others have expired");
