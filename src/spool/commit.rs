@@ -73,6 +73,13 @@ impl Spool {
         Ok(())
     }
 
+    /// Closes the active segment if it is this one, before it is read: on Windows the database's lock
+    /// keeps this process from reading it as well.
+    pub(super) fn close_if_active(&mut self, number: u64) -> Result<(), SpoolError> {
+        let is_active = self.active.as_ref().is_some_and(|active| active.number() == number);
+        if is_active { self.close_active() } else { Ok(()) }
+    }
+
     /// Removes obsolete folders. One that cannot be removed now is tried again at the next opening.
     fn remove_obsolete(&mut self) -> Result<(), SpoolError> {
         if self.obsolete.is_empty() {

@@ -146,17 +146,19 @@ impl Spool {
         purge: &PendingPurge,
         purged: &mut Purged,
     ) -> Result<bool, SpoolError> {
+        self.close_if_active(number)?;
         let Some(at) = self.manifest.position(number) else { return Ok(true) };
         let entry = self.manifest.segments[at].clone();
         // Records that have left the queue are still in the files.
-        let found =
-            match Records::read(&segment::folder(&self.folder, number), |seq| entry.present.contains(seq)) {
-                Err(_) if purge.selector.all && entry.present.last() < Some(purge.before_seq) => {
-                    self.erase_unread(at, &mut purged.receipt);
-                    return Ok(true);
-                }
-                read => read?,
-            };
+        let folder = segment::folder(&self.folder, number);
+        let is_present = |seq| entry.present.contains(seq);
+        let found = match self.read_patiently(|| Records::read(&folder, is_present)) {
+            Err(_) if purge.selector.all && entry.present.last() < Some(purge.before_seq) => {
+                self.erase_unread(at, &mut purged.receipt);
+                return Ok(true);
+            }
+            read => read?,
+        };
         if !entry.live().iter().all(|seq| found.contains(seq)) {
             self.recover(&[number])?;
             return Ok(false);
@@ -263,11 +265,11 @@ impl Spool {
 
     /// Closes the spool after a purge and searches its folder for what was erased.
     pub fn close_and_search(self, purged: Purged) -> Result<(Receipt, Search), SpoolError> {
-        let folder = self.folder.clone();
+        let (folder, wait) = (self.folder.clone(), self.wait);
         let Purged { receipt, mut erased } = purged;
         erased.keep_ids(|id| !self.manifest.uses_id(id));
         self.close()?;
-        Ok((receipt, erased.search(&folder)?))
+        Ok((receipt, erased.search(&folder, wait)?))
     }
 }
 

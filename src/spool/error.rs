@@ -85,12 +85,18 @@ impl SpoolError {
         matches!(self, SpoolError::Io { cause, .. } if is_full(cause))
     }
 
-    /// Whether another process has the file locked, which on Windows keeps others from reading it.
-    pub(super) fn is_lock_violation(&self) -> bool {
-        const ERROR_LOCK_VIOLATION: i32 = 33;
-        cfg!(windows)
-            && matches!(self, SpoolError::Io { cause, .. } if cause.raw_os_error() == Some(ERROR_LOCK_VIOLATION))
+    /// Whether somebody else keeps others from the file for now.
+    pub(super) fn is_in_use(&self) -> bool {
+        matches!(self, SpoolError::Io { cause, .. } if is_in_use(cause))
     }
+}
+
+/// Whether somebody has the file locked, or opened without sharing it. On Windows both keep others from
+/// reading it.
+fn is_in_use(cause: &std::io::Error) -> bool {
+    const ERROR_SHARING_VIOLATION: i32 = 32;
+    const ERROR_LOCK_VIOLATION: i32 = 33;
+    cfg!(windows) && matches!(cause.raw_os_error(), Some(ERROR_SHARING_VIOLATION | ERROR_LOCK_VIOLATION))
 }
 
 pub(super) fn is_full(cause: &std::io::Error) -> bool {
@@ -116,6 +122,9 @@ fn hint(cause: &std::io::Error) -> &'static str {
             "; give the account that runs salver the right to write there, or name another folder"
         }
         ReadOnlyFilesystem => "; the spool needs a file system that can be written",
+        _ if is_in_use(cause) => {
+            "; another program keeps it open, such as a backup or a virus scanner: try again"
+        }
         _ if is_full(cause) => "; free some space, what is spooled already is safe",
         _ => "",
     }

@@ -23,7 +23,11 @@ pub(super) fn checksum(folder: &Path) -> Result<Checksum, SpoolError> {
     // In portions: a whole file in memory would be most of what the program needs of it.
     let mut portion = vec![0; 64 * 1024];
     for file in files(folder)? {
-        hasher.update(file.strip_prefix(folder).unwrap_or(&file).to_string_lossy().as_bytes());
+        // By the parts of its name: a spool may be copied between systems that separate them differently.
+        for part in file.strip_prefix(folder).unwrap_or(&file) {
+            hasher.update(b"/");
+            hasher.update(part.to_string_lossy().as_bytes());
+        }
         let mut content = File::open(&file).doing("read", &file)?;
         loop {
             match content.read(&mut portion) {
@@ -81,6 +85,23 @@ pub(super) fn open_without_waiting(path: &Path) -> std::io::Result<File> {
     options.read(true).open(path)
 }
 
+/// Reads again while somebody keeps others from reading a file, at most for `wait`. Only Windows has
+/// such locks: sled's is one while a segment is written, and for a moment after its writer died.
+pub(super) fn read_patiently<T>(
+    wait: Duration,
+    mut read: impl FnMut() -> Result<T, SpoolError>,
+) -> Result<T, SpoolError> {
+    let started = Instant::now();
+    loop {
+        match read() {
+            Err(error) if error.is_in_use() && started.elapsed() < wait => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            read => return read,
+        }
+    }
+}
+
 /// Syncs a folder, so that names made or removed in it stay so. On Windows folders cannot be
 /// synced; there NTFS's journal orders such changes.
 pub(super) fn sync_folder(folder: &Path) -> Result<(), SpoolError> {
@@ -116,22 +137,37 @@ pub(super) fn replace(spool: &Path, name: &str, bytes: &[u8]) -> Result<(), Spoo
     let fresh = spool.join(format!("{name}.new"));
     let file = File::create(&fresh);
     file.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all())).doing("write", &fresh)?;
-    std::fs::rename(&fresh, &path).doing("replace", &path)?;
+    rename(&fresh, &path)?;
     sync_folder(spool)
 }
 
-/// Removes a folder and all in it, and returns when it is gone. On Windows a file that somebody
-/// holds open lingers, so this tries again for a while.
+/// Puts a file in the place of another.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), SpoolError> {
+    try_for_a_while(|| std::fs::rename(from, to)).doing("replace", to)
+}
+
+/// Removes a folder and all in it, and returns when it is gone.
 pub(super) fn remove_folder(path: &Path) -> Result<(), SpoolError> {
+    let remove = || match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    };
+    try_for_a_while(remove).doing("remove", path)
+}
+
+/// On Windows a file that somebody has open lingers, and not every version of it and of its file
+/// systems can replace one. Nobody reads one for long.
+fn try_for_a_while(mut step: impl FnMut() -> std::io::Result<()>) -> std::io::Result<()> {
     let started = Instant::now();
     loop {
-        match std::fs::remove_dir_all(path) {
-            Ok(()) => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        match step() {
             Err(_) if cfg!(windows) && started.elapsed() < Duration::from_secs(2) => {
                 std::thread::sleep(Duration::from_millis(20));
             }
-            Err(error) => return Err(error).doing("remove", path),
+            done => return done,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

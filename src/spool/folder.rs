@@ -236,8 +236,9 @@ impl SpoolFolder {
             return Ok(true);
         }
         for number in numbers(&self.path)? {
-            let wanted = Wanted { is: |_| true, enough: 1 };
-            if Records::read_some(&segment::folder(&self.path, number), wanted)?.len() > 0 {
+            let wanted = || Wanted { is: |_| true, enough: 1 };
+            let folder = segment::folder(&self.path, number);
+            if files::read_patiently(self.wait, || Records::read_some(&folder, wanted()))?.len() > 0 {
                 return Ok(true);
             }
         }

@@ -142,6 +142,7 @@ impl Spool {
     /// Drops the records of a segment that are older than this, and notes how old the rest is.
     fn expire(&mut self, number: u64, before_ms: i64) -> Result<(), SpoolError> {
         let Some(at) = self.manifest.position(number) else { return Ok(()) };
+        self.close_if_active(number)?;
         let entry = self.manifest.segments[at].clone();
         let live = entry.live();
         let found = self.records_of(&entry, &live)?;
@@ -160,6 +161,7 @@ impl Spool {
     /// Writes a segment anew with nothing but the records in the queue.
     fn compact(&mut self, number: u64) -> Result<(), SpoolError> {
         let Some(at) = self.manifest.position(number) else { return Ok(()) };
+        self.close_if_active(number)?;
         let entry = self.manifest.segments[at].clone();
         let live = entry.live();
         let found = self.records_of(&entry, &live)?;

@@ -67,7 +67,7 @@ pub(super) fn write(spool: &Path) -> Result<(), SpoolError> {
     let file = std::fs::File::create(&fresh);
     file.and_then(|mut file| file.write_all(encode(FORMAT).as_bytes()).and_then(|()| file.sync_all()))
         .doing("write", &fresh)?;
-    std::fs::rename(&fresh, spool.join(NAME)).doing("move into place", &fresh)?;
+    files::rename(&fresh, &spool.join(NAME))?;
     files::sync_folder(spool)
 }
 

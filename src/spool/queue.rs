@@ -267,6 +267,7 @@ impl Spool {
     pub(super) fn whole_portion(&mut self, from: u64, max: u64) -> Result<Option<Portion>, SpoolError> {
         // What was recorded since the spool was opened belongs to the queue.
         self.reader.show_up_to_now();
+        self.close_active()?;
         loop {
             let portion = self.portion(from, max)?;
             match portion.as_ref().filter(|portion| !portion.is_complete()) {

@@ -18,7 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::error::SpoolError;
 use super::manifest::{
@@ -42,7 +42,7 @@ pub struct SpoolReader {
     pub(super) limits: SpoolLimits,
     pub(super) now_ms: i64,
     /// How long a file that another process keeps locked is waited for (Windows).
-    wait: Duration,
+    pub(super) wait: Duration,
     /// Records from this sequence number on do not belong to what is shown.
     end: u64,
     doubts: Vec<String>,
@@ -173,15 +173,16 @@ impl SpoolReader {
     pub(super) fn records_of(&self, entry: &Entry, wanted: &Ranges) -> Result<Records, SpoolError> {
         let folder = segment::folder(&self.folder, entry.number);
         let enough = usize::try_from(wanted.len()).unwrap_or(usize::MAX);
-        let started = Instant::now();
-        loop {
-            match Records::read_some(&folder, Wanted { is: |seq| wanted.contains(seq), enough }) {
-                Err(error) if error.is_lock_violation() && started.elapsed() < self.wait => {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                read => return read,
-            }
-        }
+        let wanted = || Wanted { is: |seq| wanted.contains(seq), enough };
+        self.read_patiently(|| Records::read_some(&folder, wanted()))
+    }
+
+    /// Reads, and waits as long as a command waits for the spool where a file is locked (Windows).
+    pub(super) fn read_patiently<T>(
+        &self,
+        read: impl FnMut() -> Result<T, SpoolError>,
+    ) -> Result<T, SpoolError> {
+        files::read_patiently(self.wait, read)
     }
 
     /// Reads the manifest again and returns whether another commit was made.

@@ -56,7 +56,8 @@ impl Spool {
 
     /// Whether the files of a segment are not as the manifest vouches for them.
     fn differs(&self, entry: &Entry) -> Result<bool, SpoolError> {
-        let found = files::checksum(&segment::folder(&self.folder, entry.number))?;
+        let folder = segment::folder(&self.folder, entry.number);
+        let found = self.read_patiently(|| files::checksum(&folder))?;
         Ok(entry.checksum != Some(found))
     }
 
@@ -82,7 +83,8 @@ impl Spool {
         for number in suspects {
             let folder = segment::folder(&self.folder, *number);
             let wanted = |seq| (live.contains(seq) || seq >= next_seq) && !saved.contains(seq);
-            let found: Vec<(u64, Record)> = Records::read(&folder, wanted)?.into_records().collect();
+            let found = self.read_patiently(|| Records::read(&folder, wanted))?;
+            let found: Vec<(u64, Record)> = found.into_records().collect();
             saved.extend(found.iter().map(|(seq, _)| *seq));
             let found = if is_rebuild { self.without_delivered(found)? } else { found };
             for records in found.chunks(SEGMENT_RECORDS as usize) {

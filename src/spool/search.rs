@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -49,16 +50,13 @@ impl Erased {
         self.ids.retain(|id| keep(id));
     }
 
-    /// Searches all files of a folder.
-    pub(super) fn search(&self, spool: &Path) -> Result<Search, SpoolError> {
+    /// Searches all files of a folder, and waits for one that is locked as long as `wait` (Windows).
+    pub(super) fn search(&self, spool: &Path, wait: Duration) -> Result<Search, SpoolError> {
         let mut search = Search::default();
         for path in files::files(spool)? {
-            match self.is_in(&path) {
+            match files::read_patiently(wait, || self.is_in(&path)) {
                 Ok(false) => {}
                 Ok(true) => search.left.push((path, "it still holds something of them".into())),
-                // The lock files of a process that waits cannot be read on Windows; they hold a
-                // number.
-                Err(error) if error.is_lock_violation() => {}
                 Err(error) => search.left.push((path, error.to_string())),
             }
             search.files += 1;
@@ -71,6 +69,10 @@ impl Erased {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
             opened => opened.doing("read", path)?,
         };
+        // The lock files are empty. On Windows one that is held cannot be read.
+        if file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+            return Ok(false);
+        }
         let mut bytes = Vec::new();
         loop {
             let begun = bytes.len();
@@ -131,10 +133,25 @@ mod tests {
                 bytes.extend(text.as_bytes());
                 bytes.extend(vec![0; PORTION]);
                 std::fs::write(&file, &bytes).unwrap();
-                let search = erased.search(folder.path()).unwrap();
+                let search = erased.search(folder.path(), Duration::ZERO).unwrap();
                 assert_eq!((search.files, search.left.len()), (1, 1), "{before} bytes before {text}");
             }
         }
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        use std::os::windows::fs::OpenOptionsExt;
+        let (erased, _) = erased();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "text").unwrap();
+        let unshared = File::options().read(true).share_mode(0).open(&path).unwrap();
+        let search = erased.search(folder.path(), Duration::ZERO).unwrap();
+        assert_eq!(search.left.iter().map(|(path, _)| path).collect::<Vec<_>>(), [&path]);
+        drop(unshared);
+        assert!(erased.search(folder.path(), Duration::ZERO).unwrap().left.is_empty());
     }
 
     #[test]
@@ -143,6 +160,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let other = format!("{} {} {}", UUID_TEXT.replace('b', "c"), &id[1..], id.replace('a', "0"));
         std::fs::write(folder.path().join("file"), other).unwrap();
-        assert_eq!(erased.search(folder.path()).unwrap(), Search { files: 1, left: vec![] });
+        assert_eq!(erased.search(folder.path(), Duration::ZERO).unwrap(), Search { files: 1, left: vec![] });
     }
 }

@@ -10,7 +10,6 @@ use std::time::Duration;
 use crate::support::drafts::draft;
 use crate::support::folders::NOW;
 use crate::support::salver_in;
-use crate::support::scratch::how_many;
 use salver::record::BatchOutcome;
 use salver::record::{Draft, Reason};
 use salver::spool::{Selector, SpoolFolder, SpoolLimits};
@@ -187,7 +186,7 @@ fn wide(n: u64) -> Draft {
 /// How many records are dumped where memory is measured.
 #[cfg(target_os = "linux")]
 fn many() -> u64 {
-    how_many("SALVER_TEST_RECORDS", 1100) as u64
+    crate::support::scratch::how_many("SALVER_TEST_RECORDS", 1100) as u64
 }
 
 /// Linux tells the most memory that a process ever had; elsewhere nobody does without help.

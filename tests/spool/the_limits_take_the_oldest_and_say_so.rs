@@ -13,7 +13,7 @@ use crate::support::site::{SOS, Site};
 use crate::support::{err, expect, out};
 use salver::record::BatchOutcome;
 use salver::record::Reason;
-use salver::spool::{LedgerReason, SpoolFolder};
+use salver::spool::{LedgerReason, Selector, SpoolFolder};
 
 const HOUR: i64 = 3600 * 1000;
 const DAY: i64 = 24 * HOUR;
@@ -248,6 +248,25 @@ fn a_flush_holds_what_is_stamped_in_the_future_and_says_until_when() {
     assert!(out(&expect(site.salver().arg("status"), 0)).contains("2 of them were stamped in the future"));
 }
 
+/// On Windows a segment cannot be read while the database writes to it, not even by its own process.
+#[test]
+fn the_segment_that_is_written_to_can_be_read_expired_from_and_erased() {
+    let place = tempfile::tempdir().unwrap();
+    let mut folder = bounded(&place, 100, 1 << 30);
+    folder.limits.retention = Duration::from_secs(24 * 3600);
+    folder.wait = Duration::from_millis(500);
+    record(&folder, NOW, "a", 0..3);
+    let mut spool = folder.open(NOW + DAY + 10).unwrap();
+    spool.record("b", draft(3), Reason::Changed).unwrap();
+    let waiting = waiting_in(&mut spool).unwrap();
+    assert_eq!(waiting.iter().map(|queued| queued.seq).collect::<Vec<_>>(), [4], "the others have expired");
+    spool.record("b", draft(4), Reason::Changed).unwrap();
+    let purged = spool.purge(&Selector { all: true, ..Selector::default() }).unwrap();
+    assert_eq!(purged.receipt.records, 2);
+    let (_, search) = spool.close_and_search(purged).unwrap();
+    assert_eq!(search.left, []);
+}
+
 /// The narrowest limit that can be set: what is evicted for one new record is a small part of the queue.
 #[test]
 fn at_the_narrowest_limit_one_record_never_evicts_the_backlog() {
@@ -255,7 +274,7 @@ fn at_the_narrowest_limit_one_record_never_evicts_the_backlog() {
     let folder = bounded(&place, 1 << 20, 2 << 20);
     let count = || folder.read(NOW).unwrap().counts().unwrap().queued;
     let (mut most, mut evictions) = (0, 0);
-    for number in 0..60 {
+    for number in 0..100 {
         record(&folder, NOW, "a", number * 100..number * 100 + 99);
         let held = count();
         record(&folder, NOW, "a", number..number + 1);
@@ -266,5 +285,7 @@ fn at_the_narrowest_limit_one_record_never_evicts_the_backlog() {
         most = most.max(holds);
     }
     assert!(most > 1000, "only {most} records fit");
-    assert!(left(&folder, LedgerReason::Evicted) > 1000 && evictions < 30, "{evictions} evictions");
+    let evicted = left(&folder, LedgerReason::Evicted);
+    assert!(evicted > 1000, "only {evicted} were evicted");
+    assert!(evictions < 50, "{evictions} of 100 single records evicted others");
 }

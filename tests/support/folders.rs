@@ -55,8 +55,9 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
 /// The files below a folder that hold these bytes.
 pub fn files_with(folder: &Path, wanted: &[u8]) -> Vec<PathBuf> {
     let holds = |path: &PathBuf| {
-        // On Windows a locked file cannot be read; the lock files hold a number and nothing else.
-        let bytes = std::fs::read(path).unwrap_or_default();
+        // On Windows a lock file that is held cannot be read; all of them are empty.
+        let is_empty = path.metadata().unwrap().len() == 0;
+        let bytes = if is_empty { Vec::new() } else { std::fs::read(path).unwrap() };
         bytes.windows(wanted.len()).any(|window| window == wanted)
     };
     files(folder).into_iter().filter(holds).collect()

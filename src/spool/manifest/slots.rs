@@ -261,6 +261,22 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_that_somebody_reads_can_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut manifest = manifest();
+        for generation in 1..=2 {
+            manifest.generation = generation;
+            write(folder.path(), &manifest).unwrap();
+        }
+        let _readers = FILES.map(|name| File::open(folder.path().join(name)).unwrap());
+        for generation in 3..=4 {
+            manifest.generation = generation;
+            write(folder.path(), &manifest).unwrap();
+            assert_eq!(read(folder.path()).unwrap().manifest.as_deref(), Some(&manifest));
+        }
+    }
+
+    #[test]
     fn any_flipped_bit_of_a_slot_is_noticed() {
         let mut bytes = encode(&manifest()).unwrap();
         let length = bytes.iter().rposition(|byte| *byte != 0).unwrap();
