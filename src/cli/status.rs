@@ -100,6 +100,7 @@ fn read(settings: &Settings, acknowledge: bool) -> Result<Status> {
 impl Status {
     fn ask_spool(&mut self, acknowledge: bool) -> Result<(), SpoolError> {
         let mut spool = self.folder.read(clock::now_ms())?;
+        spool.survey()?;
         self.counts = spool.counts()?;
         self.instances = spool.instances().clone().into_iter().collect();
         self.memory = spool.flush_memory().clone();

@@ -111,17 +111,11 @@ impl Spool {
                     self.expire(number, before_ms)?;
                     complete = false;
                 }
-                RetentionStep::Trim { number, records } => {
-                    self.drop_oldest(number, records, LedgerReason::Evicted, |seq| !newest.contains(seq));
-                }
-                RetentionStep::TrimNewest { number, records } => {
-                    self.drop_oldest(number, records, LedgerReason::Evicted, |_| true);
+                RetentionStep::Trim { number, records, spare_newest } => {
+                    let may_go = |seq| !spare_newest || !newest.contains(seq);
+                    self.drop_oldest(number, records, LedgerReason::Evicted, may_go);
                 }
                 RetentionStep::Compact { number } => self.compact(number)?,
-                RetentionStep::Shrink { number } => {
-                    self.drop_oldest(number, u64::MAX, LedgerReason::Evicted, |seq| !newest.contains(seq));
-                    self.compact(number)?;
-                }
                 RetentionStep::DropQuarantined { number } => {
                     self.manifest.quarantined.retain(|part| part.number != number);
                     self.obsolete.push(number);

@@ -64,6 +64,7 @@ mod limit;
 mod lock;
 mod manifest;
 mod marker;
+mod notes;
 mod queue;
 mod ranges;
 mod reader;

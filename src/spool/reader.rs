@@ -26,7 +26,7 @@ use super::ranges::Ranges;
 use super::retention::SpoolLimits;
 use super::segment::records::{Records, Wanted};
 use super::times::{MAX_AHEAD_MS, is_ahead};
-use super::{dedup, segment};
+use super::{dedup, files, segment};
 use crate::record::Record;
 use crate::record::identity::Fingerprint;
 
@@ -243,6 +243,28 @@ impl SpoolReader {
         self.manifest.pending_purge.is_some()
     }
 
+    /// Looks at the names and sizes of the files: a segment that is missing, or a sealed one of another
+    /// size, becomes a doubt. Whether their bytes are whole shows when they are read.
+    pub fn survey(&mut self) -> Result<(), SpoolError> {
+        for look in 1.. {
+            let mut doubts = Vec::new();
+            for entry in &self.manifest.segments {
+                let bytes = files::bytes(&segment::folder(&self.folder, entry.number))?;
+                let expected = entry.checksum.map(|checksum| checksum.bytes);
+                if bytes == 0 || (entry.sealed && expected.is_some_and(|expected| expected != bytes)) {
+                    let wanted = entry.live();
+                    doubts
+                        .push(Portion { entry: entry.clone(), wanted, records: Records::default() }.doubt());
+                }
+            }
+            if doubts.is_empty() || look == LOOKS || !self.look_again()? {
+                self.doubts.extend(doubts);
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Counts and times of the queue.
     pub fn counts(&mut self) -> Result<Counts, SpoolError> {
         let segments = &self.manifest.segments;
@@ -311,11 +333,10 @@ impl Portion {
     }
 
     fn doubt(&self) -> String {
-        let missing = self.wanted.len() - self.records.len();
+        let (wanted, missing) = (self.wanted.len(), self.wanted.len() - self.records.len());
         format!(
-            "{missing} of {} records cannot be shown: the folder seg-{:08} of the spool is damaged or missing; \
-             the next `salver record` or `salver flush` saves what is whole",
-            self.wanted.len(),
+            "{missing} of {wanted} records cannot be shown: the folder seg-{:08} of the spool is damaged or missing; the next \
+             `salver record` or `salver flush` saves what is whole",
             self.entry.number
         )
     }

@@ -99,27 +99,15 @@ fn size(spool: &Path) -> u64 {
 fn fill(path: &Path, from: u64, to: u64) -> std::io::Result<()> {
     let mut file = File::options().write(true).create(true).truncate(false).open(path)?;
     file.seek(SeekFrom::Start(from))?;
-    let mut noise = Noise(from);
+    let mut piece = vec![0; LOG_PIECE];
     let mut left = to - from;
     while left > 0 {
-        let piece: Vec<u8> = (0..LOG_PIECE / 8).flat_map(|_| noise.next().to_le_bytes()).collect();
-        let piece = &piece[..piece.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
-        file.write_all(piece)?;
-        left -= piece.len() as u64;
+        getrandom::fill(&mut piece)?;
+        let length = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        file.write_all(&piece[..length])?;
+        left -= length as u64;
     }
     file.sync_all()
-}
-
-/// Numbers that look like chance (SplitMix64).
-struct Noise(u64);
-
-impl Noise {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
 }
 
 #[cfg(test)]

@@ -6,12 +6,14 @@
 //! leave, and of each instance the newest record last, so that a server that was offline for years
 //! still tells its latest state. Whole segments where that is enough: they cost nothing to delete.
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::ledger::LedgerReason;
+pub use step::RetentionStep;
+
+mod step;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpoolLimits {
@@ -56,78 +58,6 @@ pub(super) struct Quarantine {
     pub bytes: u64,
     /// Since when, in milliseconds since 1970.
     pub at_ms: i64,
-}
-
-/// One step of a plan. The records that leave are the oldest of the segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetentionStep {
-    /// All records of the segment leave.
-    Drop {
-        /// The segment.
-        number: u64,
-        /// Why.
-        reason: LedgerReason,
-    },
-    /// The records from before this time leave. Their number shows only then, so the plan ends here, and
-    /// another follows.
-    Expire {
-        /// The segment.
-        number: u64,
-        /// In milliseconds since 1970.
-        before_ms: i64,
-    },
-    /// As many leave, none of which is the newest of its instance.
-    Trim {
-        /// The segment.
-        number: u64,
-        /// The number of records.
-        records: u64,
-    },
-    /// As many leave, although they are the newest of their instances.
-    TrimNewest {
-        /// The segment.
-        number: u64,
-        /// The number of records.
-        records: u64,
-    },
-    /// No record leaves; the segment is written anew in less room.
-    Compact {
-        /// The segment.
-        number: u64,
-    },
-    /// All leave but the newest of their instances, and the segment is compacted.
-    Shrink {
-        /// The segment.
-        number: u64,
-    },
-    /// The files of a damaged segment leave.
-    DropQuarantined {
-        /// The segment.
-        number: u64,
-    },
-}
-
-impl fmt::Display for RetentionStep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RetentionStep::Drop { number, reason } => {
-                write!(f, "all records of seg-{number:08} leave ({})", reason.as_str())
-            }
-            RetentionStep::Expire { number, .. } => {
-                write!(f, "the records of seg-{number:08} that are too old leave (expired)")
-            }
-            RetentionStep::Trim { number, records } | RetentionStep::TrimNewest { number, records } => {
-                write!(f, "the {records} oldest records of seg-{number:08} leave (evicted)")
-            }
-            RetentionStep::Compact { number } => write!(f, "seg-{number:08} is written anew in less room"),
-            RetentionStep::Shrink { number } => {
-                write!(f, "all records of seg-{number:08} but the newest of each instance leave (evicted)")
-            }
-            RetentionStep::DropQuarantined { number } => {
-                write!(f, "the damaged files in seg-{number:08} are removed")
-            }
-        }
-    }
 }
 
 /// A segment whose files are no larger than this is not rewritten to save room, in bytes.
@@ -184,21 +114,16 @@ impl Plan {
     fn keep_records(&mut self, max: u64) {
         let all = self.segments.iter().map(|segment| segment.live).sum::<u64>();
         let mut excess = all.saturating_sub(max);
-        for segment in &mut self.segments {
-            let records = excess.min(segment.live - segment.newest_of_instance);
-            if records > 0 {
-                self.steps.push(RetentionStep::Trim { number: segment.number, records });
-                segment.live -= records;
-                excess -= records;
-            }
-        }
-        for segment in &mut self.segments {
-            let records = excess.min(segment.live);
-            if records > 0 {
-                self.steps.push(RetentionStep::TrimNewest { number: segment.number, records });
-                segment.live -= records;
-                segment.newest_of_instance = segment.live.min(segment.newest_of_instance);
-                excess -= records;
+        for spare_newest in [true, false] {
+            for segment in &mut self.segments {
+                let spared = if spare_newest { segment.newest_of_instance } else { 0 };
+                let records = excess.min(segment.live - spared);
+                if records > 0 {
+                    self.steps.push(RetentionStep::Trim { number: segment.number, records, spare_newest });
+                    segment.live -= records;
+                    segment.newest_of_instance = segment.live.min(segment.newest_of_instance);
+                    excess -= records;
+                }
             }
         }
         self.segments.retain(|segment| segment.live > 0);
@@ -221,7 +146,9 @@ impl Plan {
                 excess = excess.saturating_sub(segment.bytes);
                 (segment.live, segment.bytes) = (0, 0);
             } else if segment.bytes > SMALL && segment.live > segment.newest_of_instance {
-                self.steps.push(RetentionStep::Shrink { number: segment.number });
+                let (number, records) = (segment.number, segment.live - segment.newest_of_instance);
+                self.steps.push(RetentionStep::Trim { number, records, spare_newest: true });
+                self.steps.push(RetentionStep::Compact { number });
                 excess = excess.saturating_sub(segment.bytes - SMALL);
                 (segment.live, segment.bytes) = (segment.newest_of_instance, SMALL);
             }
@@ -291,8 +218,9 @@ mod tests {
         plan(&parts(sizes), &[], 0, limits, 91 * DAY, true)
     }
 
-    fn evicted(number: u64) -> RetentionStep {
-        RetentionStep::Drop { number, reason: LedgerReason::Evicted }
+    /// As many leave, but not the newest of an instance.
+    fn trim(number: u64, records: u64) -> RetentionStep {
+        RetentionStep::Trim { number, records, spare_newest: true }
     }
 
     #[test]
@@ -302,26 +230,22 @@ mod tests {
 
     #[test]
     fn the_oldest_leave_first_and_no_more_than_needed() {
-        let trim = |number, records| RetentionStep::Trim { number, records };
         assert_eq!(planned(&[(10, 0), (10, 0), (5, 1)], &limits(12, u64::MAX)), [trim(1, 10), trim(2, 3)]);
-        assert_eq!(planned(&[(10, 0), (10, 0), (5, 1)], &limits(100, 8 * MIB)), [evicted(1)]);
+        assert_eq!(planned(&[(10, 0), (10, 0), (5, 1)], &limits(100, 8 * MIB)), [evict(1)]);
         assert_eq!(planned(&[(10, 1)], &limits(100, 50)), [], "the last one stays for bytes");
     }
 
     #[test]
     fn the_newest_record_of_each_instance_leaves_last() {
-        let steps = planned(&[(10, 2), (10, 1)], &limits(5, u64::MAX));
-        assert_eq!(
-            steps,
-            [RetentionStep::Trim { number: 1, records: 8 }, RetentionStep::Trim { number: 2, records: 7 }]
-        );
-        let steps = planned(&[(2, 2), (1, 1)], &limits(1, u64::MAX));
-        assert_eq!(steps, [RetentionStep::TrimNewest { number: 1, records: 2 }], "when nothing else is left");
+        assert_eq!(planned(&[(10, 2), (10, 1)], &limits(5, u64::MAX)), [trim(1, 8), trim(2, 7)]);
+        let all = RetentionStep::Trim { number: 1, records: 2, spare_newest: false };
+        assert_eq!(planned(&[(2, 2), (1, 1)], &limits(1, u64::MAX)), [all], "when nothing else is left");
+        let compact = |number| RetentionStep::Compact { number };
         let steps = planned(&[(10, 1), (10, 0), (10, 1)], &limits(100, 5 * MIB));
-        assert_eq!(steps, [RetentionStep::Shrink { number: 1 }, evicted(2)], "bytes as well");
+        assert_eq!(steps, [trim(1, 9), compact(1), evict(2)], "bytes as well");
         let steps = planned(&[(10, 1), (10, 1), (10, 1)], &limits(100, 4 * MIB + SMALL));
-        let shrink = |number| RetentionStep::Shrink { number };
-        assert_eq!(steps, [shrink(1), shrink(2), evicted(1)], "when nothing else is left");
+        let all = [trim(1, 9), compact(1), trim(2, 9), compact(2), evict(1)];
+        assert_eq!(steps, all, "when nothing else is left");
     }
 
     #[test]
@@ -336,7 +260,7 @@ mod tests {
         assert_eq!(planned(9 * MIB), []);
         assert_eq!(planned(8 * MIB), [inspected]);
         assert_eq!(planned(5 * MIB), [inspected, compact]);
-        assert_eq!(planned(5 * MIB - 1), [inspected, compact, evicted(1)]);
+        assert_eq!(planned(5 * MIB - 1), [inspected, compact, evict(1)]);
     }
 
     #[test]
@@ -374,9 +298,7 @@ mod tests {
             let most = number % 23;
             let left: u64 =
                 planned(&sizes, &limits(most, u64::MAX)).iter().fold(all, |left, step| match step {
-                    RetentionStep::Trim { records, .. } | RetentionStep::TrimNewest { records, .. } => {
-                        left - records
-                    }
+                    RetentionStep::Trim { records, .. } => left - records,
                     other => panic!("{other:?}"),
                 });
             assert_eq!(left, all.min(most), "{sizes:?}");

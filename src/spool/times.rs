@@ -45,8 +45,7 @@ impl UsedTimes {
             _ => now_ms,
         };
         let key = u64::try_from(ms).ok()?;
-        let run = self.used.runs().iter().find(|(first, last)| (*first..=*last).contains(&key));
-        let free = run.map_or(Some(ms), |(_, last)| i64::try_from(last + 1).ok())?;
+        let free = self.used.end_of_run(key).map_or(Some(ms), |last| i64::try_from(last + 1).ok())?;
         (free <= MAX_TIME_MS).then_some(free)
     }
 
@@ -55,7 +54,7 @@ impl UsedTimes {
         let Ok(key) = u64::try_from(ms) else { return };
         self.used.insert(key);
         self.last_ms = Some(ms);
-        if self.used.runs().len() > MAX_RUNS {
+        if self.used.runs().count() > MAX_RUNS {
             self.used.join_first_two();
         }
     }
