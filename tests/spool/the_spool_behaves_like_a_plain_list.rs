@@ -145,6 +145,8 @@ fn sequences_that_once_failed() {
         vec![record("a"), Step::Reopen, record("a"), record("b"), erase, record("a"), Step::Die],
         // A dead letter came back to life when its process died between two batches.
         vec![record("a"), record("b"), deliver(Answer::FirstRefused), deliver(Answer::None), Step::Die],
+        // A record that a clock which was set back had dated did not expire behind a younger one.
+        vec![record("a"), Step::Die, Step::MoveClock(-6 * DAY_MS), record("a"), Step::MoveClock(11 * DAY_MS)],
     ];
     for sequence in sequences {
         let mut world = SpoolWorld::new();
