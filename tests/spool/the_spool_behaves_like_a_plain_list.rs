@@ -5,7 +5,7 @@
 //! evicting, expiring under a clock that is moved on and back, pausing, reopening and dying
 //! (dropping the spool without closing it) run against the spool and against a list in memory. A
 //! failure is reduced to a short sequence. `SALVER_TEST_SEEDS` is the number of sequences (default
-//! 12, with deaths and without); the same number gives the same sequences.
+//! 10, with deaths and without); the same number gives the same sequences.
 
 use std::collections::BTreeSet;
 
@@ -109,7 +109,7 @@ impl<const DEATHS: bool> StateMachineTest for Machine<DEATHS> {
 
 /// Runs random steps; the first failure is reduced and shown.
 fn run<const DEATHS: bool>() {
-    let cases = how_many("SALVER_TEST_SEEDS", 12) as u32;
+    let cases = how_many("SALVER_TEST_SEEDS", 10) as u32;
     let config =
         Config { cases, rng_seed: RngSeed::Fixed(0), failure_persistence: None, ..Config::default() };
     let steps = Machine::<DEATHS>::sequential_strategy(1..MOST_STEPS);
