@@ -92,6 +92,11 @@ mod tests {
     }
 
     #[test]
+    fn what_is_more_than_23_hours_ahead_waits() {
+        assert_eq!([82_800_000, 82_800_001].map(|ms| is_ahead(NOW + ms, NOW)), [false, true]);
+    }
+
+    #[test]
     fn there_is_no_time_before_1970_and_none_after_9999() {
         assert_eq!(UsedTimes::default().next(-1), None);
         assert_eq!(UsedTimes::default().next(MAX_TIME_MS + 1), None);
