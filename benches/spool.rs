@@ -36,6 +36,7 @@ fn main() {
     report::head();
     figures::one_at_a_time(place.path(), &one);
     figures::in_bulk(place.path(), &one);
+    [1, 100, 1000].into_iter().for_each(|instances| figures::commit(place.path(), instances));
     for records in [100_000, 1_000_000] {
         if records == 1_000_000 && !million {
             println!("({records} records: cargo bench -- million)");

@@ -69,6 +69,7 @@ pub struct Delivered {
 impl SpoolReader {
     /// What a purge would erase.
     pub fn would_purge(&mut self, selector: &Selector) -> Result<Receipt, SpoolError> {
+        self.show_up_to_now();
         let mut receipt = Receipt::default();
         let in_flight = self.manifest.in_flight.clone();
         let _ = self.each(0, u64::MAX, |queued| {

@@ -42,7 +42,11 @@ pub(super) fn checksum(folder: &Path) -> Result<Checksum, SpoolError> {
 
 /// Size of all files in a folder.
 pub(super) fn bytes(folder: &Path) -> Result<u64, SpoolError> {
-    let size = |file: &PathBuf| file.metadata().map(|metadata| metadata.len()).doing("look at", file);
+    let size = |file: &PathBuf| match file.metadata() {
+        // sled replaces its snapshots while it writes.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+        metadata => metadata.map(|metadata| metadata.len()).doing("look at", file),
+    };
     files(folder)?.iter().map(size).sum()
 }
 

@@ -105,6 +105,17 @@ pub(super) fn of_layout(key: u64, layout: &Layout) -> Result<Vec<u8>, Unencodabl
     Ok(bytes)
 }
 
+/// A frame of any kind with any body, for fuzzing.
+pub(super) fn sealed(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // A body that is too long gives no frame.
+    _ = put(&mut bytes, kind, |frame| {
+        frame.extend(body);
+        Ok(())
+    });
+    bytes
+}
+
 /// Appends a frame of this kind with the body that `fill` writes. On an error `bytes` is as before.
 fn put(
     bytes: &mut Vec<u8>,

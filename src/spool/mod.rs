@@ -59,6 +59,8 @@ mod error;
 mod files;
 mod folder;
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 mod ledger;
 mod limit;
 mod lock;

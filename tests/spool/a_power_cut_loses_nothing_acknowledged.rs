@@ -231,3 +231,46 @@ fn without_the_syncs_of_files_or_of_folders_records_are_found_lost() {
         assert!(lost > 0, "{syncs:?}: nothing is found lost, so nothing is tested: {wrong:?}");
     }
 }
+
+/// Linux tells of a sync that failed once, and takes what was to be synced for clean: it stays in memory, where every
+/// later process sees it, and no later sync writes it.
+#[test]
+fn what_a_failed_sync_left_in_memory_is_written_anew_before_it_counts() {
+    let root = tempfile::tempdir().unwrap();
+    let images = in_memory();
+    let wanted = how_many("SALVER_TEST_CUTS", 40);
+    let (mut wrong, mut failures) = (Vec::new(), 0);
+    for number in (1..).step_by(if wanted == 0 { 1 } else { 3 }) {
+        let aside = root.path().join(number.to_string());
+        let place = aside.join("taped");
+        fs::create_dir_all(&place).unwrap();
+        let mut said = make_a_spool(&place);
+        let tape = Tape::new(&place, &aside);
+        let mut disk = Disk::of(&place);
+        let child = |rounds: usize| {
+            let mut child = role(module_path!(), "child_that_does_everything");
+            child.env(SPOOL, place.join("spool")).env(ROUNDS, rounds.to_string());
+            child
+        };
+        let failed = tape.record_with_failing_sync(&mut child(2), number).output().unwrap();
+        if failed.status.success() {
+            break;
+        }
+        failures += 1;
+        tape.say("failed");
+        expect(tape.record(&mut child(2)), 0);
+        for event in tape.play() {
+            disk.play(&event);
+            if let Event::Said(text) = event {
+                said.hear(&text);
+            }
+        }
+        let image = images.path().join("image");
+        _ = fs::remove_dir_all(&image);
+        disk.after_a_cut(&image, Kept::Nothing);
+        let what = wrong_with(&image.join("spool"), &said, None);
+        wrong.extend(what.map(|what| format!("sync {number}: {what}")));
+    }
+    assert!(failures > 5, "{failures} failed syncs are too few to say anything");
+    assert_all_right(&wrong);
+}

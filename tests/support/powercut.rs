@@ -54,6 +54,10 @@ pub enum Event {
     DataSynced {
         inode: u64,
     },
+    /// A sync that failed.
+    SyncFailed {
+        inode: u64,
+    },
     /// Said on stdout.
     Said(String),
 }
@@ -80,6 +84,11 @@ impl Tape {
     pub fn record<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.env("LD_PRELOAD", &self.shim).env("SALVER_TEST_TAPE", &self.log);
         command.env("SALVER_TEST_TAPED", &self.taped)
+    }
+
+    /// The command as one that is recorded and whose sync of this number fails.
+    pub fn record_with_failing_sync<'a>(&self, command: &'a mut Command, number: usize) -> &'a mut Command {
+        self.record(command).env("SALVER_TEST_FAIL_SYNC", number.to_string())
     }
 
     /// Notes a line at the end of the tape, as if a process had said it.
@@ -121,6 +130,7 @@ fn event(kind: &str, numbers: &[u64], data: &[u8]) -> Event {
         "U" => Event::Removed { parent: numbers[0], name: text() },
         "S" => Event::Synced { inode: numbers[0] },
         "D" => Event::DataSynced { inode: numbers[0] },
+        "F" => Event::SyncFailed { inode: numbers[0] },
         "A" => Event::Said(text()),
         other => panic!("no such entry: {other}"),
     }

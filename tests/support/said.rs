@@ -50,8 +50,9 @@ pub struct Said {
     records: Vec<Known>,
     dead: HashSet<String>,
     forgotten: Vec<String>,
-    /// How many records were begun and not acknowledged.
+    /// How many records were begun and not acknowledged, now and by processes that failed before.
     unsaid: usize,
+    unsaid_before: usize,
 }
 
 impl Said {
@@ -114,6 +115,8 @@ impl Said {
                     leaves
                 });
             }
+            // The process failed, and another goes on.
+            "failed" => self.unsaid_before += std::mem::take(&mut self.unsaid),
             "refused" => self.dead.extend(named.into_iter().map(str::to_owned)),
             "forgot" => self.forgotten.push(rest.to_owned()),
             "evicted" => self.turn(Fate::Gone, |it| it.fate == Fate::Leaving),
@@ -156,7 +159,7 @@ impl Said {
         let fates: HashMap<&str, Fate> = self.records.iter().map(|it| (it.uuid.as_str(), it.fate)).collect();
         let (known, strange): (Vec<&str>, Vec<&str>) =
             found.iter().partition(|uuid| fates.contains_key(*uuid));
-        if strange.len() > self.unsaid {
+        if strange.len() > self.unsaid + self.unsaid_before {
             return Some(format!("{} strange records are there", strange.len()));
         }
         let of = |fate| self.records.iter().filter(move |it| it.fate == fate).map(|it| it.uuid.as_str());
@@ -171,7 +174,9 @@ impl Said {
             Some(format!("{not_left} of {leaving} records are left of a step that is one"))
         } else if !in_order.eq(queue.iter().map(String::as_str).filter(|uuid| fates.contains_key(uuid))) {
             Some("the order has changed".into())
-        } else if left as usize + known.len() != self.records.len() {
+        } else if !(self.records.len()..=self.records.len() + self.unsaid_before)
+            .contains(&(left as usize + known.len()))
+        {
             let gone = self.records.len() - known.len();
             Some(format!("{gone} records have left the queue, by the ledger {left}"))
         } else {

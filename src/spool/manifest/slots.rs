@@ -135,14 +135,18 @@ pub(in crate::spool) fn decode(bytes: &[u8]) -> Slot {
     if crc32fast::hash(body) != stamp.body {
         return Slot::Damaged;
     }
-    match codec::decode::<Manifest>(BODY_VERSION, body) {
-        Ok(manifest)
-            if manifest.is_plausible()
-                && manifest.spool == stamp.spool
-                && manifest.generation == stamp.generation =>
-        {
-            Slot::Sound(Box::new(manifest))
+    match decode_body(body) {
+        Slot::Sound(manifest) if manifest.spool != stamp.spool || manifest.generation != stamp.generation => {
+            Slot::Damaged
         }
+        slot => slot,
+    }
+}
+
+/// Decodes a body whose checksum is right. The bytes are hostile input all the same.
+pub(in crate::spool) fn decode_body(body: &[u8]) -> Slot {
+    match codec::decode::<Manifest>(BODY_VERSION, body) {
+        Ok(manifest) if manifest.is_plausible() => Slot::Sound(Box::new(manifest)),
         Err(unreadable) if unreadable.found > BODY_VERSION => Slot::Newer(unreadable.found),
         _ => Slot::Damaged,
     }

@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,7 +25,6 @@ pub(in crate::spool) struct Records {
 }
 
 /// Which records are looked for.
-#[derive(Clone, Copy)]
 pub(in crate::spool) struct Wanted<F> {
     /// Whether a sequence number is wanted.
     pub is: F,
@@ -44,20 +45,39 @@ impl Records {
     ) -> Result<Records, SpoolError> {
         let mut records = Records::default();
         for path in files::files(folder)? {
-            let file = File::open(&path).doing("read", &path)?;
-            let mut scan = Scan::new(file);
-            loop {
-                let is_news = |seq| (wanted.is)(seq) && !records.frames.contains_key(&seq);
-                let Some(frame) = scan.next_frame(is_news).doing("read", &path)? else { break };
-                records.take(frame, &wanted.is);
-                if records.frames.len() >= wanted.enough && records.has_all_layouts() {
-                    return Ok(records);
-                }
+            let file = match File::open(&path) {
+                // sled replaces its snapshots while it writes.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                opened => opened.doing("read", &path)?,
+            };
+            if records.scan(file, &wanted).doing("read", &path)?.is_break() {
+                return Ok(records);
             }
         }
-        let layouts = &records.layouts;
-        records.frames.retain(|_, frame| layouts.contains_key(&frame.layout));
+        records.drop_incomplete();
         Ok(records)
+    }
+
+    /// Reads the records that are wanted from one file; breaks off when they are enough.
+    pub(in crate::spool) fn scan(
+        &mut self,
+        source: impl Read,
+        wanted: &Wanted<impl Fn(u64) -> bool>,
+    ) -> std::io::Result<ControlFlow<()>> {
+        let mut scan = Scan::new(source);
+        while let Some(frame) = scan.next_frame(|seq| (wanted.is)(seq) && !self.frames.contains_key(&seq))? {
+            self.take(frame, &wanted.is);
+            if self.frames.len() >= wanted.enough && self.has_all_layouts() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Drops the records whose layout was not found.
+    fn drop_incomplete(&mut self) {
+        let layouts = &self.layouts;
+        self.frames.retain(|_, frame| layouts.contains_key(&frame.layout));
     }
 
     fn take(&mut self, frame: Frame<'_>, wanted: &impl Fn(u64) -> bool) {

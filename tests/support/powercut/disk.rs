@@ -140,6 +140,8 @@ impl Disk {
             }
             Event::Removed { parent, name } => self.change(*parent, Change::Unlink(name.clone())),
             Event::Synced { inode } | Event::DataSynced { inode } => self.sync(*inode),
+            // Clean from now on: no later sync writes it.
+            Event::SyncFailed { inode } => self.nodes[self.by_inode[inode]].pending.clear(),
             Event::Said(_) => {}
         }
     }
@@ -157,8 +159,9 @@ impl Disk {
             Content::Folder(_) => Syncs::NotOfFolders,
         };
         if self.syncs != ignored {
-            node.pending.clear();
-            node.stable = node.seen.clone();
+            for change in std::mem::take(&mut node.pending) {
+                node.stable.make(&change, &mut Kept::All);
+            }
         }
     }
 

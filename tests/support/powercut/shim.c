@@ -11,6 +11,9 @@
  *   R parent parent - old\0new     renamed              T inode - size             cut or grown
  *   U parent - - name              removed              S inode - -                fsync
  *   A - - - text                   said on stdout       D inode - -                fdatasync
+ *                                                       F inode - -                a sync that failed
+ * The sync whose number SALVER_TEST_FAIL_SYNC names fails: as Linux does it, the error is told once, and what was to be
+ * synced counts as clean from then on, so that no later sync writes it.
  * sync_file_range is not logged: it says nothing of a disk's cache nor of a file's length (sync_file_range(2)).
  */
 #define _GNU_SOURCE
@@ -169,7 +172,15 @@ int ftruncate64(int fd, off64_t size) { return ftruncate(fd, size); }
 
 static int synced(int fd, char kind, int (*sync)(int))
 {
+    static int syncs;
+    const char *failing = getenv("SALVER_TEST_FAIL_SYNC");
     pthread_mutex_lock(&order);
+    if (failing && below(fd) && ++syncs == atoi(failing)) {
+        note('F', inode(fd), 0, 0, "", 0);
+        pthread_mutex_unlock(&order);
+        errno = EIO;
+        return -1;
+    }
     int failed = sync(fd);
     if (!failed && below(fd))
         note(kind, inode(fd), 0, 0, "", 0);
