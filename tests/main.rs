@@ -47,10 +47,13 @@ mod spool {
     mod a_kill_in_the_middle_of_a_step_undoes_or_finishes_it;
     mod a_kill_loses_nothing_acknowledged;
     mod a_long_dump_and_its_neighbours_leave_each_other_alone;
+    mod a_long_layout_is_stored_with_its_record;
     mod a_power_cut_loses_nothing_acknowledged;
     mod a_read_only_spool_can_still_be_read;
     mod a_spool_of_every_format_can_be_read;
     mod a_spool_that_is_not_the_one_from_before_is_noticed;
+    mod a_wrong_clock_is_said_and_costs_no_record;
+    mod an_overlay_is_no_trouble;
     mod any_damage_ends_in_a_clear_outcome;
     mod eight_at_once_lose_and_double_nothing;
     mod erased_means_gone_from_the_disk;

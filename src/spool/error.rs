@@ -71,7 +71,7 @@ pub enum SpoolError {
     },
     /// The clock shows a time that no record can carry.
     #[error(
-        "the clock of this server shows a time before 1970 or after 9999, so nothing can be recorded; set the date and time"
+        "the clock of this server shows a time before 1970 or after 9999, so nothing can be recorded; set its date and time"
     )]
     Clock,
     /// A record cannot be stored.

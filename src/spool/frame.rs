@@ -30,7 +30,7 @@ pub(super) mod fragment;
 mod record;
 pub(super) mod scan;
 
-pub(super) use record::RecordFrame;
+pub(super) use record::{MAX_SEQ, RecordFrame};
 
 pub(super) const MAGIC: [u8; 6] = *b"\x89SLVR\n";
 const VERSION: u8 = 2;

@@ -49,7 +49,6 @@
 //! is read in order); no migration from format 1, which was never released.
 
 mod batch;
-mod bounds;
 mod clock_guard;
 mod codec;
 mod commit;

@@ -8,7 +8,6 @@ use std::ops::{ControlFlow, Deref, DerefMut};
 
 use uuid::{NoContext, Timestamp, Uuid};
 
-use super::bounds::MAX_TIME_MS;
 use super::dedup::{DedupIndex, Keep};
 use super::error::{SpoolError, Unencodable};
 use super::ledger::{LedgerEntry, LedgerReason};
@@ -16,6 +15,9 @@ use super::lock::Lock;
 use super::manifest::{Entry, Manifest};
 use super::reader::{Portion, Queued, SpoolReader};
 use super::segment::active::ActiveSegment;
+use super::segment::rescue::Rescue;
+use super::segment::sealed;
+use crate::clock;
 use crate::record::{Draft, Reason, Record};
 
 /// A segment is full at this many records or bytes of frames.
@@ -151,7 +153,7 @@ impl Spool {
 
     /// The position of the active segment, opened; a new one if the last is full.
     fn writable_segment(&mut self) -> Result<usize, SpoolError> {
-        if !(0..=MAX_TIME_MS).contains(&self.now_ms) {
+        if !clock::RANGE.contains(&self.now_ms) {
             return Err(SpoolError::Clock);
         }
         let full_bytes = SEGMENT_BYTES.min(self.limits.max_bytes / SEGMENTS_WITHIN_LIMIT);
@@ -164,14 +166,8 @@ impl Spool {
             if self.active.as_ref().map(ActiveSegment::number) == Some(number) {
                 return Ok(at);
             }
-            match ActiveSegment::open(&self.folder, number) {
-                // Its files are as they were closed, and the database refuses them all the same.
-                Err(SpoolError::Damaged { .. }) => self.recover(&[number])?,
-                opened => {
-                    self.active = Some(opened?);
-                    self.manifest.segments[at].checksum = None;
-                    return Ok(at);
-                }
+            if self.open_active(at)? {
+                return Ok(at);
             }
         }
         self.seal_active()?;
@@ -180,6 +176,29 @@ impl Spool {
         self.manifest.next_segment = number + 1;
         self.manifest.segments.push(Entry { number, ..Entry::default() });
         Ok(self.manifest.segments.len() - 1)
+    }
+
+    /// Opens the active segment. If the database refuses it or lost records at that, the frames are written
+    /// anew, and there is no active segment any more.
+    fn open_active(&mut self, at: usize) -> Result<bool, SpoolError> {
+        let entry = self.manifest.segments[at].clone();
+        let rescue = Rescue::read(&self.folder, &entry)?;
+        if let Ok(mut active) = ActiveSegment::open(&self.folder, entry.number) {
+            let newest = entry.present.last();
+            if newest.is_none_or(|newest| active.has(newest).unwrap_or(false)) {
+                self.active = Some(active);
+                self.manifest.segments[at].checksum = None;
+                return Ok(true);
+            }
+            active.abandon();
+        }
+        let number = self.manifest.next_segment;
+        self.manifest.next_segment = number + 1;
+        self.manifest.segments[at] = sealed::write_frames(&self.folder, number, rescue.bytes(), &entry)?;
+        self.obsolete.push(entry.number);
+        self.into_both_slots = true;
+        self.checkpoint()?;
+        Ok(false)
     }
 
     /// Ends the active segment. What it took is committed, so that a crash has one segment to recover.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 pub(super) mod active;
 pub(super) mod records;
+pub(super) mod rescue;
 pub(super) mod sealed;
 
 /// The folder of a segment.

@@ -149,7 +149,7 @@ impl Store {
     }
 
     /// Leaves sled's database as it is. Its destructor would sync, and panic where that fails.
-    fn abandon(&mut self) {
+    pub(super) fn abandon(&mut self) {
         if let Some(db) = self.db.take() {
             std::mem::forget(db);
         }

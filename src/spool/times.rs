@@ -8,8 +8,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::bounds::MAX_TIME_MS;
 use super::ranges::Ranges;
+use crate::clock;
 
 /// As many runs are kept for each id. One takes about ten bytes of each commit.
 const MAX_RUNS: usize = 16;
@@ -46,7 +46,7 @@ impl UsedTimes {
         };
         let key = u64::try_from(ms).ok()?;
         let free = self.used.end_of_run(key).map_or(Some(ms), |last| i64::try_from(last + 1).ok())?;
-        (free <= MAX_TIME_MS).then_some(free)
+        clock::RANGE.contains(&free).then_some(free)
     }
 
     /// Notes that a record has this time.
@@ -68,6 +68,8 @@ mod tests {
 
     use super::*;
 
+    /// The last time of all.
+    const LAST_MS: i64 = *clock::RANGE.end();
     const NOW: i64 = 1_800_000_000_000;
 
     fn times(clock: &[i64]) -> Vec<i64> {
@@ -99,10 +101,10 @@ mod tests {
     #[test]
     fn there_is_no_time_before_1970_and_none_after_9999() {
         assert_eq!(UsedTimes::default().next(-1), None);
-        assert_eq!(UsedTimes::default().next(MAX_TIME_MS + 1), None);
+        assert_eq!(UsedTimes::default().next(LAST_MS + 1), None);
         let mut used = UsedTimes::default();
-        used.add(MAX_TIME_MS);
-        assert_eq!(used.next(MAX_TIME_MS), None);
+        used.add(LAST_MS);
+        assert_eq!(used.next(LAST_MS), None);
     }
 
     proptest! {

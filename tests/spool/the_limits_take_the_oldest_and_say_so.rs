@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::support::drafts::draft;
 use crate::support::folders::{NOW, files, spool_folder, waiting_in};
 use crate::support::posthog::PostHog;
+use crate::support::scratch::in_memory;
 use crate::support::site::{SOS, Site};
 use crate::support::{err, expect, out};
 use salver::record::BatchOutcome;
@@ -245,4 +246,25 @@ fn a_flush_holds_what_is_stamped_in_the_future_and_says_until_when() {
     let status = site.status();
     assert_eq!(status["spool"]["ahead"], 2);
     assert!(out(&expect(site.salver().arg("status"), 0)).contains("2 of them were stamped in the future"));
+}
+
+/// The narrowest limit that can be set: what is evicted for one new record is a small part of the queue.
+#[test]
+fn at_the_narrowest_limit_one_record_never_evicts_the_backlog() {
+    let place = in_memory();
+    let folder = bounded(&place, 1 << 20, 2 << 20);
+    let count = || folder.read(NOW).unwrap().counts().unwrap().queued;
+    let (mut most, mut evictions) = (0, 0);
+    for number in 0..60 {
+        record(&folder, NOW, "a", number * 100..number * 100 + 99);
+        let held = count();
+        record(&folder, NOW, "a", number..number + 1);
+        let holds = count();
+        assert!(holds > held / 2, "one record evicted {} of {held}", held + 1 - holds);
+        evictions += usize::from(holds < held);
+        assert!(bytes_on_disk(&folder) <= 2 << 20, "{} bytes", bytes_on_disk(&folder));
+        most = most.max(holds);
+    }
+    assert!(most > 1000, "only {most} records fit");
+    assert!(left(&folder, LedgerReason::Evicted) > 1000 && evictions < 30, "{evictions} evictions");
 }

@@ -18,11 +18,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock;
 use crate::record::host::System;
 use crate::record::{Draft, Layout, Reason, Record, Value};
-use crate::spool::bounds::{MAX_SEQ, MAX_TIME_MS};
 use crate::spool::codec;
 use crate::spool::error::Unencodable;
+
+/// The largest sequence number: every JSON reader keeps it exactly.
+pub(in crate::spool) const MAX_SEQ: u64 = (1 << 53) - 1;
 
 const VALUES_VERSION: u8 = 1;
 const UUID: usize = 36;
@@ -100,7 +103,7 @@ pub(super) fn seq_of(body: &[u8]) -> Option<u64> {
 }
 
 fn is_in_range(seq: u64, timestamp_ms: i64) -> bool {
-    (1..=MAX_SEQ).contains(&seq) && (0..=MAX_TIME_MS).contains(&timestamp_ms)
+    (1..=MAX_SEQ).contains(&seq) && clock::RANGE.contains(&timestamp_ms)
 }
 
 impl RecordFrame {

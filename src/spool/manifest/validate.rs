@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Entry, Manifest};
-use crate::spool::bounds::MAX_SEQ;
+use crate::spool::frame::MAX_SEQ;
 
 /// No segment holds more records: twice as many as salver ever puts into one.
 const MAX_PRESENT: u64 = 8192;

@@ -52,6 +52,12 @@ impl ActiveSegment {
         Ok(ActiveSegment { number, store, layouts: Vec::new() })
     }
 
+    /// Whether the database still has a record that it was closed with. sled reads its log from the front,
+    /// so the newest record is the first that it loses.
+    pub(in crate::spool) fn has(&mut self, seq: u64) -> Result<bool, SpoolError> {
+        Ok(self.store.contains(&key(b'r', seq))? || self.store.contains(&split_key(b'f', seq, 0))?)
+    }
+
     pub(in crate::spool) fn number(&self) -> u64 {
         self.number
     }
@@ -113,6 +119,11 @@ impl ActiveSegment {
         let has_copy = self.store.contains(&split_key(b'c', key, 0))?;
         self.layouts.push(KnownLayout { key, layout: layout.clone(), has_copy });
         Ok(key)
+    }
+
+    /// Leaves the database as it is, without another write.
+    pub(in crate::spool) fn abandon(mut self) {
+        self.store.abandon();
     }
 
     /// Closes the database and returns the checksum of its files.
