@@ -1,6 +1,6 @@
 use super::*;
-use crate::spool::bounds::MAX_SEQ;
 use crate::spool::files::Checksum;
+use crate::spool::frame::MAX_SEQ;
 use crate::spool::frame::tests::record;
 
 /// A segment of these records, each dated by its number.
