@@ -179,7 +179,8 @@ mod tests {
         for ranges in [vec![(2, 1)], vec![(1, 2), (3, 4)], vec![(5, 6), (1, 2)], vec![(0, u64::MAX)]] {
             assert!(Ranges::try_from(ranges.clone()).is_err(), "{ranges:?}");
         }
-        assert!(Ranges::try_from(vec![(1, 2), (4, 4)]).is_ok());
+        let runs = vec![(1, 2), (4, 4)];
+        assert_eq!(Ranges::try_from(runs.clone()).map(Vec::from), Ok(runs));
     }
 
     #[test]
