@@ -80,5 +80,10 @@ mod tests {
         {
             assert!(decode::<Vec<String>>(7, &body).is_err());
         }
+        for (mebibytes, is_read) in [(63, true), (65, false)] {
+            let length: u32 = mebibytes << 20;
+            let body = [&[7, 252], &length.to_le_bytes()[..], &vec![b'x'; length as usize]].concat();
+            assert_eq!(decode::<String>(7, &body).is_ok(), is_read, "{mebibytes} MiB");
+        }
     }
 }

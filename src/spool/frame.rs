@@ -278,15 +278,37 @@ pub(super) mod tests {
         long.instance = "n".repeat(70_000);
         let mut short = record("a", 1);
         short.uuid.pop();
-        let mut large = record("a", 1);
-        large.draft.values = vec![Value::Text("v".repeat(MAX_BODY))];
         let mut early = record("a", 1);
         early.timestamp_ms = -1;
-        for record in [long, short, large, early] {
+        for record in [long, short, early] {
             assert_eq!(put_record(&mut bytes, 1, &record, 1), Err(Unencodable));
         }
         assert_eq!(put_record(&mut bytes, u64::MAX, &record("a", 1), 1), Err(Unencodable));
         assert_eq!(bytes, b"before");
+    }
+
+    #[test]
+    fn no_frame_is_longer_than_its_bound() {
+        for (length, fits) in [(MAX_BODY, true), (MAX_BODY + 1, false)] {
+            let mut bytes = b"before".to_vec();
+            let filled = put(&mut bytes, LAYOUT, |body| {
+                body.resize(body.len() + length, 0);
+                Ok(())
+            });
+            assert_eq!((filled.is_ok(), Frame::at_start(&bytes[6..]).is_some()), (fits, fits), "{length}");
+            let head = [&MAGIC[..], &[VERSION, LAYOUT], &(length as u32).to_le_bytes()].concat();
+            assert_eq!(Frame::find(&head) == Found::NeedsBytes, fits, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_layout_comes_back_under_a_key_of_its_own() {
+        let layout = draft(1).layout;
+        let key = layout_key(&layout).unwrap();
+        let bytes = of_layout(key, &layout).unwrap();
+        let content = Frame::at_start(&bytes).unwrap().content();
+        assert_eq!(content, Some(Content::Layout(key, Layout::clone(&layout))));
+        assert_ne!(key, layout_key(&Layout::default()).unwrap());
     }
 
     #[test]

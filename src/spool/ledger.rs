@@ -130,5 +130,15 @@ mod tests {
             (LedgerReason::Delivered, 1498, 0, 1503)
         );
         assert!(all[2..].is_sorted_by_key(|entry| entry.at_ms) && ledger.is_plausible());
+        ledger.entries.push_back(all[2].clone());
+        assert!(!ledger.is_plausible(), "longer than salver ever writes it");
+    }
+
+    #[test]
+    fn a_reason_has_one_word_everywhere() {
+        use LedgerReason::*;
+        for reason in [Delivered, Erased, Expired, Evicted, DeadLettered] {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
+        }
     }
 }

@@ -16,6 +16,8 @@ use crate::record::identity::Fingerprint;
 
 mod entry;
 pub(super) mod slots;
+#[cfg(test)]
+mod tests;
 mod validate;
 mod values;
 

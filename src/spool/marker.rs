@@ -99,4 +99,22 @@ mod tests {
         assert_eq!(decode(&format!("{HEAD}1\n")), Marker::Format(1));
         assert_eq!(decode(&encode(3)), Marker::Format(3));
     }
+
+    #[test]
+    fn a_marker_is_told_from_none_and_from_something_in_its_place() {
+        let place = tempfile::tempdir().unwrap();
+        let spool = place.path();
+        let seen = || (read(spool).unwrap(), exists(spool));
+        assert_eq!(seen(), (Marker::Absent, false));
+        write(spool).unwrap();
+        assert_eq!(seen(), (Marker::Format(FORMAT), true));
+        assert_eq!(files::files(spool).unwrap(), [spool.join(NAME)], "nothing beside it");
+        assert!(!exists(&spool.join(NAME)), "a file in the place of the folder");
+        if cfg!(unix) {
+            assert!(read(&spool.join(NAME)).is_err(), "an error of the system is not taken for none");
+        }
+        std::fs::remove_file(spool.join(NAME)).unwrap();
+        std::fs::create_dir(spool.join(NAME)).unwrap();
+        assert_eq!(seen(), (Marker::Unknown, true));
+    }
 }

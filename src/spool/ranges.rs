@@ -165,6 +165,12 @@ mod tests {
             let between: Vec<u64> = set.range(10..40).copied().collect();
             assert_eq!(ranges.between(10, 40).iter().collect::<Vec<_>>(), between);
             assert_eq!(ranges.len(), set.len() as u64);
+            assert_eq!((ranges.first(), ranges.last()), (set.first().copied(), set.last().copied()));
+            assert!(Ranges::default().is_empty() && ranges.is_empty() == set.is_empty());
+            for n in 0..50 {
+                let end = set.contains(&n).then(|| (n..).take_while(|n| set.contains(n)).last()).flatten();
+                assert_eq!(ranges.end_of_run(n), end);
+            }
             let other: Ranges = (0..seed >> 60).chain(20..30).chain([33, 35, 37]).collect();
             let without: Vec<u64> = set.iter().copied().filter(|n| !other.contains(*n)).collect();
             assert_eq!(ranges.without(&other).iter().collect::<Vec<_>>(), without);
@@ -179,7 +185,8 @@ mod tests {
         for ranges in [vec![(2, 1)], vec![(1, 2), (3, 4)], vec![(5, 6), (1, 2)], vec![(0, u64::MAX)]] {
             assert!(Ranges::try_from(ranges.clone()).is_err(), "{ranges:?}");
         }
-        assert!(Ranges::try_from(vec![(1, 2), (4, 4)]).is_ok());
+        let runs = vec![(1, 2), (4, 4)];
+        assert_eq!(Ranges::try_from(runs.clone()).map(Vec::from), Ok(runs));
     }
 
     #[test]

@@ -104,12 +104,12 @@ impl Plan {
         for part in self.quarantined.extract_if(.., |part| part.at_ms < before_ms) {
             self.steps.push(RetentionStep::DropQuarantined { number: part.number });
         }
-        let expired = self.segments.iter().take_while(|segment| segment.newest_ms < before_ms).count();
-        for segment in self.segments.drain(..expired) {
+        for segment in self.segments.extract_if(.., |segment| segment.newest_ms < before_ms) {
             self.steps.push(RetentionStep::Drop { number: segment.number, reason: LedgerReason::Expired });
         }
-        let first = self.segments.first().filter(|segment| segment.oldest_ms < before_ms);
-        let partly = first.map(|segment| segment.number);
+        // Any segment may hold one: after the clock was set back, later records have earlier times.
+        let partly = self.segments.iter().find(|segment| segment.oldest_ms < before_ms);
+        let partly = partly.map(|segment| segment.number);
         self.steps.extend(partly.map(|number| RetentionStep::Expire { number, before_ms }));
         partly.is_some()
     }
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn the_oldest_leave_first_and_no_more_than_needed() {
-        assert_eq!(planned(&[(10, 0), (10, 0), (5, 1)], &limits(12, u64::MAX)), [trim(1, 10), trim(2, 3)]);
+        assert_eq!(planned(&[(10, 0), (10, 0), (5, 1)], &limits(12, 8 * MIB)), [trim(1, 10), trim(2, 3)]);
         assert_eq!(planned(&[(10, 0), (10, 0), (5, 1)], &limits(100, 8 * MIB)), [evict(1)]);
         assert_eq!(planned(&[(10, 1)], &limits(100, 50)), [], "the last one stays for bytes");
     }
@@ -243,7 +243,7 @@ mod tests {
     fn the_newest_record_of_each_instance_leaves_last() {
         assert_eq!(planned(&[(10, 2), (10, 1)], &limits(5, u64::MAX)), [trim(1, 8), trim(2, 7)]);
         let all = RetentionStep::Trim { number: 1, records: 2, spare_newest: false };
-        assert_eq!(planned(&[(2, 2), (1, 1)], &limits(1, u64::MAX)), [all], "when nothing else is left");
+        assert_eq!(planned(&[(2, 2), (1, 1)], &limits(1, 4 * MIB)), [all], "when nothing else is left");
         let compact = |number| RetentionStep::Compact { number };
         let steps = planned(&[(10, 1), (10, 0), (10, 1)], &limits(100, 5 * MIB));
         assert_eq!(steps, [trim(1, 9), compact(1), evict(2)], "bytes as well");
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn damaged_files_are_kept_no_longer_than_records() {
         let damaged =
-            [(9, 80), (10, 90)].map(|(number, day)| Quarantine { number, bytes: 1, at_ms: day * DAY });
+            [(9, 80), (10, 81)].map(|(number, day)| Quarantine { number, bytes: 1, at_ms: day * DAY });
         let planned = plan(&[], &damaged, 0, &limits(9, u64::MAX), 91 * DAY, true);
         assert_eq!(planned, [RetentionStep::DropQuarantined { number: 9 }]);
     }
@@ -282,12 +282,14 @@ mod tests {
         let old = parts(&[(1, 0), (1, 1)]);
         assert_eq!(plan(&old, &[], 0, &limits, 101 * DAY, true), [expired(1), expired(2)]);
         assert_eq!(plan(&old, &[], 0, &limits, 101 * DAY, false), []);
-        let front = RetentionStep::Expire { number: 1, before_ms: 90 * DAY };
-        assert_eq!(
-            plan(&old, &[], 0, &limits, 100 * DAY, true),
-            [front],
-            "a segment in which some are old enough"
-        );
+        let partly = |number, day| RetentionStep::Expire { number, before_ms: day * DAY };
+        assert_eq!(plan(&old, &[], 0, &limits, 100 * DAY, true), [partly(1, 90)], "some are old enough");
+        assert_eq!(plan(&old, &[], 0, &limits, 99 * DAY, true), [], "just young enough");
+        let mut set_back = parts(&[(1, 0), (2, 0), (1, 1)]);
+        (set_back[1].oldest_ms, set_back[2].oldest_ms, set_back[2].newest_ms) =
+            (70 * DAY, 70 * DAY, 71 * DAY);
+        let steps = plan(&set_back, &[], 0, &limits, 90 * DAY, true);
+        assert_eq!(steps, [expired(3), partly(2, 80)], "behind a younger segment");
     }
 
     /// Whatever the sizes, what is left after the plan is within the limit on records, and no more

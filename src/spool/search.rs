@@ -162,4 +162,24 @@ mod tests {
         std::fs::write(folder.path().join("file"), other).unwrap();
         assert_eq!(erased.search(folder.path(), Duration::ZERO).unwrap(), Search { files: 1, left: vec![] });
     }
+
+    #[test]
+    fn an_id_that_may_stay_is_not_looked_for() {
+        let (mut erased, id) = erased();
+        erased.add_id(&"f".repeat(ID));
+        erased.keep_ids(|kept| kept != id);
+        assert_eq!([id, "f".repeat(ID)].map(|text| erased.is_in_bytes(text.as_bytes())), [false, true]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_went_meanwhile_holds_nothing_and_one_that_cannot_be_read_is_named() {
+        let (erased, _) = erased();
+        let folder = tempfile::tempdir().unwrap();
+        let [gone, looped] = ["gone", "looped"].map(|name| folder.path().join(name));
+        std::os::unix::fs::symlink("nowhere", &gone).unwrap();
+        std::os::unix::fs::symlink("looped", &looped).unwrap();
+        let Search { files, left } = erased.search(folder.path()).unwrap();
+        assert_eq!((files, left.len(), &left[0].0), (2, 1, &looped));
+    }
 }

@@ -84,13 +84,18 @@ mod tests {
 
     #[test]
     fn a_clock_that_stands_still_or_steps_back_a_little_is_gone_on_from() {
-        assert_eq!(times(&[NOW, NOW, NOW - 1000]), [NOW, NOW + 1, NOW + 2]);
+        assert_eq!(times(&[NOW, NOW, NOW - 3_599_998]), [NOW, NOW + 1, NOW + 2]);
     }
 
     #[test]
     fn a_clock_that_is_set_back_far_is_believed_and_no_time_is_used_twice_when_it_comes_by_again() {
-        let back = NOW - 2 * SMALL_STEP_MS;
+        let back = NOW - 3_600_000;
         assert_eq!(times(&[NOW, back, NOW, NOW + 1, back]), [NOW, back, NOW + 1, NOW + 2, back + 1]);
+    }
+
+    #[test]
+    fn what_is_more_than_23_hours_ahead_waits() {
+        assert_eq!([82_800_000, 82_800_001].map(|ms| is_ahead(NOW + ms, NOW)), [false, true]);
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub mod host;
 pub mod inotify_limits;
 pub mod modes;
 pub mod needs;
+pub mod plain_list;
 pub mod planner_world;
 pub mod posthog;
 #[cfg(target_os = "linux")]
@@ -39,6 +40,7 @@ pub mod service;
 pub mod site;
 #[cfg(target_os = "linux")]
 pub mod small_disk;
+pub mod spool_world;
 pub mod tcp_server;
 pub mod tls;
 pub mod transcript;

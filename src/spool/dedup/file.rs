@@ -190,3 +190,84 @@ impl Chunk {
         Some((chunk, end + CHECKSUM))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(first: u64, count: u64) -> Chunk {
+        Chunk { at_ms: 100 + first as i64, first, digests: (first..first + count).collect() }
+    }
+
+    /// Writes a file with a chunk, and appends another.
+    fn write(spool: &Path) -> Content {
+        let mut content = Content::read(spool).unwrap();
+        content.first = 5;
+        content.chunks.push(chunk(5, 3));
+        content.replace(spool).unwrap();
+        chunk(8, 2).append(spool).unwrap();
+        content
+    }
+
+    #[test]
+    fn what_was_written_comes_back_and_gaps_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = write(folder.path());
+        assert!(!written.is_on_disk && written.key != [0; 64], "a new key");
+        let read = Content::read(folder.path()).unwrap();
+        assert_eq!((read.key, read.first, read.is_on_disk, read.is_torn), (written.key, 5, true, false));
+        let chunks: Vec<_> =
+            read.chunks.iter().map(|chunk| (chunk.at_ms, chunk.first, &chunk.digests[..])).collect();
+        assert_eq!(chunks, [(105, 5, &[5, 6, 7][..]), (108, 8, &[8, 9])]);
+        assert_eq!(read.bytes, std::fs::metadata(folder.path().join(NAME)).unwrap().len());
+        assert_eq!([0, 10, 11].map(|next| read.lacks_any_before(next)), [false, false, true]);
+        chunk(12, 1).append(folder.path()).unwrap();
+        let read = Content::read(folder.path()).unwrap();
+        assert_eq!((read.next(), read.lacks_any_before(0)), (13, true));
+    }
+
+    #[test]
+    fn damage_costs_the_chunk_that_it_is_in_and_a_damaged_head_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = write(folder.path()).key;
+        let path = folder.path().join(NAME);
+        let whole = std::fs::read(&path).unwrap();
+        let read = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            Content::read(folder.path()).unwrap()
+        };
+        let second = HEADER + CHUNK_HEAD + 3 * DIGEST + CHECKSUM;
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            let found = read(&damaged);
+            let left: Vec<u64> = found.chunks.iter().map(|chunk| chunk.first).collect();
+            match at {
+                0..HEADER => assert!(!found.is_on_disk && found.key != key && left.is_empty(), "byte {at}"),
+                _ => assert_eq!(
+                    (left, found.is_torn),
+                    (vec![if at < second { 8 } else { 5 }], true),
+                    "byte {at}"
+                ),
+            }
+            let found = read(&whole[..at]);
+            assert_eq!(found.chunks.len(), usize::from(at >= second), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_later_version_is_refused_and_what_cannot_be_read_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path());
+        let path = folder.path().join(NAME);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[6] = 2;
+        let checksum = crc32fast::hash(&bytes[6..79]);
+        bytes[79..83].copy_from_slice(&checksum.to_le_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        assert!(matches!(Content::read(folder.path()), Err(SpoolError::Newer { format: 2, .. })));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(matches!(Content::read(folder.path()), Err(SpoolError::Io { .. })));
+    }
+}

@@ -108,7 +108,8 @@ mod tests {
     fn a_long_frame_comes_back_from_its_fragments_in_any_order() {
         let frame: Vec<u8> = (0..40_000u32).map(|n| (n * 7) as u8).collect();
         let entries = split(frame.clone()).unwrap();
-        assert!(entries.iter().all(|entry| entry.len() <= MAX_ENTRY));
+        let (last, full) = entries.split_last().unwrap();
+        assert!(last.len() <= MAX_ENTRY && full.iter().all(|entry| entry.len() == MAX_ENTRY));
         let mut assembly = Assembly::default();
         let mut whole: Vec<_> =
             fragments(&entries).iter().rev().filter_map(|fragment| assembly.add(fragment)).collect();
@@ -126,5 +127,22 @@ mod tests {
     #[test]
     fn a_short_frame_stays_as_it_is() {
         assert_eq!(split(vec![1; MAX_ENTRY]).unwrap(), [vec![1; MAX_ENTRY]]);
+    }
+
+    #[test]
+    fn a_hostile_number_makes_no_fragment() {
+        assert_eq!(split(vec![7; HEAD + MAX_BODY + CHECKSUM]).unwrap().len(), MAX_COUNT);
+        let most = MAX_COUNT as u16;
+        for (number, count, length, is_one) in [
+            (0, most, PAYLOAD, true),
+            (most - 1, most, 0, true),
+            (most, most, 0, false),
+            (0, most + 1, 0, false),
+            (0, 0, 0, false),
+            (0, 1, PAYLOAD + 1, false),
+        ] {
+            let body = [&[0; 8], &number.to_le_bytes()[..], &count.to_le_bytes(), &vec![0; length]].concat();
+            assert_eq!(decode(&body).is_some(), is_one, "{number} of {count}, {length} bytes");
+        }
     }
 }

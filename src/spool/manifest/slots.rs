@@ -290,22 +290,47 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_that_makes_no_sense_counts_as_damaged() {
-        type Spoil = fn(&mut Manifest);
-        let spoiled: [Spoil; 7] = [
-            |it| it.next_seq = u64::MAX,
-            |it| it.segments[0].number = 2,
-            |it| it.segments[0].present.insert(5000),
-            |it| it.segments[0].done.insert(5),
-            |it| it.in_flight = (1..90).collect(),
-            |it| it.segments[3].frame_bytes = u64::MAX,
-            |it| it.segments[3].number = 9,
-        ];
-        for spoil in spoiled {
-            let mut manifest = manifest();
-            spoil(&mut manifest);
-            assert_eq!(decode(&encode(&manifest).unwrap()), Slot::Damaged);
+    fn a_manifest_that_makes_no_sense_or_is_of_another_spool_counts_as_damaged() {
+        let manifest = manifest();
+        let absurd = Manifest { next_seq: u64::MAX, ..manifest.clone() };
+        assert_eq!(decode(&encode(&absurd).unwrap()), Slot::Damaged);
+        // The head of one slot with the body of another, which its checksum fits.
+        for other in
+            [Manifest { spool: [7; 16], ..manifest.clone() }, Manifest { generation: 7, ..manifest.clone() }]
+        {
+            let mut bytes = encode(&other).unwrap();
+            bytes[8..32].copy_from_slice(&encode(&manifest).unwrap()[8..32]);
+            assert_eq!(decode(&with_sound_head(bytes)), Slot::Damaged);
         }
+    }
+
+    fn with_sound_head(mut bytes: Vec<u8>) -> Vec<u8> {
+        let checksum = crc32fast::hash(&bytes[..40]);
+        bytes[40..44].copy_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn one_slot_of_a_later_version_is_enough_to_refuse_the_spool() {
+        for name in FILES {
+            let folder = tempfile::tempdir().unwrap();
+            write(folder.path(), &manifest()).unwrap();
+            let mut bytes = encode(&manifest()).unwrap();
+            bytes[6] = 2;
+            std::fs::write(folder.path().join(name), with_sound_head(bytes)).unwrap();
+            let refused = read(folder.path());
+            assert!(matches!(refused, Err(SpoolError::Newer { format: 3, .. })), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_of_some_megabytes_is_read_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let segments = (1..=100_000).map(|number| Entry { number, ..Entry::default() }).collect();
+        let manifest = Manifest { next_segment: 100_001, segments, ..manifest() };
+        write(folder.path(), &manifest).unwrap();
+        assert!(bytes(folder.path()) > 1024 * 1024);
+        assert_eq!(read(folder.path()).unwrap().manifest.as_deref(), Some(&manifest));
     }
 
     #[test]
