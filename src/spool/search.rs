@@ -179,7 +179,7 @@ mod tests {
         let [gone, looped] = ["gone", "looped"].map(|name| folder.path().join(name));
         std::os::unix::fs::symlink("nowhere", &gone).unwrap();
         std::os::unix::fs::symlink("looped", &looped).unwrap();
-        let Search { files, left } = erased.search(folder.path()).unwrap();
+        let Search { files, left } = erased.search(folder.path(), Duration::ZERO).unwrap();
         assert_eq!((files, left.len(), &left[0].0), (2, 1, &looped));
     }
 }
