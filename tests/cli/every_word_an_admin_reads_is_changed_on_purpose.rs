@@ -192,7 +192,7 @@ fn the_words_about_damage_and_its_repair() {
         }
     }
     run("dump, with its folders missing", &["dump"]);
-    run("record, with its folders missing", &["record"]);
+    run("resume, with its folders missing", &["resume", "butler"]);
     run("status, after that", &["status", "--check"]);
     words.assert_is("words_about_damage");
 }
