@@ -91,8 +91,8 @@ impl SpoolError {
     }
 }
 
-/// Whether somebody has the file locked, or opened without sharing it. On Windows both keep others from
-/// reading it.
+/// Whether somebody has the file locked, or opened without sharing it. On Windows both keep others
+/// from reading it.
 fn is_in_use(cause: &std::io::Error) -> bool {
     const ERROR_SHARING_VIOLATION: i32 = 32;
     const ERROR_LOCK_VIOLATION: i32 = 33;

@@ -179,8 +179,8 @@ impl Spool {
         Ok(self.manifest.segments.len() - 1)
     }
 
-    /// Opens the active segment. If the database refuses it or lost records at that, the frames are written
-    /// anew, and there is no active segment any more.
+    /// Opens the active segment. If the database refuses it or lost records at that, the frames are
+    /// written anew, and there is no active segment any more.
     fn open_active(&mut self, at: usize) -> Result<bool, SpoolError> {
         let entry = self.manifest.segments[at].clone();
         let rescue = Rescue::read(&self.folder, &entry)?;
@@ -199,10 +199,16 @@ impl Spool {
         self.obsolete.push(entry.number);
         self.into_both_slots = true;
         self.checkpoint()?;
+        tracing::warn!(
+            "the folder seg-{:08} of the spool did not open as it was closed, as if the disk could not be read; its records \
+             were written anew and none is lost",
+            entry.number
+        );
         Ok(false)
     }
 
-    /// Ends the active segment. What it took is committed, so that a crash has one segment to recover.
+    /// Ends the active segment. What it took is committed, so that a crash has one segment to
+    /// recover.
     fn seal_active(&mut self) -> Result<(), SpoolError> {
         if let Some(last) = self.manifest.segments.last_mut() {
             last.sealed = true;

@@ -1,5 +1,6 @@
-//! Promise 1: everything that a record needs is on stable storage with it, however long its layout and
-//! its values are. sled writes what is too long for its log into files of its own, which nothing syncs.
+//! Promise 1: everything that a record needs is on stable storage with it, however long its layout
+//! and its values are. sled writes what is too long for its log into files of its own, which
+//! nothing syncs.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! A clock before 1970 or after 9999 is an error in words: no record could carry such a time. Nothing else
-//! changes, and with a right clock the spool goes on.
+//! A clock before 1970 or after 9999 is an error in words: no record could carry such a time.
+//! Nothing else changes, and with a right clock the spool goes on.
 
 use salver::record::Reason;
 use salver::spool::SpoolError;

@@ -1,5 +1,5 @@
-//! A spool in the lower layer of an overlay (a committed container, a read-only image under a writable
-//! layer): renaming a folder fails there with EXDEV, so nothing may depend on that.
+//! A spool in the lower layer of an overlay (a committed container, a read-only image under a
+//! writable layer): renaming a folder fails there with EXDEV, so nothing may depend on that.
 
 #![cfg(target_os = "linux")]
 

@@ -248,7 +248,8 @@ fn a_flush_holds_what_is_stamped_in_the_future_and_says_until_when() {
     assert!(out(&expect(site.salver().arg("status"), 0)).contains("2 of them were stamped in the future"));
 }
 
-/// On Windows a segment cannot be read while the database writes to it, not even by its own process.
+/// On Windows a segment cannot be read while the database writes to it, not even by its own
+/// process.
 #[test]
 fn the_segment_that_is_written_to_can_be_read_expired_from_and_erased() {
     let place = tempfile::tempdir().unwrap();
@@ -267,7 +268,8 @@ fn the_segment_that_is_written_to_can_be_read_expired_from_and_erased() {
     assert_eq!(search.left, []);
 }
 
-/// The narrowest limit that can be set: what is evicted for one new record is a small part of the queue.
+/// The narrowest limit that can be set: what is evicted for one new record is a small part of the
+/// queue.
 #[test]
 fn at_the_narrowest_limit_one_record_never_evicts_the_backlog() {
     let place = in_memory();

@@ -54,8 +54,8 @@ impl ActiveSegment {
         Ok(ActiveSegment { number, store, layouts: Vec::new() })
     }
 
-    /// Whether the database still has a record that it was closed with. sled reads its log from the front,
-    /// so the newest record is the first that it loses.
+    /// Whether the database still has a record that it was closed with. sled reads its log from the
+    /// front, so the newest record is the first that it loses.
     pub(in crate::spool) fn has(&mut self, seq: u64) -> Result<bool, SpoolError> {
         Ok(self.store.contains(&key(b'r', seq))? || self.store.contains(&split_key(b'f', seq, 0))?)
     }

@@ -1,9 +1,9 @@
 //! What is kept in memory while sled opens a segment.
 //!
-//! Why: where a read fails while sled recovers its log, sled takes the place for the end of the log and
-//! overwrites what follows, without a word (measured: one failed `pread` costs all records since sled's
-//! last snapshot). So the frames are read before, sled is asked for the newest record after, and if it
-//! does not have that, the frames become a segment of their own.
+//! Why: where a read fails while sled recovers its log, sled takes the place for the end of the log
+//! and overwrites what follows, without a word (measured: one failed `pread` costs all records
+//! since sled's last snapshot). So the frames are read before, sled is asked for the newest record
+//! after, and if it does not have that, the frames become a segment of their own.
 
 use std::collections::BTreeSet;
 use std::fs::File;

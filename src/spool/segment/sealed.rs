@@ -21,8 +21,8 @@ use crate::record::Record;
 /// The one file of such a segment.
 const FILE: &str = "frames";
 
-/// Writes the frames of a segment as segment `number` and returns its entry for the manifest. The segment
-/// is on stable storage when this returns.
+/// Writes the frames of a segment as segment `number` and returns its entry for the manifest. The
+/// segment is on stable storage when this returns.
 pub(in crate::spool) fn write_frames(
     spool: &Path,
     number: u64,
@@ -41,8 +41,8 @@ pub(in crate::spool) fn write_frames(
     })
 }
 
-/// Writes these records as segment `number` and returns its entry for the manifest. The segment is on
-/// stable storage when this returns.
+/// Writes these records as segment `number` and returns its entry for the manifest. The segment is
+/// on stable storage when this returns.
 pub(in crate::spool) fn write<'a>(
     spool: &Path,
     number: u64,
