@@ -151,7 +151,7 @@ fn bytes_of(path: &Path) -> u64 {
 /// The bytes that a record takes in the spool: from one frame's magic to the next, as found in the
 /// file.
 fn frame(place: &Path, one: &Draft) -> Vec<u8> {
-    const MAGIC: &[u8] = b"\x89SLVR\n\x01\x01";
+    const MAGIC: &[u8] = b"\x89SLVR\n\x02\x01";
     let folder = filled(&place.join("sample"), one, 2_000);
     let bytes = std::fs::read(folder.path.join("seg-00000001/db")).expect("the first segment can be read");
     let mut starts = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(MAGIC));
