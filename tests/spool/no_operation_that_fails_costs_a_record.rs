@@ -21,7 +21,7 @@ use salver::spool::SpoolFolder;
 use crate::support::aftermath::wrong_with;
 use crate::support::dice::Dice;
 use crate::support::everything::{self, Step, say};
-use crate::support::faults::{EIO, ENOMEM, ENOSPC, Faults, Hit, READS, SYNCS, WRITES};
+use crate::support::faults::{EAGAIN, EIO, ENOMEM, ENOSPC, Faults, Hit, READS, SYNCS, WRITES};
 use crate::support::folders::{NOW, copy, spool_folder, waiting_in};
 use crate::support::role::role;
 use crate::support::said::Said;
@@ -62,16 +62,20 @@ const SCENES: [Scene; 9] = [
 ];
 
 /// The ways in which an operation is hit, and which kinds of operations.
-const WAYS: [(Hit, &str); 9] = [
+const WAYS: [(Hit, &str); 13] = [
     (Hit::Kill, WRITES),
     (Hit::Killed, WRITES),
     (Hit::Error(EIO), WRITES),
     (Hit::Error(ENOSPC), WRITES),
     (Hit::Short, WRITES),
     (Hit::Error(EIO), SYNCS),
+    (Hit::Error(ENOSPC), SYNCS),
     (Hit::Dying(EIO), WRITES),
+    (Hit::Dying(ENOSPC), WRITES),
     (Hit::Error(EIO), READS),
     (Hit::Error(ENOMEM), READS),
+    (Hit::Error(EAGAIN), READS),
+    (Hit::Short, READS),
 ];
 
 /// Small segments, so that each step meets several.

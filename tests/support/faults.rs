@@ -22,6 +22,7 @@ pub enum Hit {
 }
 
 pub const EIO: i32 = 5;
+pub const EAGAIN: i32 = 11;
 pub const ENOMEM: i32 = 12;
 pub const ENOSPC: i32 = 28;
 
