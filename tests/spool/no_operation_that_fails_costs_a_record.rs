@@ -49,7 +49,7 @@ enum Before {
     Damaged,
 }
 
-const SCENES: [Scene; 9] = [
+const SCENES: [Scene; 11] = [
     Scene { step: Step::Record, before: Before::NoSpool },
     Scene { step: Step::Record, before: Before::Records(200) },
     Scene { step: Step::Bulk(600), before: Before::Records(200) },
@@ -58,6 +58,8 @@ const SCENES: [Scene; 9] = [
     Scene { step: Step::Purge { stop: true }, before: Before::Records(600) },
     Scene { step: Step::Evict, before: Before::Records(600) },
     Scene { step: Step::Record, before: Before::Damaged },
+    Scene { step: Step::Deliver, before: Before::Damaged },
+    Scene { step: Step::Evict, before: Before::Damaged },
     Scene { step: Step::Purge { stop: false }, before: Before::Damaged },
 ];
 
