@@ -11,6 +11,7 @@ use super::ranges::Ranges;
 use super::reader::SpoolReader;
 use super::reserve;
 use super::retention::{self, Quarantine, RetentionStep, Segment};
+use super::segment::records::Records;
 
 /// Room for the small files of the folder, in bytes: marker and locks.
 const SMALL_FILES: u64 = 8 * 1024;
@@ -141,34 +142,36 @@ impl Spool {
 
     /// Drops the records of a segment that are older than this, and notes how old the rest is.
     fn expire(&mut self, number: u64, before_ms: i64) -> Result<(), SpoolError> {
-        let Some(at) = self.manifest.position(number) else { return Ok(()) };
-        self.close_if_active(number)?;
-        let entry = self.manifest.segments[at].clone();
-        let live = entry.live();
-        let found = self.records_of(&entry, &live)?;
-        if found.len() < live.len() {
-            return self.recover(&[number]);
-        }
+        let Some((at, found)) = self.whole_segment(number)? else { return Ok(()) };
+        let newest_ms = self.manifest.segments[at].newest_ms;
         let expired: BTreeSet<u64> =
             found.times().filter(|(_, time_ms)| *time_ms < before_ms).map(|(seq, _)| seq).collect();
         let oldest_ms =
             found.times().map(|(_, time_ms)| time_ms).filter(|time_ms| *time_ms >= before_ms).min();
         self.drop_oldest(number, u64::MAX, LedgerReason::Expired, |seq| expired.contains(&seq));
-        self.manifest.segments[at].oldest_ms = oldest_ms.unwrap_or(entry.newest_ms).max(before_ms);
+        self.manifest.segments[at].oldest_ms = oldest_ms.unwrap_or(newest_ms).max(before_ms);
         Ok(())
     }
 
     /// Writes a segment anew with nothing but the records in the queue.
     fn compact(&mut self, number: u64) -> Result<(), SpoolError> {
-        let Some(at) = self.manifest.position(number) else { return Ok(()) };
-        self.close_if_active(number)?;
-        let entry = self.manifest.segments[at].clone();
-        let live = entry.live();
-        let found = self.records_of(&entry, &live)?;
-        if found.len() < live.len() {
-            return self.recover(&[number]);
-        }
+        let Some((_, found)) = self.whole_segment(number)? else { return Ok(()) };
         let keep: Vec<_> = found.into_records().collect();
         self.replace_segment(number, &keep)
+    }
+
+    /// The position of a segment and its records in the queue. A segment that lacks some of them is
+    /// damaged: it is recovered instead.
+    fn whole_segment(&mut self, number: u64) -> Result<Option<(usize, Records)>, SpoolError> {
+        let Some(at) = self.manifest.position(number) else { return Ok(None) };
+        self.close_if_active(number)?;
+        let entry = &self.manifest.segments[at];
+        let live = entry.live();
+        let found = self.records_of(entry, &live)?;
+        if found.len() < live.len() {
+            self.recover(&[number])?;
+            return Ok(None);
+        }
+        Ok(Some((at, found)))
     }
 }

@@ -14,7 +14,7 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 
 use salver::spool::SpoolFolder;
 
@@ -138,6 +138,19 @@ fn damage_a_record(spool: &Path) -> String {
     uuid
 }
 
+/// The child that makes the step of a scene, and the fresh copy of the spool that it meets.
+fn child_of(scene: usize, prepared: &Prepared, place: &Path) -> (Command, PathBuf) {
+    let spool = place.join("spool");
+    _ = fs::remove_dir_all(&spool);
+    if prepared.spool.exists() {
+        copy(&prepared.spool, &spool);
+        private(&spool);
+    }
+    let mut child = role(module_path!(), "child_that_makes_a_step");
+    child.env(SPOOL, &spool).env(SCENE, scene.to_string());
+    (child, spool)
+}
+
 /// Makes the step of a scene with one operation hit; tells what is wrong afterwards.
 fn hit_once(
     faults: &Faults,
@@ -147,14 +160,7 @@ fn hit_once(
     way: (Hit, &str),
     at: usize,
 ) -> Option<String> {
-    let spool = place.join("spool");
-    _ = fs::remove_dir_all(&spool);
-    if prepared.spool.exists() {
-        copy(&prepared.spool, &spool);
-        private(&spool);
-    }
-    let mut child = role(module_path!(), "child_that_makes_a_step");
-    child.env(SPOOL, &spool).env(SCENE, number.to_string());
+    let (mut child, spool) = child_of(number, prepared, place);
     let output = faults.hit(&mut child, place, way.1, at, way.0).output().unwrap();
     let mut said = prepared.said.clone();
     said.hear(&out(&output));
@@ -199,14 +205,7 @@ fn whichever_operation_is_hit_nothing_is_lost_and_the_next_process_goes_on() {
         fs::create_dir(&place).unwrap();
         let prepared = prepare(scene.before, &place);
         for way in WAYS {
-            let spool = place.join("spool");
-            _ = fs::remove_dir_all(&spool);
-            if prepared.spool.exists() {
-                copy(&prepared.spool, &spool);
-                private(&spool);
-            }
-            let mut child = role(module_path!(), "child_that_makes_a_step");
-            child.env(SPOOL, &spool).env(SCENE, number.to_string());
+            let (mut child, _) = child_of(number, &prepared, &place);
             let all = faults.count(&mut child, &place, way.1);
             assert!(all > 0, "{scene:?} makes no operations of the kind {}", way.1);
             for at in moments(all, wanted) {
